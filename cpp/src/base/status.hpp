@@ -1,0 +1,34 @@
+// The one error channel of the core: no exceptions, no printing, no abort.
+#pragma once
+
+#include <cstdint>
+
+namespace convlens {
+
+enum class Code : std::int32_t {
+    ok = 0,
+    invalid_argument = 1,  // the caller passed something that cannot be right
+    unsupported = 2,       // right, but not built: the message says what is supported
+    out_of_memory = 3,
+    corrupt_file = 4,
+    wrong_version = 5,
+    io = 6,
+};
+
+struct [[nodiscard]] Status {
+    Code code = Code::ok;
+    char message[252] = {0};
+
+    bool ok() const { return code == Code::ok; }
+};
+
+// printf-style; the message names the parameter in backticks, its value, the rule and the remedy.
+Status fail(Code code, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+#define CONVLENS_RETURN_IF_ERROR(expression)                      \
+    do {                                                          \
+        ::convlens::Status convlens_status_ = (expression);       \
+        if (!convlens_status_.ok()) return convlens_status_;      \
+    } while (0)
+
+}  // namespace convlens

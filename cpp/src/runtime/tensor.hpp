@@ -1,0 +1,53 @@
+// What a Program knows of a tensor before anything runs, and where it lies while an instruction runs.
+#pragma once
+
+#include <cstdint>
+
+namespace convlens {
+
+// A block of channels is 64 bytes on every ISA: 16 float32 or 8 float64.
+constexpr std::int64_t kBlockBytes = 64;
+template <class Real>
+constexpr std::int64_t kLanes = kBlockBytes / static_cast<std::int64_t>(sizeof(Real));
+
+enum class DType : std::uint8_t { real = 0, int64 = 1, uint8 = 2, mask = 3 };
+// real : the Program's float32 or float64.
+// mask : one bit a lane; a group of kLanes bits (2 bytes for float32, 1 byte for float64) mirrors each 64-byte block of
+//        the real tensor of the same layout, without halo.
+// uint8: one byte a lane, layout as the real tensor, without halo.
+
+enum class Layout : std::uint8_t { plain = 0, blocked = 1, packed = 2 };
+// plain  : [c][y][x] with halo rows and columns; in the arena padded to a multiple of 64 bytes an image, outside exact.
+// blocked: [c / lanes][y][x][lanes] with halo; lanes beyond `channels` are zero, and so is the halo.
+//          With height = width = 1 and no halo, plain and blocked are the same bytes.
+// packed : weights in the order the convolution tile reads them (ops/pack.hpp); one dimension, `channels` = elements.
+
+enum class Place : std::uint8_t { arena = 0, weight = 1, state = 2, external = 3 };
+
+// 64 bytes; this is also its form in a compiled file.
+struct Tensor {
+    DType dtype;
+    Layout layout;
+    Place place;
+    std::uint8_t batched;  // 1: one copy an image, `offset` and `bytes` are per image; 0: one copy for the call
+    std::int32_t channels, height, width;
+    std::uint16_t halo_top, halo_left, halo_bottom, halo_right;
+    std::int32_t slot;     // index among weights, states or externals; -1 in the arena
+    std::int64_t offset;   // arena: bytes from the start of its region (fixed or per image), a multiple of 64
+    std::int64_t bytes;    // one copy, halo included
+    std::int64_t reserved[2];
+};
+static_assert(sizeof(Tensor) == 64, "Tensor is part of the file format");
+
+// A tensor while an instruction runs. `data` is the first byte of image 0, halo included.
+struct View {
+    const Tensor* tensor = nullptr;  // nullptr: an optional operand that is absent
+    char* data = nullptr;
+    std::int64_t image_stride = 0;   // bytes; 0 for a tensor that is not batched
+
+    explicit operator bool() const { return tensor != nullptr; }
+    std::int64_t row_elements() const { return tensor->width + tensor->halo_left + tensor->halo_right; }
+    std::int64_t rows() const { return tensor->height + tensor->halo_top + tensor->halo_bottom; }
+};
+
+}  // namespace convlens

@@ -1,0 +1,163 @@
+"""The graph: SSA nodes with ONNX's operator names, over tensors whose first axis may be the symbolic batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+BATCH: Literal["N"] = "N"
+Dim = int | Literal["N"]
+Shape = tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """A tensor's element type (a NumPy name: float32, float64, int64, int32, bool, uint8, int8) and shape."""
+
+    dtype: str
+    shape: Shape
+
+    @property
+    def batched(self) -> bool:
+        """Whether the first axis is the symbolic batch."""
+        return len(self.shape) > 0 and self.shape[0] == BATCH
+
+    @property
+    def per_image(self) -> tuple[int, ...]:
+        """The shape without the batch axis."""
+        dims = self.shape[1:] if self.batched else self.shape
+        return tuple(int(d) for d in dims)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}({', '.join(map(str, self.shape))})"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. An absent optional input is the empty string, as in ONNX."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in topological order over named tensors.
+
+    ``inputs`` are given at every call; ``constants`` are part of the graph (weights are constants unless they are
+    trained); ``types`` holds every tensor's inferred type. Build one with :class:`GraphBuilder`.
+    """
+
+    inputs: Mapping[str, TensorType]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, npt.NDArray[Any]]
+    types: Mapping[str, TensorType]
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "constants", "types"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def producers(self) -> dict[str, Node]:
+        """The node that makes each tensor; inputs and constants have none."""
+        return {out: node for node in self.nodes for out in node.outputs if out}
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """The nodes that read each tensor, in order."""
+        users: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                if name:
+                    users.setdefault(name, []).append(node)
+        return users
+
+
+class GraphBuilder:
+    """Appends nodes and infers their types; starts empty or from an existing graph.
+
+    >>> b = GraphBuilder()
+    >>> x = b.input("images", "float32", ("N", 3, 8, 8))
+    >>> y = b.add("Relu", [x])
+    >>> b.build([y]).types[y]
+    TensorType(dtype='float32', shape=('N', 3, 8, 8))
+    """
+
+    def __init__(self, graph: Graph | None = None) -> None:
+        self._inputs: dict[str, TensorType] = dict(graph.inputs) if graph else {}
+        self._nodes: list[Node] = list(graph.nodes) if graph else []
+        self._constants: dict[str, npt.NDArray[Any]] = dict(graph.constants) if graph else {}
+        self.types: dict[str, TensorType] = dict(graph.types) if graph else {}
+        self._counts: dict[str, int] = {}
+
+    def input(self, name: str, dtype: str, shape: Sequence[Dim]) -> str:
+        """Declare a graph input; the leading ``"N"`` of `shape` is the batch."""
+        self._define(name, TensorType(np.dtype(dtype).name, tuple(shape)))
+        self._inputs[name] = self.types[name]
+        return name
+
+    def constant(self, value: npt.ArrayLike, name: str | None = None) -> str:
+        """Add a constant. Without a name, one is made."""
+        array = np.asarray(value)
+        name = name or self.fresh("constant")
+        self._define(name, TensorType(array.dtype.name, array.shape))
+        self._constants[name] = array
+        return name
+
+    def add(
+        self,
+        op: str,
+        inputs: Iterable[str],
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        outputs: Sequence[str] | None = None,
+    ) -> str:
+        """Append a node and return its first output's name. ``outputs`` names them; by default there is one."""
+        from ._shapes import infer
+
+        name = name or self.fresh(op.lower())
+        outs = tuple(outputs) if outputs is not None else (self._unused(name),)
+        node = Node(op, tuple(inputs), outs, attributes or {}, name)
+        for tensor in node.inputs:
+            if tensor and tensor not in self.types:
+                raise ValueError(f"node {name!r} ({op}) reads {tensor!r}, which is not defined before it")
+        for out, kind in zip(outs, infer(node, self.types, self._constants), strict=False):
+            if out:
+                self._define(out, kind)
+        self._nodes.append(node)
+        return outs[0]
+
+    def build(self, outputs: Sequence[str]) -> Graph:
+        """Freeze what was added; `outputs` must be defined."""
+        for name in outputs:
+            if name not in self.types:
+                raise ValueError(f"output {name!r} is not a tensor of the graph")
+        return Graph(self._inputs, tuple(outputs), tuple(self._nodes), self._constants, self.types)
+
+    def fresh(self, stem: str) -> str:
+        """A name not used yet: the stem, then stem_1, stem_2 ..."""
+        while True:
+            count = self._counts.get(stem, 0)
+            self._counts[stem] = count + 1
+            name = stem if count == 0 else f"{stem}_{count}"
+            if name not in self.types:
+                return name
+
+    def _unused(self, name: str) -> str:
+        return name if name not in self.types else self.fresh(name)
+
+    def _define(self, name: str, kind: TensorType) -> None:
+        if name in self.types:
+            raise ValueError(f"tensor {name!r} is defined twice")
+        self.types[name] = kind
