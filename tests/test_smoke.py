@@ -1,0 +1,2 @@
+from smoke import test_a_small_network_runs_and_is_explained as test_a_small_network_runs_and_is_explained
+from smoke import test_import_is_light as test_import_is_light
