@@ -1,7 +1,16 @@
 // AVX-512: one register is a whole 64-byte block.
 #pragma once
 
+// GCC 12's own header reads an undefined register on purpose and warns of it (fixed in GCC 13).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 namespace convlens { namespace kernels { namespace avx512 { namespace {
 

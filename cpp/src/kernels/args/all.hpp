@@ -1,0 +1,2 @@
+// Every kernel's arguments. Append one line a family; headers here hold plain structs and <stdint.h> only.
+#pragma once

@@ -1,0 +1,48 @@
+// AArch64 Advanced SIMD: four registers a 64-byte block.
+#pragma once
+
+#include <arm_neon.h>
+
+namespace convlens { namespace kernels { namespace neon { namespace {
+
+template <class Real>
+struct Vec;
+
+template <>
+struct Vec<float> {
+    static constexpr int width = 4;
+    static constexpr int registers = 32;
+    float32x4_t v;
+    static Vec zero() { return {vdupq_n_f32(0)}; }
+    static Vec splat(float x) { return {vdupq_n_f32(x)}; }
+    static Vec load(const float* p) { return {vld1q_f32(p)}; }
+    void store(float* p) const { vst1q_f32(p, v); }
+};
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+inline Vec<float> operator+(Vec<float> a, Vec<float> b) { return {vaddq_f32(a.v, b.v)}; }
+inline Vec<float> operator-(Vec<float> a, Vec<float> b) { return {vsubq_f32(a.v, b.v)}; }
+inline Vec<float> operator*(Vec<float> a, Vec<float> b) { return {vmulq_f32(a.v, b.v)}; }
+inline Vec<float> operator/(Vec<float> a, Vec<float> b) { return {vdivq_f32(a.v, b.v)}; }
+// max(a, b) is b when either is NaN: write max(zero, x) to let NaN through.
+inline Vec<float> max(Vec<float> a, Vec<float> b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
+inline Vec<float> min(Vec<float> a, Vec<float> b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
+
+template <>
+struct Vec<double> {
+    static constexpr int width = 2;
+    static constexpr int registers = 32;
+    float64x2_t v;
+    static Vec zero() { return {vdupq_n_f64(0)}; }
+    static Vec splat(double x) { return {vdupq_n_f64(x)}; }
+    static Vec load(const double* p) { return {vld1q_f64(p)}; }
+    void store(double* p) const { vst1q_f64(p, v); }
+};
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {vfmaq_f64(c.v, a.v, b.v)}; }
+inline Vec<double> operator+(Vec<double> a, Vec<double> b) { return {vaddq_f64(a.v, b.v)}; }
+inline Vec<double> operator-(Vec<double> a, Vec<double> b) { return {vsubq_f64(a.v, b.v)}; }
+inline Vec<double> operator*(Vec<double> a, Vec<double> b) { return {vmulq_f64(a.v, b.v)}; }
+inline Vec<double> operator/(Vec<double> a, Vec<double> b) { return {vdivq_f64(a.v, b.v)}; }
+inline Vec<double> max(Vec<double> a, Vec<double> b) { return {vbslq_f64(vcgtq_f64(a.v, b.v), a.v, b.v)}; }
+inline Vec<double> min(Vec<double> a, Vec<double> b) { return {vbslq_f64(vcltq_f64(a.v, b.v), a.v, b.v)}; }
+
+} } } }

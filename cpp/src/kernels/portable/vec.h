@@ -1,0 +1,58 @@
+// Any processor: GCC's and Clang's 16-byte vector extension, four vectors a 64-byte block. Not every target has a fused
+// multiply-add and a call to libm's is a hundred times slower, so fma here rounds twice.
+#pragma once
+
+namespace convlens { namespace kernels { namespace portable { namespace {
+
+typedef float Vector_float __attribute__((vector_size(16)));
+typedef double Vector_double __attribute__((vector_size(16)));
+
+template <class Real>
+struct Vec;
+
+template <>
+struct Vec<float> {
+    static constexpr int width = 4;
+    static constexpr int registers = 16;
+    Vector_float v;
+    static Vec zero() { return {Vector_float{}}; }
+    static Vec splat(float x) { return {x - Vector_float{}}; }
+    static Vec load(const float* p) {
+        Vec a;
+        __builtin_memcpy(&a.v, p, sizeof a.v);
+        return a;
+    }
+    void store(float* p) const { __builtin_memcpy(p, &v, sizeof v); }
+};
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {a.v * b.v + c.v}; }
+inline Vec<float> operator+(Vec<float> a, Vec<float> b) { return {a.v + b.v}; }
+inline Vec<float> operator-(Vec<float> a, Vec<float> b) { return {a.v - b.v}; }
+inline Vec<float> operator*(Vec<float> a, Vec<float> b) { return {a.v * b.v}; }
+inline Vec<float> operator/(Vec<float> a, Vec<float> b) { return {a.v / b.v}; }
+// max(a, b) is b when either is NaN: write max(zero, x) to let NaN through.
+inline Vec<float> max(Vec<float> a, Vec<float> b) { return {a.v > b.v ? a.v : b.v}; }
+inline Vec<float> min(Vec<float> a, Vec<float> b) { return {a.v < b.v ? a.v : b.v}; }
+
+template <>
+struct Vec<double> {
+    static constexpr int width = 2;
+    static constexpr int registers = 16;
+    Vector_double v;
+    static Vec zero() { return {Vector_double{}}; }
+    static Vec splat(double x) { return {x - Vector_double{}}; }
+    static Vec load(const double* p) {
+        Vec a;
+        __builtin_memcpy(&a.v, p, sizeof a.v);
+        return a;
+    }
+    void store(double* p) const { __builtin_memcpy(p, &v, sizeof v); }
+};
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {a.v * b.v + c.v}; }
+inline Vec<double> operator+(Vec<double> a, Vec<double> b) { return {a.v + b.v}; }
+inline Vec<double> operator-(Vec<double> a, Vec<double> b) { return {a.v - b.v}; }
+inline Vec<double> operator*(Vec<double> a, Vec<double> b) { return {a.v * b.v}; }
+inline Vec<double> operator/(Vec<double> a, Vec<double> b) { return {a.v / b.v}; }
+inline Vec<double> max(Vec<double> a, Vec<double> b) { return {a.v > b.v ? a.v : b.v}; }
+inline Vec<double> min(Vec<double> a, Vec<double> b) { return {a.v < b.v ? a.v : b.v}; }
+
+} } } }
