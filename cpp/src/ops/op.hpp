@@ -83,4 +83,23 @@ const Op* find_op(std::uint16_t opcode, bool float64);
 const char* op_name(std::uint16_t opcode);  // nullptr when unknown
 int op_count();
 
+// Defines both rows of an op from one template, at global scope, at the start of a line:
+//     template <class Real> constexpr Op make_reorder() { return {"reorder", check<Real>, ...}; }
+//     CONVLENS_DEFINE_OP(reorder, make_reorder)
+#if defined(CONVLENS_FLOAT64)
+#define CONVLENS_DEFINE_OP(name, make)                       \
+    namespace convlens {                                     \
+    extern const Op k_##name##_f32;                          \
+    extern const Op k_##name##_f64;                          \
+    constexpr Op k_##name##_f32 = make<float>();             \
+    constexpr Op k_##name##_f64 = make<double>();            \
+    }
+#else
+#define CONVLENS_DEFINE_OP(name, make)                       \
+    namespace convlens {                                     \
+    extern const Op k_##name##_f32;                          \
+    constexpr Op k_##name##_f32 = make<float>();             \
+    }
+#endif
+
 }  // namespace convlens

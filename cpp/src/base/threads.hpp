@@ -1,0 +1,15 @@
+// How many threads this process may use: environment, affinity, container quota.
+#pragma once
+
+namespace convlens {
+
+// min(processors in the affinity mask, the cgroup's cpu quota rounded up); at least 1.
+int available_cores();
+
+// The first positive integer of an environment variable such as "4" or "4,2"; 0 when unset or not a number.
+int threads_from_environment(const char* name);
+
+// The quota of a cgroup v2 `cpu.max` ("150000 100000" is 2 cores, "max 100000" none: 0); exposed for tests.
+int cores_of_quota(const char* text);
+
+}  // namespace convlens
