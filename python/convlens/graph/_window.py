@@ -1,0 +1,169 @@
+"""Sliding windows: the arithmetic that convolution and pooling share, once for every floor above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ._ir import Node, TensorType
+from ._registry import attribute
+
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]
+Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window sliding over the rows and columns of an image.
+
+    Output pixel ``i`` of an axis reads inputs ``i * stride + k * dilation - pad`` for ``k < kernel``. ``pads`` is
+    ``(top, left, bottom, right)``, ONNX's order.
+    """
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("kernel_shape", self.kernel, 1),
+            ("strides", self.stride, 1),
+            ("pads", self.pads, 0),
+            ("dilations", self.dilation, 1),
+        ):
+            if min(value) < least:
+                raise ValueError(f"`{name}` (={value}) must be at least {least} everywhere")
+
+    @property
+    def extent(self) -> Pair:
+        """Rows and columns that one window spans: ``dilation * (kernel - 1) + 1``."""
+        return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))  # type: ignore[return-value]
+
+    def output_size(self, size: Pair) -> Pair:
+        """Rows and columns of the output for an input of `size`.
+
+        Raises
+        ------
+        ValueError
+            If the window is larger than the padded input.
+
+        Notes
+        -----
+        ``floor((size + pads - extent) / stride) + 1``, or ``ceil`` with ``ceil_mode``; then the last window must start
+        inside the input or its leading padding, as in ONNX and PyTorch, or it is dropped.
+        """
+        return self._axis_size(0, size[0]), self._axis_size(1, size[1])
+
+    def _axis_size(self, axis: int, size: int) -> int:
+        before, after = self.pads[axis], self.pads[axis + 2]
+        extent, stride = self.extent[axis], self.stride[axis]
+        room = size + before + after - extent
+        if room < 0:
+            side = ("height", "width")[axis]
+            dilated = f" (dilated by {self.dilation[axis]}: {extent})" if self.dilation[axis] > 1 else ""
+            raise ValueError(
+                f"a window of {side} {self.kernel[axis]}{dilated} is larger than the padded input "
+                f"({before} + {size} + {after}); use a smaller `kernel_shape`, more `pads`, or a larger image"
+            )
+        if not self.ceil_mode:
+            return room // stride + 1
+        steps = -(-room // stride) + 1
+        return steps - 1 if (steps - 1) * stride >= size + before else steps
+
+    def check_covers(self, size: Pair) -> None:
+        """Raise ValueError if some window lies in the padding alone: a pool of nothing has no value."""
+        for axis, count in enumerate(self.output_size(size)):
+            before, stride, dilation = self.pads[axis], self.stride[axis], self.dilation[axis]
+            for i in range(count):
+                places = (i * stride - before + k * dilation for k in range(self.kernel[axis]))
+                if not any(0 <= place < size[axis] for place in places):
+                    raise ValueError(
+                        f"window {i} along {('height', 'width')[axis]} lies in the padding alone "
+                        f"(`pads` = {self.pads}, `kernel_shape` = {self.kernel}); use smaller `pads`"
+                    )
+
+
+def window_of(node: Node, types: Mapping[str, TensorType]) -> Window:
+    """The window of a convolution, a pool, or one of their gradients; missing attributes have ONNX's defaults."""
+    kernel = attribute(node, "kernel_shape")
+    if node.op == "GlobalAveragePool":
+        height, width = types[node.inputs[0]].shape[-2:]
+        return Window((int(height), int(width)))
+    if kernel is None and node.op == "ConvGradWeight":
+        kernel = attribute(node, "weight_shape")[2:]
+    elif kernel is None and node.op in ("Conv", "ConvGradInput"):
+        kernel = types[node.inputs[1]].shape[2:]
+    if kernel is None:
+        raise ValueError("`kernel_shape` is missing; give (height, width)")
+    ceil_mode = node.op in POOLS and bool(attribute(node, "ceil_mode"))
+    return Window(
+        _ints(kernel, 2, "kernel_shape"),  # type: ignore[arg-type]
+        _ints(attribute(node, "strides"), 2, "strides"),  # type: ignore[arg-type]
+        _ints(attribute(node, "pads"), 4, "pads"),  # type: ignore[arg-type]
+        _ints(attribute(node, "dilations"), 2, "dilations"),  # type: ignore[arg-type]
+        ceil_mode,
+    )
+
+
+POOLS = frozenset({"MaxPool", "AveragePool", "MaxPoolOffset", "MaxPoolGrad", "AveragePoolGrad"})
+
+
+def pair(value: int | Sequence[int], name: str) -> Pair:
+    """An int or two of them as (height, width)."""
+    if isinstance(value, (int,)) or not hasattr(value, "__len__"):
+        return int(value), int(value)  # type: ignore[arg-type]
+    if len(value) != 2:
+        raise ValueError(f"`{name}` (={value!r}) must be an int or (height, width)")
+    return int(value[0]), int(value[1])
+
+
+def resolve_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1)) -> Pads:
+    """Padding as a user writes it, as (top, left, bottom, right).
+
+    Parameters
+    ----------
+    padding : int, (height, width), ((top, bottom), (left, right)), "same" or "valid"
+        ``"same"`` gives ``ceil(size / stride)`` outputs, the odd row or column at the bottom or right (PyTorch at
+        stride 1, TensorFlow and ONNX's SAME_UPPER at any).
+    size : (int, int)
+        Rows and columns of the image.
+
+    Raises
+    ------
+    ValueError
+        If `padding` has none of these forms or is negative.
+    """
+    if isinstance(padding, str):
+        if padding == "valid":
+            return 0, 0, 0, 0
+        if padding != "same":
+            raise ValueError(f"`padding` (={padding!r}) must be 'same', 'valid', an int, a pair, or a pair of pairs")
+        before, after = [], []
+        for n, k, s, d in zip(size, kernel, stride, dilation, strict=True):
+            total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+            before.append(total // 2)
+            after.append(total - total // 2)
+        return before[0], before[1], after[0], after[1]
+    sides: list[Pair]
+    if isinstance(padding, Sequence) and len(padding) == 2:
+        sides = [pair(side, "padding") for side in padding]
+    elif not isinstance(padding, Sequence) and not hasattr(padding, "__len__"):
+        sides = [pair(padding, "padding")] * 2
+    else:
+        raise ValueError(
+            f"`padding` (={padding!r}) must be an int, (height, width), ((top, bottom), (left, right)), 'same' or 'valid'"
+        )
+    (top, bottom), (left, right) = sides
+    if min(top, bottom, left, right) < 0:
+        raise ValueError(f"`padding` (={padding!r}) must not be negative")
+    return top, left, bottom, right
+
+
+def _ints(value: Sequence[int], length: int, name: str) -> tuple[int, ...]:
+    out = tuple(int(v) for v in value)
+    if len(out) != length:
+        raise ValueError(f"`{name}` (={out}) must have {length} numbers, as images have two axes")
+    return out
