@@ -84,7 +84,7 @@ def _where(call: Call) -> TensorType:
     return TensorType(a.dtype, broadcast(condition.shape, a.shape, b.shape))
 
 
-@shape_rule("BatchNormalization", "x scale bias mean var", epsilon=1e-5)
+@shape_rule("BatchNormalization", "x scale bias mean var", epsilon=1e-5, momentum=0.9)
 def _batch_normalization(call: Call) -> TensorType:
     x = call.kind("x", FLOATS)
     if len(x.shape) < 2:

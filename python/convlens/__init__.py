@@ -1,0 +1,48 @@
+"""Convolutional networks on the CPU, and why they answered as they did.
+
+``nn`` builds networks, ``train`` fits them, ``explain`` shows what an answer rests on, ``diagnose`` where a network
+fails, ``plot`` draws it; ``ops`` are the kernels on NumPy arrays and ``reference`` their plain NumPy oracle.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._errors import UnsupportedError as UnsupportedError
+
+if TYPE_CHECKING:
+    from . import diagnose as diagnose
+    from . import explain as explain
+    from . import graph as graph
+    from . import nn as nn
+    from . import ops as ops
+    from . import plot as plot
+    from . import program as program
+    from . import reference as reference
+    from . import train as train
+    from . import transform as transform
+    from .nn import Network as Network
+    from .nn import load as load
+    from .ops import get_num_threads as get_num_threads
+    from .ops import set_num_threads as set_num_threads
+
+__version__ = "0.1.0"
+
+# Imported when first used: `import convlens` stays quick, and drawing needs Matplotlib only when something is drawn.
+_MODULES = ("diagnose", "explain", "graph", "nn", "ops", "plot", "program", "reference", "train", "transform")
+_HOMES = {"Network": "nn", "load": "nn", "get_num_threads": "ops", "set_num_threads": "ops"}
+
+__all__ = ["UnsupportedError", "__version__", *_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module 'convlens' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,42 @@
+"""Programs kept for their next call, the least recently used leaving first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..program import Program
+
+#: Enough for a dozen explanations of a large network; one Program may exceed it, and then stays alone.
+CACHE_BYTES = 256 * 2**20
+
+
+class ProgramCache:
+    """Programs by key, bounded by the bytes they hold."""
+
+    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Program]) -> Program:
+        """Return the Program of `key`; two threads that miss at once may both make it, and one is kept."""
+        with self._lock:
+            kept = self._programs.get(key)
+            if kept is not None:
+                self._programs.move_to_end(key)
+                return kept
+        made = make()  # without the lock: compiling takes long and other keys need not wait
+        with self._lock:
+            program = self._programs.setdefault(key, made)
+            self._programs.move_to_end(key)
+            # Sizes are asked for anew: a Program grows with the Workspaces it keeps.
+            while len(self._programs) > 1 and sum(one.nbytes for one in self._programs.values()) > self._limit_bytes:
+                self._programs.popitem(last=False)
+            return program
+
+    def __len__(self) -> int:
+        return len(self._programs)

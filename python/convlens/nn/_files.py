@@ -1,0 +1,177 @@
+"""Networks as files: arrays by name and the graph as JSON; nothing in them is executed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import Graph, GraphBuilder
+
+FORMAT = 1
+_GRAPH = "graph.json"
+_METADATA = "convlens"
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
+    """Write `graph` and its constants as .npz or .safetensors; the old file stays until the new one is whole."""
+    path = Path(path)
+    text = json.dumps(graph_to_json(graph), indent=1)
+    arrays = {name: np.asarray(array) for name, array in graph.constants.items()}
+    if path.suffix == ".npz":
+        with replacing(path) as file:
+            write_npz(file, arrays, {_GRAPH: text})
+    elif path.suffix == ".safetensors":
+        save = _safetensors().save
+        with replacing(path) as file:
+            file.write(save({k: np.array(v, order="C") for k, v in arrays.items()}, metadata={_METADATA: text}))
+    else:
+        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors")
+
+
+def load_graph(path: str | os.PathLike[str]) -> Graph:
+    """Read what :func:`save_graph` wrote; types are inferred anew, so a file that contradicts itself is an error."""
+    path = Path(path)
+    if path.suffix == ".npz":
+        arrays, texts = read_npz(path)
+        text = texts.get(_GRAPH)
+    elif path.suffix == ".safetensors":
+        arrays, text = _read_safetensors(path)
+    else:
+        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors")
+    if text is None:
+        raise ValueError(
+            f"`path` (={str(path)!r}) holds arrays but no network: build the network and give it the arrays with "
+            "net.set_parameters"
+        )
+    try:
+        return graph_from_json(json.loads(text), arrays)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ValueError(f"`path` (={str(path)!r}) does not hold a network convlens can read: {error}") from error
+
+
+def graph_to_json(graph: Graph) -> dict[str, Any]:
+    """The graph without its arrays."""
+    return {
+        "format": FORMAT,
+        "inputs": {name: {"dtype": kind.dtype, "shape": list(kind.shape)} for name, kind in graph.inputs.items()},
+        "outputs": list(graph.outputs),
+        "constants": list(graph.constants),
+        "nodes": [
+            {
+                "op": node.op,
+                "name": node.name,
+                "inputs": list(node.inputs),
+                "outputs": list(node.outputs),
+                "attributes": {key: _plain(value) for key, value in node.attributes.items()},
+            }
+            for node in graph.nodes
+        ],
+    }
+
+
+def graph_from_json(data: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Graph:
+    """Build the graph again."""
+    if data["format"] != FORMAT:
+        raise ValueError(f"its format is {data['format']!r}, this convlens reads {FORMAT}")
+    builder = GraphBuilder()
+    for name, kind in data["inputs"].items():
+        builder.input(name, kind["dtype"], tuple(kind["shape"]))
+    for name in data["constants"]:
+        builder.constant(arrays[name], name)
+    for node in data["nodes"]:
+        attributes = {key: _tuples(value) for key, value in node["attributes"].items()}
+        builder.add(node["op"], node["inputs"], attributes, name=node["name"], outputs=node["outputs"])
+    return builder.build(data["outputs"])
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]) -> None:
+    """Write an .npz that NumPy reads, with text members beside the arrays; equal content gives equal bytes."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(name + ".npy"), member.getvalue())
+        for name, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(name), text.encode())
+
+
+def read_npz(path: Path) -> tuple[Arrays, dict[str, str]]:
+    """Read what :func:`write_npz` wrote; a pickled object is an error."""
+    arrays: Arrays = {}
+    texts: dict[str, str] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                data = archive.read(member)
+                if member.endswith(".npy"):
+                    arrays[member[:-4]] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+                else:
+                    texts[member] = data.decode()
+    except (zipfile.BadZipFile, ValueError, EOFError, UnicodeDecodeError, NotImplementedError, zlib.error) as error:
+        raise ValueError(f"`path` (={str(path)!r}) is not a whole .npz file: {error}") from error
+    return arrays, texts
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` that takes its place when all was written, and vanishes otherwise."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Not tempfile: its files stay private to the user, and this one becomes the result.
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read_safetensors(path: Path) -> tuple[Arrays, str | None]:
+    safetensors = _safetensors()
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            text = (file.metadata() or {}).get(_METADATA)
+        return safetensors.load_file(str(path)), text
+    except SafetensorError as error:
+        raise ValueError(f"`path` (={str(path)!r}) is not a whole .safetensors file: {error}") from error
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            'files that end in .safetensors need an extra: pip install "convlens[safetensors]"; .npz needs none'
+        ) from error
+    return safetensors.numpy
+
+
+def _plain(value: Any) -> Any:
+    """Attributes as JSON has them."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

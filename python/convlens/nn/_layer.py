@@ -1,0 +1,153 @@
+"""What a layer is: a description that makes one node; and the symbolic tensors it is called on."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..graph import BATCH, GraphBuilder, Shape, TensorType
+from ._arguments import integer
+
+_order = itertools.count()
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One array a layer owns: its suffix (``weight``), shape and how it starts."""
+
+    suffix: str
+    shape: tuple[int, ...]
+    scheme: str
+
+
+class Tensor:
+    """The symbolic result of a layer (or of :func:`Input`) while a network is described.
+
+    ``shape`` is the shape with the batch as ``"N"``. Call layers on it, add two with ``+``, and hand the ends to
+    :class:`convlens.nn.Network`.
+    """
+
+    def __init__(self, kind: TensorType, layer: Layer | None, inputs: tuple[Tensor, ...], name: str | None) -> None:
+        self.type = kind
+        self.layer = layer
+        self.inputs = inputs
+        self.name = name
+        # Creation order is a topological order, and the one in which layers are numbered.
+        self.order = next(_order)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape with the symbolic batch ``"N"`` first."""
+        return self.type.shape
+
+    def __add__(self, other: Tensor) -> Tensor:
+        from ._layers import Add
+
+        return Add()(self, other)
+
+    def __repr__(self) -> str:
+        origin = "input" if self.layer is None else type(self.layer).__name__
+        return f"Tensor({', '.join(map(str, self.shape))}) from {origin}"
+
+
+def Input(shape: Sequence[int], *, name: str = "images") -> Tensor:
+    """Begin a network described by calls.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of one image, ``(C, H, W)``, without the batch.
+    name : str
+        Name of the input tensor.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> from convlens import nn
+    >>> x = nn.Input((3, 32, 32))
+    >>> a = nn.Conv2d(out_channels=8, kernel_size=3, padding="same", name="a")(x)
+    >>> b = nn.Conv2d(out_channels=8, kernel_size=3, padding="same", name="b")(nn.ReLU()(a))
+    >>> net = nn.Network(inputs=x, outputs=nn.Add()(a, b), seed=0)
+    """
+    if not isinstance(shape, (list, tuple)) or not shape:
+        raise TypeError(f"`shape` (={shape!r}) must be the shape of one image, such as (1, 28, 28), without the batch")
+    sizes = tuple(integer("shape", size, at_least=1) for size in shape)
+    return Tensor(TensorType("float32", (BATCH, *sizes)), None, (), name)
+
+
+class Layer(ABC):
+    """Describes one node and the parameters it owns; calling it on a tensor applies it.
+
+    A layer object called twice is one layer used twice: both nodes read the same parameters.
+    """
+
+    stem: ClassVar[str]
+    arity: ClassVar[int] = 1
+    #: What positional arguments were meant to be, by their number; the first is also the fallback.
+    positions: ClassVar[Mapping[int, tuple[str, ...]]] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
+        if args:
+            raise TypeError(f"{cls.__name__} takes its sizes by keyword: write {cls._keyword_form(args, kwargs)}")
+        return super().__new__(cls)
+
+    def __init__(self, *, name: str | None = None) -> None:
+        if name is not None and (not isinstance(name, str) or not name):
+            raise TypeError(f"`name` (={name!r}) must be a non-empty str")
+        self.name = name
+
+    @abstractmethod
+    def parameters(self, inputs: Sequence[TensorType]) -> tuple[ParameterSpec, ...]:
+        """The arrays this layer owns when applied to tensors of these types; raises where it can't be."""
+
+    @abstractmethod
+    def emit(
+        self, builder: GraphBuilder, inputs: Sequence[str], parameters: Mapping[str, str], name: str, tensor: str
+    ) -> None:
+        """Append the node `name`, whose result is `tensor`; `parameters` maps suffixes to tensors."""
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(
+                    f"{type(self).__name__} is called on the tensors of nn.Input and other layers, not on "
+                    f"{type(tensor).__name__}: to run arrays, build an nn.Sequential or nn.Network and call that"
+                )
+        if len(tensors) != self.arity:
+            raise TypeError(f"{type(self).__name__} takes {self.arity} tensor(s), not {len(tensors)}")
+        return Tensor(self._result([tensor.type for tensor in tensors]), self, tensors, self.name)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{key}={value!r}" for key, value in vars(self).items() if value is not None)
+        return f"{type(self).__name__}({fields})"
+
+    def _result(self, kinds: Sequence[TensorType]) -> TensorType:
+        """The type of the result, from the same shape inference the network will use."""
+        builder = GraphBuilder()
+        inputs = [builder.input(f"input{i}", kind.dtype, kind.shape) for i, kind in enumerate(kinds)]
+        owned = {}
+        for spec in self.parameters(kinds):
+            zero = np.broadcast_to(np.zeros((), kinds[0].dtype), spec.shape)
+            owned[spec.suffix] = builder.constant(zero, spec.suffix)
+        self.emit(builder, inputs, owned, "layer", "result")
+        return builder.types["result"]
+
+    @classmethod
+    def _keyword_form(cls, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        names: Sequence[str] = cls.positions.get(len(args), next(iter(cls.positions.values()), ()))
+        given = dict(zip(names, args, strict=False))
+        given.pop("in_channels", None)  # inferred, so the form to copy does without
+        given.pop("in_features", None)
+        for name in next(iter(cls.positions.values()), ()):
+            given.setdefault(name, kwargs.get(name, ...))
+        given.update(kwargs)
+        words = [f"{key}={'...' if value is ... else repr(value)}" for key, value in given.items()]
+        return f"{cls.__name__}({', '.join(words)})"

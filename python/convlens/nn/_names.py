@@ -1,0 +1,96 @@
+"""Finding tensors by what users call them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from ..graph import Graph
+
+_SEPARATORS = "./"
+
+
+def find(graph: Graph, pattern: str, *, what: str = "layer") -> str:
+    """Return the one tensor that `pattern` means.
+
+    Parameters
+    ----------
+    graph : Graph
+    pattern : str
+        A tensor's name, a node's name, a module path, a glob, or the end of one of them after a dot or slash.
+    what : str
+        The argument's name in errors.
+
+    Returns
+    -------
+    str
+        The tensor's name.
+
+    Raises
+    ------
+    ValueError
+        Nothing or more than one tensor fits; the message lists the five nearest names.
+    """
+    matches = _matches(graph, pattern)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(
+            f"`{what}` (={pattern!r}) is ambiguous: it fits {_list(matches[:5])}"
+            f"{f' and {len(matches) - 5} more' if len(matches) > 5 else ''}; give a longer name"
+        )
+    raise ValueError(
+        f"`{what}` (={pattern!r}) is not in the network; the nearest are {_list(_nearest(graph, pattern))}"
+    )
+
+
+def find_all(graph: Graph, patterns: str | Iterable[str], *, what: str = "names") -> list[str]:
+    """Return every tensor that the patterns mean: a glob may mean many, anything else one."""
+    found: dict[str, None] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"`{what}` holds {pattern!r}: give names as str")
+        if _is_glob(graph, pattern):
+            matches = _matches(graph, pattern)
+            if not matches:
+                find(graph, pattern, what=what)
+            found.update(dict.fromkeys(matches))
+        else:
+            found[find(graph, pattern, what=what)] = None
+    return list(found)
+
+
+def aliases(graph: Graph) -> dict[str, str]:
+    """What each tensor may be called: its own name, and its node's."""
+    names = {name: name for name in graph.inputs}
+    for node in graph.nodes:
+        names.update({out: out for out in node.outputs if out})
+    for node in graph.nodes:
+        if node.name:
+            names.setdefault(node.name, node.outputs[0])
+    return names
+
+
+def _matches(graph: Graph, pattern: str) -> list[str]:
+    names = aliases(graph)
+    if pattern in names:
+        return [names[pattern]]
+    if _is_glob(graph, pattern):
+        return list(dict.fromkeys(tensor for name, tensor in names.items() if fnmatchcase(name, pattern)))
+    ends = (name for name in names if any(name.endswith(mark + pattern) for mark in _SEPARATORS))
+    return list(dict.fromkeys(names[name] for name in ends))
+
+
+def _is_glob(graph: Graph, pattern: str) -> bool:
+    return any(mark in pattern for mark in "*?[") and pattern not in aliases(graph)
+
+
+def _nearest(graph: Graph, pattern: str) -> list[str]:
+    names = list(aliases(graph))
+    near = difflib.get_close_matches(pattern, names, n=5, cutoff=0.0)
+    return near or names[:5]
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,0 +1,372 @@
+"""A network: a graph, the version of its weights, and the Programs compiled for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import Graph, GraphBuilder
+from ._build import build_graph
+from ._cache import ProgramCache
+from ._check import check_images
+from ._files import graph_from_json, graph_to_json, load_graph, save_graph
+from ._layer import Layer, Tensor
+from ._names import find, find_all
+from ._records import LayerTable, buffers, is_parameter, layer_records, summary
+from ._run import run
+
+if TYPE_CHECKING:
+    from ..program import Entry, Program, Weights
+
+Array = npt.NDArray[Any]
+
+
+class Network:
+    """Run, describe, store and hold the weights of a convolutional network.
+
+    Parameters
+    ----------
+    inputs : Tensor, optional
+        What :func:`convlens.nn.Input` returned.
+    outputs : Tensor or sequence of Tensor, optional
+        The ends of the network. One makes ``net(x)`` return an array, several a dict.
+    graph : Graph, optional
+        A graph with one input, instead of `inputs` and `outputs`.
+    seed : int
+        Of the initial weights: Kaiming for convolutions, Glorot for linear layers, zero biases; see
+        :class:`convlens.nn.Conv2d`. The same seed gives the same bits.
+
+    Notes
+    -----
+    ``net(x)`` is always inference. Any number of threads may call it; ``set_parameters`` publishes a new version, and
+    calls under way finish with the one they began with.
+
+    Examples
+    --------
+    >>> from convlens import nn
+    >>> x = nn.Input((3, 16, 16))
+    >>> y = nn.ReLU()(nn.Conv2d(out_channels=3, kernel_size=3, padding="same", name="conv")(x))
+    >>> net = nn.Network(inputs=x, outputs=nn.Add(name="sum")(x, y), seed=0)
+    >>> net.output_name, sorted(net.parameters)
+    ('sum', ['conv.bias', 'conv.weight'])
+    """
+
+    def __init__(
+        self,
+        *,
+        inputs: Tensor | None = None,
+        outputs: Tensor | Sequence[Tensor] | None = None,
+        graph: Graph | None = None,
+        seed: int = 0,
+    ) -> None:
+        if graph is None:
+            if inputs is None or outputs is None:
+                raise TypeError("Network needs `inputs` and `outputs`, the ends of a chain of layers, or a `graph`")
+            graph = _described(inputs, outputs, seed)
+        elif inputs is not None or outputs is not None:
+            raise TypeError("Network takes `inputs` and `outputs`, or a `graph`, not both")
+        if len(graph.inputs) != 1:
+            raise ValueError(f"`graph` has the inputs {list(graph.inputs)}: a network has exactly one")
+        self.graph = _frozen(graph)
+        self.version = 0
+        self._programs = ProgramCache()
+        self._lock = threading.Lock()
+        self._weights: Weights | None = None
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def input_name(self) -> str:
+        """Name of the input tensor."""
+        return next(iter(self.graph.inputs))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image, ``(C, H, W)``."""
+        return self.graph.inputs[self.input_name].per_image
+
+    @property
+    def output_name(self) -> str:
+        """Name of the (first) output tensor."""
+        return self.graph.outputs[0]
+
+    @property
+    def dtype(self) -> str:
+        """float32 or float64: what it takes and computes in."""
+        return self.graph.inputs[self.input_name].dtype
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Every weight, bias and running statistic by name, read-only; change them with :meth:`set_parameters`."""
+        graph = self.graph
+        return MappingProxyType({n: array for n, array in graph.constants.items() if is_parameter(graph, n)})
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Names of the parameters that training learns: all but running statistics."""
+        followed = buffers(self.graph)
+        return tuple(name for name in self.parameters if name not in followed)
+
+    def layers(self) -> LayerTable:
+        """Return name, operator, shape, parameters and receptive field of every layer; it prints as a table."""
+        return layer_records(self.graph)
+
+    def summary(self) -> str:
+        """Return a text of shapes, parameters, arithmetic and memory."""
+        return summary(self.graph)
+
+    def find(self, name: str, *, what: str = "layer") -> str:
+        """Return the one tensor that `name` means: a tensor, a node, a module path, a glob or a unique ending.
+
+        Raises
+        ------
+        ValueError
+            `name` is unknown or ambiguous; the message, which calls it `what`, lists the five nearest.
+        """
+        return find(self.graph, name, what=what)
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def __call__(self, images: npt.ArrayLike) -> Any:
+        """Compute the outputs, as inference.
+
+        Parameters
+        ----------
+        images : ndarray of shape (N, C, H, W), float32 (float64 after ``astype``)
+
+        Returns
+        -------
+        ndarray, or dict of name to ndarray where the network has several outputs
+
+        Raises
+        ------
+        TypeError, ValueError
+            dtype or shape do not fit; the message says what to do.
+        """
+        results = self._forward(images, self.graph.outputs)
+        return results if len(self.graph.outputs) > 1 else results[self.output_name]
+
+    def activations(self, images: npt.ArrayLike, names: str | Iterable[str]) -> dict[str, Array]:
+        """Compute the tensors inside the network.
+
+        Parameters
+        ----------
+        images : ndarray of shape (N, C, H, W)
+        names : str or iterable of str
+            Layers by name, ending or glob; ``"*"`` is every one.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By the tensors' full names, in the order asked for.
+        """
+        return self._forward(images, find_all(self.graph, names))
+
+    def _forward(self, images: npt.ArrayLike, outputs: Sequence[str]) -> dict[str, Array]:
+        checked = self.check_images(images)
+        wanted = tuple(name for name in outputs if name != self.input_name)
+        results = {self.input_name: checked}
+        if wanted:
+            program = self.program(("forward", wanted), lambda: self._forward_graph(wanted))
+            results |= run(program, "forward", {self.input_name: checked}, self.weights)
+        return {name: results[name] for name in outputs}
+
+    def _forward_graph(self, outputs: tuple[str, ...]) -> tuple[Graph, dict[str, Entry]]:
+        from ..program import Entry
+        from ..transform import prune
+
+        graph = prune(self.graph, outputs)
+        return graph, {"forward": Entry(inputs=(self.input_name,), outputs=outputs)}
+
+    def check_images(self, images: npt.ArrayLike, *, name: str = "images") -> Array:
+        """Return `images` as the network takes them, or raise an error that says what to do, calling them `name`."""
+        return check_images(name, images, self.graph.inputs[self.input_name])
+
+    def program(self, key: Hashable, build: Callable[[], tuple[Graph, Mapping[str, Entry]]]) -> Program:
+        """Return the Program kept under `key`; on a miss, compile what `build` returns.
+
+        Parameters
+        ----------
+        key : hashable
+            Says everything that the graph of `build` depends on, but for the weights.
+        build : callable
+            Returns a graph over this network's constants and the entry points to compile.
+        """
+        from ..program import compile as compile_program
+
+        def make() -> Program:
+            graph, entries = build()
+            return compile_program(graph, entries, dtype=self.dtype)
+
+        return self._programs.get(key, make)
+
+    # -- weights -------------------------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> Weights:
+        """The weights of the current version, packed at first use and shared by every Program."""
+        from ..program import Weights
+
+        with self._lock:
+            if self._weights is None:
+                self._weights = Weights(self.graph.constants)
+            return self._weights
+
+    def set_parameters(self, parameters: Mapping[str, npt.ArrayLike]) -> None:
+        """Replace some or all parameters and publish them as a new version.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array_like
+            By the names of :attr:`parameters`; each of the shape it replaces. Copied.
+
+        Raises
+        ------
+        ValueError
+            A name is unknown, a shape differs.
+        """
+        graph = self.graph
+        constants = dict(graph.constants)
+        for name, value in parameters.items():
+            if name not in constants or not is_parameter(graph, name):
+                raise ValueError(
+                    f"`parameters` holds {name!r}, which the network does not have; it has {', '.join(self.parameters)}"
+                )
+            array = np.array(value, dtype=self.dtype, order="C")
+            if array.shape != constants[name].shape:
+                raise ValueError(
+                    f"`parameters[{name!r}]` has shape {array.shape}, it must have {constants[name].shape}"
+                )
+            constants[name] = array
+        with self._lock:
+            self.graph = _frozen(dataclasses.replace(graph, constants=constants))
+            self._weights = None
+            self.version += 1
+
+    def astype(self, dtype: npt.DTypeLike) -> Network:
+        """Return a copy that computes in `dtype`, float32 or float64.
+
+        Examples
+        --------
+        >>> from convlens import nn
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(out_features=2), input_shape=(1, 4, 4))
+        >>> net.astype("float64").dtype
+        'float64'
+        """
+        name = np.dtype(dtype).name
+        if name not in ("float32", "float64"):
+            raise ValueError(f"`dtype` (={name!r}) must be float32 or float64")
+        return Network(graph=_converted(self.graph, name))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write graph and weights to one file, .npz or .safetensors (extra ``[safetensors]``).
+
+        The file at `path` is replaced when the new one is whole. ``nn.load`` reads it; so does ``np.load``.
+        """
+        save_graph(self.graph, path)
+
+    def __repr__(self) -> str:
+        kinds = f"{self.input_name} {self.graph.inputs[self.input_name]} -> {', '.join(self.graph.outputs)}"
+        count = sum(array.size for array in self.parameters.values())
+        return f"Network({kinds}; {len(self.graph.nodes)} layers, {count:,} parameters, version {self.version})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        graph = self.graph
+        return {"graph": graph_to_json(graph), "constants": dict(graph.constants), "version": self.version}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        Network.__init__(self, graph=graph_from_json(state["graph"], state["constants"]))
+        self.version = state["version"]
+
+
+class Sequential(Network):
+    """Chain layers into a network.
+
+    Parameters
+    ----------
+    *layers : Layer
+        In order. The same object twice is one layer used twice.
+    input_shape : sequence of int
+        Shape of one image, such as ``(1, 28, 28)``; input channels and features are inferred from it.
+    seed : int
+        Of the initial weights.
+
+    Examples
+    --------
+    >>> from convlens import nn
+    >>> net = nn.Sequential(
+    ...     nn.Conv2d(out_channels=32, kernel_size=3), nn.ReLU(), nn.MaxPool2d(kernel_size=2), nn.Flatten(),
+    ...     nn.Linear(out_features=10), input_shape=(1, 28, 28), seed=0)
+    >>> [layer.shape for layer in net.layers()]
+    [('N', 32, 26, 26), ('N', 32, 26, 26), ('N', 32, 13, 13), ('N', 5408), ('N', 10)]
+    """
+
+    def __init__(self, *layers: Layer, input_shape: Sequence[int], seed: int = 0) -> None:
+        from ._layer import Input
+
+        if not layers:
+            raise TypeError("Sequential needs at least one layer")
+        x = source = Input(input_shape)
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                hint = "unpack the list with *" if isinstance(layer, (list, tuple)) else "build it with ()"
+                raise TypeError(f"`layers[{position}]` (={layer!r}) is not a layer: {hint}")
+            x = layer(x)
+        super().__init__(inputs=source, outputs=x, seed=seed)
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Read a network from what ``net.save`` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        An .npz, or a .safetensors file (extra ``[safetensors]``).
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        The file is broken or holds no network.
+    """
+    return Network(graph=load_graph(path))
+
+
+def _described(inputs: Tensor, outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:
+    ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    if not isinstance(inputs, Tensor) or inputs.layer is not None:
+        raise TypeError(f"`inputs` (={inputs!r}) must be what nn.Input returned")
+    if not ends or not all(isinstance(end, Tensor) for end in ends):
+        raise TypeError(f"`outputs` (={outputs!r}) must be the tensor, or the tensors, that layers returned")
+    return build_graph(inputs, ends, seed=seed, dtype="float32")
+
+
+def _frozen(graph: Graph) -> Graph:
+    """The graph with read-only views of its constants, so that weights change through `set_parameters` alone."""
+    constants = {}
+    for name, array in graph.constants.items():
+        view = array.view()
+        view.flags.writeable = False
+        constants[name] = view
+    return dataclasses.replace(graph, constants=constants)
+
+
+def _converted(graph: Graph, dtype: str) -> Graph:
+    builder = GraphBuilder()
+    for name, kind in graph.inputs.items():
+        builder.input(name, dtype if kind.dtype.startswith("float") else kind.dtype, kind.shape)
+    for name, array in graph.constants.items():
+        builder.constant(array.astype(dtype) if array.dtype.kind == "f" else array, name)
+    for node in graph.nodes:
+        builder.add(node.op, node.inputs, node.attributes, name=node.name, outputs=node.outputs)
+    return builder.build(graph.outputs)
