@@ -82,6 +82,62 @@ class Graph:
                     users.setdefault(name, []).append(node)
         return users
 
+    def subgraph(self, outputs: Sequence[str]) -> Graph:
+        """The part that `outputs` (any tensors) depend on; inputs and constants that nothing reads are left out."""
+        for name in outputs:
+            if name not in self.types:
+                raise ValueError(f"output {name!r} is not a tensor of the graph")
+        needed = set(outputs)
+        nodes = []
+        for node in reversed(self.nodes):
+            if not needed.isdisjoint(node.outputs):
+                nodes.append(node)
+                needed.update(name for name in node.inputs if name)
+        for node in nodes:
+            needed.update(name for name in node.outputs if name)
+        return Graph(
+            {name: kind for name, kind in self.inputs.items() if name in needed},
+            tuple(outputs),
+            tuple(reversed(nodes)),
+            {name: value for name, value in self.constants.items() if name in needed},
+            {name: kind for name, kind in self.types.items() if name in needed},
+        )
+
+    def validate(self) -> None:
+        """Check what :class:`GraphBuilder` guarantees, for graphs made by hand.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is read before it is defined or defined twice, an output is missing, or a type in ``types``
+            is not the inferred one.
+        """
+        from ._shapes import infer
+
+        defined: dict[str, TensorType] = {}
+
+        def define(name: str, kind: TensorType) -> None:
+            if name in defined:
+                raise ValueError(f"tensor {name!r} is defined twice")
+            if self.types.get(name) != kind:
+                raise ValueError(f"tensor {name!r} is {kind}, but `types` says {self.types.get(name)}")
+            defined[name] = kind
+
+        for name, kind in self.inputs.items():
+            define(name, kind)
+        for name, value in self.constants.items():
+            define(name, TensorType(value.dtype.name, value.shape))
+        for node in self.nodes:
+            for name in node.inputs:
+                if name and name not in defined:
+                    raise ValueError(f"node {node.name!r} ({node.op}) reads {name!r}, which is not defined before it")
+            for name, kind in zip(node.outputs, infer(node, defined, self.constants), strict=False):
+                if name:
+                    define(name, kind)
+        for name in self.outputs:
+            if name not in defined:
+                raise ValueError(f"output {name!r} is not a tensor of the graph")
+
 
 class GraphBuilder:
     """Appends nodes and infers their types; starts empty or from an existing graph.
@@ -132,11 +188,45 @@ class GraphBuilder:
         for tensor in node.inputs:
             if tensor and tensor not in self.types:
                 raise ValueError(f"node {name!r} ({op}) reads {tensor!r}, which is not defined before it")
-        for out, kind in zip(outs, infer(node, self.types, self._constants), strict=False):
+        kinds = infer(node, self.types, self._constants)
+        if len(outs) > len(kinds):
+            raise ValueError(f"node {name!r} ({op}) has {len(kinds)} outputs at most, {len(outs)} are named")
+        for out, kind in zip(outs, kinds, strict=False):
             if out:
                 self._define(out, kind)
         self._nodes.append(node)
         return outs[0]
+
+    def inline(self, graph: Graph, inputs: Mapping[str, str], *, suffix: str = "") -> dict[str, str]:
+        """Append a copy of `graph`, its inputs replaced by tensors of this one.
+
+        Parameters
+        ----------
+        graph : Graph
+        inputs : mapping of its input names to tensors here
+        suffix : str
+            Added to the names of its nodes and tensors, when they are taken here. Constants that both graphs hold
+            under one name are shared if they are the same array, so that a second run uses the same weights.
+
+        Returns
+        -------
+        dict
+            The name here of each of the graph's tensors.
+        """
+        names: dict[str, str] = {}
+        for name, kind in graph.inputs.items():
+            if name not in inputs:
+                raise ValueError(f"`inputs` gives nothing for the input {name!r}; it is {kind}")
+            names[name] = inputs[name]
+        for name, value in graph.constants.items():
+            shared = self._constants.get(name) is value
+            names[name] = name if shared else self.constant(value, self._unused(name, suffix))
+        for node in graph.nodes:
+            outputs = [self._unused(out, suffix) if out else "" for out in node.outputs]
+            sources = [names[tensor] if tensor else "" for tensor in node.inputs]
+            self.add(node.op, sources, node.attributes, name=node.name + suffix, outputs=outputs)
+            names.update((old, new) for old, new in zip(node.outputs, outputs, strict=True) if old)
+        return names
 
     def build(self, outputs: Sequence[str]) -> Graph:
         """Freeze what was added; `outputs` must be defined."""
@@ -154,7 +244,9 @@ class GraphBuilder:
             if name not in self.types:
                 return name
 
-    def _unused(self, name: str) -> str:
+    def _unused(self, name: str, suffix: str = "") -> str:
+        if name in self.types:
+            name = name + suffix
         return name if name not in self.types else self.fresh(name)
 
     def _define(self, name: str, kind: TensorType) -> None:

@@ -66,9 +66,6 @@ def _check_arity(node: Node, operator: Operator) -> None:
 
 
 def _operands(node: Node, operator: Operator, types: Mapping[str, TensorType]) -> str:
-    parts = [
-        f"`{name}` {tensor!r} is {types[tensor]}"
-        for name, tensor in zip(operator.operands, node.inputs)
-        if tensor in types
-    ]
+    named = zip(operator.operands, node.inputs, strict=False)
+    parts = [f"`{name}` {tensor!r} is {types[tensor]}" for name, tensor in named if tensor in types]
     return f" [{'; '.join(parts)}]" if parts else ""

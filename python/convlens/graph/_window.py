@@ -113,8 +113,8 @@ POOLS = frozenset({"MaxPool", "AveragePool", "MaxPoolOffset", "MaxPoolGrad", "Av
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
     """An int or two of them as (height, width)."""
-    if isinstance(value, (int,)) or not hasattr(value, "__len__"):
-        return int(value), int(value)  # type: ignore[arg-type]
+    if not isinstance(value, Sequence):
+        return int(value), int(value)
     if len(value) != 2:
         raise ValueError(f"`{name}` (={value!r}) must be an int or (height, width)")
     return int(value[0]), int(value[1])
@@ -147,14 +147,14 @@ def resolve_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair = (
             before.append(total // 2)
             after.append(total - total // 2)
         return before[0], before[1], after[0], after[1]
-    sides: list[Pair]
-    if isinstance(padding, Sequence) and len(padding) == 2:
-        sides = [pair(side, "padding") for side in padding]
-    elif not isinstance(padding, Sequence) and not hasattr(padding, "__len__"):
+    if not isinstance(padding, Sequence):
         sides = [pair(padding, "padding")] * 2
+    elif len(padding) == 2:
+        sides = [pair(side, "padding") for side in padding if not isinstance(side, str)]
     else:
         raise ValueError(
-            f"`padding` (={padding!r}) must be an int, (height, width), ((top, bottom), (left, right)), 'same' or 'valid'"
+            f"`padding` (={padding!r}) must be an int, (height, width), ((top, bottom), (left, right)), "
+            f"'same' or 'valid'"
         )
     (top, bottom), (left, right) = sides
     if min(top, bottom, left, right) < 0:

@@ -1,0 +1,314 @@
+"""The interpreter: any graph, node by node, with the oracle's operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._errors import UnsupportedError
+from ..graph import BATCH, Call, Graph, TensorType, call_of, infer, pad_widths, reduce_axes, resize_geometry, window_of
+from . import _conv, _dense, _pool
+from . import _elementwise as plain
+from ._wide import Array, wide
+
+_Operation = Callable[..., Any]
+_TABLE: dict[str, _Operation] = {}
+
+
+def run(
+    graph: Graph,
+    inputs: Mapping[str, npt.ArrayLike],
+    outputs: Sequence[str] | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+) -> dict[str, Array]:
+    """Run a graph with the oracle's operations.
+
+    Parameters
+    ----------
+    graph : Graph
+    inputs : mapping of input name to array
+        At least the inputs that the outputs depend on; the leading axis of batched ones is the number of images.
+    outputs : sequence of str, optional
+        Tensors wanted, inner ones too; by default the graph's outputs.
+    dtype : {"float32", "float64"}, optional
+        Compute every floating-point tensor in this type; by default in the graph's own.
+
+    Returns
+    -------
+    dict of name to ndarray
+
+    Raises
+    ------
+    ValueError
+        If an input is missing, unknown, or of the wrong shape or dtype, or an output is unknown.
+    """
+    wanted = tuple(graph.outputs if outputs is None else outputs)
+    unknown = [name for name in wanted if name not in graph.types]
+    if unknown:
+        raise ValueError(f"output {unknown[0]!r} is not a tensor of the graph")
+    part = graph.subgraph(wanted)
+    values: dict[str, Array] = {}
+    n = _bind(graph, part, inputs, values, None if dtype is None else np.dtype(dtype))
+    for name, value in part.constants.items():
+        values[name] = _cast(value, dtype)
+    for node in part.nodes:
+        call = call_of(node, part.types, part.constants)
+        operands = [values[name] if name else None for name in node.inputs]
+        operation = _TABLE.get(node.op)
+        if operation is None:
+            raise UnsupportedError(f"node {node.name!r} ({node.op}): no oracle; there are {', '.join(sorted(_TABLE))}")
+        result = operation(call, n, *operands)
+        results = result if isinstance(result, tuple) else (result,)
+        for name, value in zip(node.outputs, results, strict=False):
+            if name:
+                values[name] = _checked(name, value, part.types[name], n)
+    return {name: values[name] for name in wanted}
+
+
+def _bind(graph: Graph, part: Graph, inputs: Mapping[str, npt.ArrayLike], values: dict[str, Array], dtype: Any) -> int:
+    """Check and take the inputs; returns the number of images."""
+    for name in inputs:
+        if name not in graph.inputs:
+            raise ValueError(f"`inputs` holds {name!r}; the graph's inputs are {', '.join(graph.inputs)}")
+    n: int | None = None
+    for name, kind in part.inputs.items():
+        if name not in inputs:
+            raise ValueError(f"input {name!r} is missing; it is {kind}")
+        array = np.asarray(inputs[name])
+        given_float = array.dtype.kind == "f" and kind.dtype.startswith("float")
+        if array.dtype.name != kind.dtype and not (given_float and dtype is not None):
+            raise ValueError(f"input {name!r} has dtype {array.dtype}; it must be {kind.dtype}")
+        if kind.batched and array.ndim and n is None:
+            n = array.shape[0]
+        shape = tuple(n if dim == BATCH else dim for dim in kind.shape)
+        if array.shape != shape:
+            raise ValueError(f"input {name!r} has shape {array.shape}; it must be {kind}")
+        values[name] = _cast(array, dtype)
+    return 0 if n is None else n
+
+
+def _cast(value: Array, dtype: npt.DTypeLike | None) -> Array:
+    return value.astype(dtype) if dtype is not None and value.dtype.kind == "f" else value
+
+
+def _checked(name: str, value: Any, kind: TensorType, n: int) -> Array:
+    array = np.asarray(value)
+    shape = tuple(n if dim == BATCH else dim for dim in kind.shape)
+    same = array.dtype.name == kind.dtype or (array.dtype.kind == "f" and kind.dtype.startswith("float"))
+    if array.shape != shape or not same:
+        raise AssertionError(f"{name!r} came out as {array.dtype}{array.shape}, inferred as {kind}")
+    return array
+
+
+def _operation(*names: str) -> Callable[[_Operation], _Operation]:
+    def register(function: _Operation) -> _Operation:
+        for name in names:
+            _TABLE[name] = function
+        return function
+
+    return register
+
+
+def _conv_arguments(call: Call) -> dict[str, Any]:
+    window = window_of(call.node, call.types)
+    top, left, bottom, right = window.pads
+    return {
+        "stride": window.stride,
+        "padding": ((top, bottom), (left, right)),
+        "dilation": window.dilation,
+        "groups": int(call.attribute("group")),
+    }
+
+
+def _pool_arguments(call: Call) -> dict[str, Any]:
+    window = window_of(call.node, call.types)
+    top, left, bottom, right = window.pads
+    extra = {"count_include_pad": bool(call.attribute("count_include_pad"))} if "Average" in call.node.op else {}
+    return {
+        "kernel_size": window.kernel,
+        "stride": window.stride,
+        "padding": ((top, bottom), (left, right)),
+        "dilation": window.dilation,
+        "ceil_mode": window.ceil_mode,
+        **extra,
+    }
+
+
+def _input_shape(call: Call, dy: Array) -> tuple[int, ...]:
+    return (dy.shape[0], *(int(d) for d in call.attribute("input_shape")))
+
+
+@_operation("Conv")
+def _run_conv(call: Call, n: int, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    return _conv.conv2d(x, weight, bias, **_conv_arguments(call))
+
+
+@_operation("ConvGradInput")
+def _run_conv_grad_input(call: Call, n: int, dy: Array, weight: Array) -> Array:
+    return _conv.conv2d_grad_input(dy, weight, _input_shape(call, dy), **_conv_arguments(call))
+
+
+@_operation("ConvGradWeight")
+def _run_conv_grad_weight(call: Call, n: int, dy: Array, x: Array) -> Array:
+    return _conv.conv2d_grad_weight(dy, x, call.attribute("weight_shape"), **_conv_arguments(call))
+
+
+@_operation("MaxPool")
+def _run_max_pool(call: Call, n: int, x: Array) -> Any:
+    return _pool.max_pool2d(x, **_pool_arguments(call))
+
+
+@_operation("MaxPoolOffset")
+def _run_max_pool_offset(call: Call, n: int, x: Array) -> Array:
+    return _pool.max_pool2d_offset(x, **_pool_arguments(call))
+
+
+@_operation("MaxPoolGrad")
+def _run_max_pool_grad(call: Call, n: int, dy: Array, offset: Array) -> Array:
+    return _pool.max_pool2d_grad(dy, offset, _input_shape(call, dy), **_pool_arguments(call))
+
+
+@_operation("AveragePool")
+def _run_average_pool(call: Call, n: int, x: Array) -> Array:
+    return _pool.avg_pool2d(x, **_pool_arguments(call))
+
+
+@_operation("AveragePoolGrad")
+def _run_average_pool_grad(call: Call, n: int, dy: Array) -> Array:
+    return _pool.avg_pool2d_grad(dy, _input_shape(call, dy), **_pool_arguments(call))
+
+
+@_operation("GlobalAveragePool")
+def _run_global_average_pool(call: Call, n: int, x: Array) -> Array:
+    return wide(x).mean(axis=(2, 3), keepdims=True).astype(x.dtype)
+
+
+@_operation("Gemm")
+def _run_gemm(call: Call, n: int, a: Array, b: Array, c: Array | None = None) -> Array:
+    product = _dense.matmul(a.T if call.attribute("transA") else a, b.T if call.attribute("transB") else b)
+    product = product * call.attribute("alpha")
+    if c is not None:
+        product = product + wide(c) * call.attribute("beta")
+    return product.astype(a.dtype)
+
+
+@_operation("BatchNormalization")
+def _run_batch_norm(call: Call, n: int, x: Array, scale: Array, bias: Array, mean: Array, var: Array) -> Array:
+    return _dense.batch_norm(x, mean, var, scale, bias, eps=call.attribute("epsilon"))
+
+
+@_operation("Softmax")
+def _run_softmax(call: Call, n: int, x: Array) -> Array:
+    return _dense.softmax(x, int(call.attribute("axis")))
+
+
+@_operation("LogSoftmax")
+def _run_log_softmax(call: Call, n: int, x: Array) -> Array:
+    return _dense.log_softmax(x, int(call.attribute("axis")))
+
+
+@_operation("SoftmaxCrossEntropyLoss")
+def _run_cross_entropy(call: Call, n: int, logits: Array, labels: Array) -> tuple[Array, Array]:
+    loss = _dense.cross_entropy(logits, labels, reduction=call.attribute("reduction"))
+    return loss, _dense.log_softmax(logits, 1)
+
+
+@_operation("SoftmaxCrossEntropyLossGrad")
+def _run_cross_entropy_grad(call: Call, n: int, log_prob: Array, labels: Array, dloss: Array) -> Array:
+    return _dense.cross_entropy_grad(log_prob, labels, dloss, reduction=call.attribute("reduction"))
+
+
+@_operation("Flatten", "Reshape")
+def _run_reshape(call: Call, n: int, x: Array, shape: Array | None = None) -> Array:
+    kind = infer(call.node, call.types, call.constants)[0]
+    return x.reshape(tuple(n if dim == BATCH else int(dim) for dim in kind.shape))
+
+
+@_operation("Pad")
+def _run_pad(call: Call, n: int, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None) -> Array:
+    return plain.pad(x, pad_widths(call), 0 if value is None else value.reshape(()))
+
+
+@_operation("Resize")
+def _run_resize(call: Call, n: int, x: Array, *unused: Array | None) -> Array:
+    size, scale = resize_geometry(call)
+    mode = {"linear": "bilinear", "nearest": "nearest"}[call.attribute("mode")]
+    return plain.resize(x, size, mode=mode, scale=scale, nearest=call.attribute("nearest_mode"))
+
+
+@_operation("ReduceSum")
+def _run_reduce_sum(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
+    total = _summable(x).sum(axis=reduce_axes(call), keepdims=bool(call.attribute("keepdims")))
+    return np.asarray(total).astype(x.dtype)
+
+
+@_operation("ReduceMean")
+def _run_reduce_mean(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
+    mean = _summable(x).mean(axis=reduce_axes(call), keepdims=bool(call.attribute("keepdims")))
+    return np.asarray(mean).astype(x.dtype)
+
+
+@_operation("ReduceMax")
+def _run_reduce_max(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
+    return np.asarray(x.max(axis=reduce_axes(call), keepdims=bool(call.attribute("keepdims"))))
+
+
+@_operation("Clip")
+def _run_clip(call: Call, n: int, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
+    bounds = [None if bound is None else bound.reshape(()) for bound in (low, high)]
+    return plain.clip(x, *bounds)  # type: ignore[arg-type]
+
+
+def _summable(x: Array) -> Array:
+    return wide(x) if x.dtype.kind == "f" else x
+
+
+def _widely(function: Callable[[Array], Any]) -> Callable[[Array], Array]:
+    """Apply a function in the wide type and round once, so that the oracle is right to half a unit."""
+    return lambda x: np.asarray(function(wide(x))).astype(x.dtype)
+
+
+def _divide(a: Array, b: Array) -> Array:
+    """ONNX's Div: integers round towards zero."""
+    return np.divide(a, b) if a.dtype.kind == "f" else np.asarray(np.trunc(np.divide(a, b))).astype(a.dtype)
+
+
+def _element_wise(function: Callable[..., Any]) -> _Operation:
+    def operation(call: Call, n: int, *operands: Array) -> Array:
+        with np.errstate(all="ignore"):  # IEEE's answers (inf, NaN) are the answers
+            return np.asarray(function(*operands))
+
+    return operation
+
+
+for _name, _function in {
+    "Relu": plain.relu,
+    "Sigmoid": plain.sigmoid,
+    "Tanh": plain.tanh,
+    "Exp": _widely(np.exp),
+    "Log": _widely(np.log),
+    "Sqrt": _widely(np.sqrt),
+    "Abs": np.abs,
+    "Neg": np.negative,
+    "Sign": np.sign,
+    "Identity": np.asarray,
+    "Add": plain.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": _divide,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
+    "Equal": np.equal,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Not": np.logical_not,
+    "Where": np.where,
+}.items():
+    _TABLE[_name] = _element_wise(_function)
