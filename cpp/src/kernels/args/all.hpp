@@ -1,2 +1,3 @@
 // Every kernel's arguments. Append one line a family; headers here hold plain structs and <stdint.h> only.
 #pragma once
+#include "kernels/args/reorder.hpp"
