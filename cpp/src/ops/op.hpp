@@ -33,7 +33,8 @@ struct Problem {
     const Instruction* instruction;
     const Tensor* inputs[kMaxInputs];    // nullptr: absent
     const Tensor* outputs[kMaxOutputs];
-    std::int64_t attribute(int i) const { return instruction->attributes[i]; }
+    // Attributes the instruction does not have read as 0, so that no file can make a check read past its section.
+    std::int64_t attribute(int i) const { return i < instruction->n_attributes ? instruction->attributes[i] : 0; }
     double real_attribute(int i) const;
 };
 
@@ -49,9 +50,9 @@ struct Call {
     View outputs[kMaxOutputs];
     std::int64_t n;              // images in this call; may be 0
     const void* plan;            // what make_plan wrote
-    char* fixed_scratch;         // fixed_bytes + n * per_image_bytes, 64-byte aligned
+    char* fixed_scratch;         // fixed_bytes of check(); all scratch is 64-byte aligned and holds anything at first
     char* image_scratch;         // n * per_image_bytes
-    char* thread_scratch;        // threads * thread_scratch_stride
+    char* thread_scratch;        // threads * thread_scratch_stride (per_thread_bytes or more, a multiple of 64)
     std::int64_t thread_scratch_stride;
     const Kernels* kernels;      // the ISA chosen at start
 

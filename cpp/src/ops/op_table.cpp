@@ -42,8 +42,9 @@ const char* op_name(std::uint16_t opcode) { return opcode < kCount ? kRows[opcod
 int op_count() { return kCount; }
 
 double Problem::real_attribute(int i) const {
+    const std::int64_t bits = attribute(i);
     double value;
-    std::memcpy(&value, &instruction->attributes[i], sizeof(value));
+    std::memcpy(&value, &bits, sizeof(value));
     return value;
 }
 

@@ -1,0 +1,168 @@
+#include "base/allocator.hpp"
+#include "base/parallel.hpp"
+#include "runtime/program.hpp"
+
+namespace convlens {
+namespace {
+
+bool misaligned(const void* pointer, std::size_t alignment) {
+    return reinterpret_cast<std::uintptr_t>(pointer) % alignment != 0;
+}
+
+struct Task {
+    const Call* call;
+    void (*run)(const Call& call, std::int64_t task, int thread);
+};
+
+void run_task(void* context, std::int64_t task, int thread) {
+    const Task& work = *static_cast<const Task*>(context);
+    work.run(*work.call, task, thread);
+}
+
+}  // namespace
+
+Workspace::~Workspace() {
+    if (owned_) deallocate(arena_);
+}
+
+Status Workspace::size_up(const Program& program, std::int64_t n, int threads) {
+    if (arena_ != nullptr) return fail(Code::invalid_argument, "this Workspace has memory already");
+    if (n < 0) return fail(Code::invalid_argument, "`n` (=%lld) must be 0 or more images", static_cast<long long>(n));
+    if (threads < 0) return fail(Code::invalid_argument, "`threads` (=%d) must be 1 or more, or 0 for all", threads);
+    threads_ = threads == 0 ? max_threads() : threads;
+    n_ = n;
+    program_ = &program;
+    bytes_ = program.arena_bytes(n, threads_);
+    if (bytes_ < 0) {
+        return fail(Code::out_of_memory, "`n` (=%lld): the memory for so many images does not fit 62 bits",
+                    static_cast<long long>(n));
+    }
+    return {};
+}
+
+Status Workspace::create(const Program& program, std::int64_t n, int threads) {
+    CONVLENS_RETURN_IF_ERROR(size_up(program, n, threads));
+    arena_ = static_cast<char*>(allocate(static_cast<std::size_t>(bytes_)));
+    owned_ = arena_ != nullptr;
+    if (arena_ == nullptr) {
+        return fail(Code::out_of_memory, "no memory for a workspace of %lld bytes; `n` (=%lld) images in smaller batches need less",
+                    static_cast<long long>(bytes_), static_cast<long long>(n));
+    }
+    return {};
+}
+
+Status Workspace::create_in(const Program& program, std::int64_t n, int threads, void* memory, std::size_t bytes) {
+    CONVLENS_RETURN_IF_ERROR(size_up(program, n, threads));
+    if (memory == nullptr || misaligned(memory, kAlignment)) {
+        return fail(Code::invalid_argument, "`memory` (=%p) must be aligned to 64 bytes", memory);
+    }
+    if (bytes < static_cast<std::size_t>(bytes_)) {
+        return fail(Code::invalid_argument, "`memory_bytes` (=%zu) must be at least %lld for %lld images on %d threads", bytes,
+                    static_cast<long long>(bytes_), static_cast<long long>(n), threads_);
+    }
+    arena_ = static_cast<char*>(memory);
+    return {};
+}
+
+Status Program::check_binding(const RawEntry& e, const Binding& binding, std::int64_t n) const {
+    for (std::uint32_t k = 0; k < e.n_instructions; ++k) {
+        const Instruction& instruction = instructions_[e.first_instruction + k];
+        for (int j = 0; j < instruction.n_inputs + instruction.n_outputs; ++j) {
+            const std::int32_t operand = instruction.inputs[j];
+            if (operand == kAbsent || tensors_[operand].place == Place::arena) continue;
+            const Tensor& t = tensors_[operand];
+            if (t.place == Place::external) {
+                const Port& p = ports_[t.slot];
+                const void* data = binding.externals == nullptr ? nullptr : binding.externals[t.slot - e.first_port];
+                const std::size_t element = t.dtype == DType::int64 ? 8 : t.dtype == DType::uint8 ? 1 : float64() ? 8 : 4;
+                if ((data == nullptr && (n > 0 || t.batched == 0)) || misaligned(data, element)) {
+                    return fail(Code::invalid_argument, "`%.80s` (=%p) must be memory aligned to %zu bytes", name(p.name), data,
+                                element);
+                }
+                continue;
+            }
+            const bool weight = t.place == Place::weight;
+            const RawBuffer& b = weight ? weights_[t.slot] : states_[t.slot];
+            const void* data = weight ? (binding.weights == nullptr ? weight_data(t.slot) : binding.weights[t.slot])
+                                      : (binding.states == nullptr ? nullptr : binding.states[t.slot]);
+            if (data == nullptr || misaligned(data, kAlignment)) {
+                return fail(Code::invalid_argument, "%s `%.100s` (=%p) must be bound to memory aligned to 64 bytes",
+                            weight ? "weight" : "state", name(b.name), data);
+            }
+        }
+    }
+    return {};
+}
+
+View Program::view(const Tensor* t, const RawEntry& e, const Binding& binding, char* arena, std::int64_t n) const {
+    View view;
+    view.tensor = t;
+    if (t == nullptr) return view;
+    view.image_stride = t->batched != 0 ? t->bytes : 0;
+    switch (t->place) {
+        case Place::arena:
+            view.data = arena + (t->batched != 0 ? header_->arena_fixed_bytes + n * t->offset : t->offset);
+            break;
+        case Place::weight:
+            // Never written: read_instruction() refuses weights among the outputs.
+            view.data = static_cast<char*>(const_cast<void*>(binding.weights == nullptr ? weight_data(t->slot) : binding.weights[t->slot]));
+            break;
+        case Place::state:
+            view.data = static_cast<char*>(binding.states[t->slot]);
+            break;
+        case Place::external:
+            view.data = binding.externals == nullptr ? nullptr
+                                                     : static_cast<char*>(binding.externals[static_cast<std::uint32_t>(t->slot) - e.first_port]);
+            break;
+    }
+    return view;
+}
+
+Status Program::run(int index, Workspace& workspace, const Binding& binding, std::int64_t n, int threads) const {
+    if (index < 0 || index >= n_entries_) {
+        return fail(Code::invalid_argument, "`entry` (=%d) must be 0 to %d", index, n_entries_ - 1);
+    }
+    if (workspace.program_ != this || workspace.arena_ == nullptr) {
+        return fail(Code::invalid_argument, "`workspace` must be created for the Program it runs");
+    }
+    if (n < 0 || n > workspace.n_) {
+        return fail(Code::invalid_argument, "`n` (=%lld) must be 0 to %lld, the images the workspace is for",
+                    static_cast<long long>(n), static_cast<long long>(workspace.n_));
+    }
+    const RawEntry& e = entries_[index];
+    CONVLENS_RETURN_IF_ERROR(check_binding(e, binding, n));
+    if (workspace.busy_.exchange(true, std::memory_order_acquire)) {
+        return fail(Code::invalid_argument, "`workspace` runs another call already: take one for each thread");
+    }
+
+    const CallGuard guard;
+    if (threads <= 0) threads = guard.threads();
+    if (threads > workspace.threads_) threads = workspace.threads_;
+
+    // [tensors fixed][n * tensors of an image][scratch fixed][n * scratch of an image][threads * scratch of a thread]
+    char* arena = workspace.arena_;
+    Call call = {};
+    call.n = n;
+    call.kernels = kernels_;
+    call.fixed_scratch = arena + header_->arena_fixed_bytes + n * header_->arena_image_bytes;
+    call.image_scratch = call.fixed_scratch + scratch_.fixed_bytes;
+    call.thread_scratch = call.image_scratch + n * scratch_.per_image_bytes;
+    call.thread_scratch_stride = scratch_.per_thread_bytes;
+    for (std::int64_t i = e.first_instruction; i < std::int64_t{e.first_instruction} + e.n_instructions; ++i) {
+        const Problem& problem = problems_[i];
+        const Step& step = steps_[i];
+        call.problem = &problem;
+        call.plan = step.plan_offset < 0 ? nullptr : plans_.data() + step.plan_offset;
+        for (int k = 0; k < kMaxInputs; ++k) call.inputs[k] = view(problem.inputs[k], e, binding, arena, n);
+        for (int k = 0; k < kMaxOutputs; ++k) call.outputs[k] = view(problem.outputs[k], e, binding, arena, n);
+        for (const Phase& phase : step.op->phases) {
+            if (phase.run == nullptr) break;
+            Task task = {&call, phase.run};
+            parallel_for(phase.tasks(call), threads, run_task, &task);
+        }
+    }
+    workspace.busy_.store(false, std::memory_order_release);
+    return {};
+}
+
+}  // namespace convlens
