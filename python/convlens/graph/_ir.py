@@ -156,6 +156,16 @@ class GraphBuilder:
         self.types: dict[str, TensorType] = dict(graph.types) if graph else {}
         self._counts: dict[str, int] = {}
 
+    @property
+    def inputs(self) -> Mapping[str, TensorType]:
+        """The inputs declared so far."""
+        return MappingProxyType(self._inputs)
+
+    @property
+    def constants(self) -> Mapping[str, npt.NDArray[Any]]:
+        """The constants added so far."""
+        return MappingProxyType(self._constants)
+
     def input(self, name: str, dtype: str, shape: Sequence[Dim]) -> str:
         """Declare a graph input; the leading ``"N"`` of `shape` is the batch."""
         self._define(name, TensorType(np.dtype(dtype).name, tuple(shape)))

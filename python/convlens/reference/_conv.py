@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import Padding, Window, pair, resolve_padding
-from ._wide import Array, images, wide
+from ._wide import Array, images, narrow, wide
 
 
 def conv2d(
@@ -63,10 +63,9 @@ def conv2d(
     padded = _padded(wide(x), window).reshape(n, groups, channels // groups, *_padded_size((height, width), window))
     for r, s, area in _places(window, (rows, columns)):
         y += np.einsum("ngchw,gkc->ngkhw", padded[..., area[0], area[1]], filters[..., r, s])
-    y = y.reshape(n, weight.shape[0], rows, columns)
     if bias is not None:
-        y += wide(bias).reshape(1, -1, 1, 1)
-    return y.astype(x.dtype)
+        y += wide(bias).reshape(1, groups, -1, 1, 1)
+    return narrow(y.reshape(n, weight.shape[0], rows, columns), x.dtype)
 
 
 def conv2d_grad_input(
@@ -106,8 +105,8 @@ def conv2d_grad_input(
     for r, s, area in _places(window, (rows, columns)):
         padded[..., area[0], area[1]] += np.einsum("ngkhw,gkc->ngchw", dy, filters[..., r, s])
     top, left = window.pads[:2]
-    padded = padded.reshape(n, channels, *padded_size)
-    return padded[:, :, top : top + height, left : left + width].astype(grad_output.dtype)
+    dx = padded[..., top : top + height, left : left + width].reshape(n, channels, height, width)
+    return narrow(dx, grad_output.dtype)
 
 
 def conv2d_grad_weight(
@@ -145,13 +144,13 @@ def conv2d_grad_weight(
     dw = np.zeros((groups, shape[0] // groups, *shape[1:]), dy.dtype)
     for r, s, area in _places(window, (rows, columns)):
         dw[..., r, s] = np.einsum("ngkhw,ngchw->gkc", dy, padded[..., area[0], area[1]])
-    return dw.reshape(shape).astype(x.dtype)
+    return narrow(dw.reshape(shape), x.dtype)
 
 
 def conv2d_grad_bias(grad_output: npt.ArrayLike) -> Array:
     """Sum a gradient of shape (N, K, P, Q) over images and places; the result has shape (K,)."""
     grad_output = images(grad_output, "grad_output")
-    return wide(grad_output).sum(axis=(0, 2, 3)).astype(grad_output.dtype)
+    return narrow(wide(grad_output).sum(axis=(0, 2, 3)), grad_output.dtype)
 
 
 def _window(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ._wide import Array, wide
+from ._wide import Array, narrow, wide
 
 
 def linear(x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> Array:
@@ -27,30 +27,30 @@ def linear(x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None =
     y = matmul(x, weight.T)
     if bias is not None:
         y += wide(bias)
-    return y.astype(x.dtype)
+    return narrow(y, x.dtype)
 
 
 def linear_grad_input(grad_output: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
     """Carry a gradient (N, K) from linear's output to its input: ``grad_output @ weight``."""
     grad_output = _matrix(grad_output, "grad_output")
-    return matmul(grad_output, _matrix(weight, "weight")).astype(grad_output.dtype)
+    return narrow(matmul(grad_output, _matrix(weight, "weight")), grad_output.dtype)
 
 
 def linear_grad_weight(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient (N, K) from linear's output to its weight: ``grad_output.T @ x``, summed over images."""
     grad_output = _matrix(grad_output, "grad_output")
-    return matmul(grad_output.T, _matrix(x, "x")).astype(grad_output.dtype)
+    return narrow(matmul(grad_output.T, _matrix(x, "x")), grad_output.dtype)
 
 
 def linear_grad_bias(grad_output: npt.ArrayLike) -> Array:
     """Sum a gradient (N, K) over images."""
     grad_output = _matrix(grad_output, "grad_output")
-    return wide(grad_output).sum(axis=0).astype(grad_output.dtype)
+    return narrow(wide(grad_output).sum(axis=0), grad_output.dtype)
 
 
 def matmul(a: Array, b: Array) -> Array:
     """``a @ b`` with wide sums; the result is wide."""
-    return np.einsum("ij,jk->ik", wide(a), wide(b))
+    return np.asarray(np.einsum("ij,jk->ik", wide(a), wide(b)))
 
 
 def batch_norm(
@@ -81,17 +81,17 @@ def batch_norm(
         y = y * wide(weight).reshape(shape)
     if bias is not None:
         y = y + wide(bias).reshape(shape)
-    return y.astype(x.dtype)
+    return narrow(y, x.dtype)
 
 
 def softmax(x: npt.ArrayLike, dim: int = -1) -> Array:
     """Compute ``exp(x) / sum(exp(x))`` along `dim`."""
-    return np.exp(_log_softmax(x, dim)).astype(np.asarray(x).dtype)
+    return narrow(np.exp(_log_softmax(x, dim)), np.asarray(x).dtype)
 
 
 def log_softmax(x: npt.ArrayLike, dim: int = -1) -> Array:
     """Compute ``x - log(sum(exp(x)))`` along `dim`."""
-    return _log_softmax(x, dim).astype(np.asarray(x).dtype)
+    return narrow(_log_softmax(x, dim), np.asarray(x).dtype)
 
 
 def cross_entropy(x: npt.ArrayLike, labels: npt.ArrayLike, *, reduction: str = "mean") -> Array:
@@ -111,7 +111,7 @@ def cross_entropy(x: npt.ArrayLike, labels: npt.ArrayLike, *, reduction: str = "
     x = np.asarray(x)
     classes = _classes(labels, x.shape)
     loss = -np.take_along_axis(_log_softmax(x, 1), classes[:, np.newaxis], 1)[:, 0]
-    return np.asarray(_reduced(loss, reduction), dtype=x.dtype)
+    return narrow(_reduced(loss, reduction), x.dtype)
 
 
 def cross_entropy_grad(
@@ -143,7 +143,7 @@ def cross_entropy_grad(
         scale = scale / max(classes.size, 1)
     elif reduction != "sum":
         raise ValueError(f"`reduction` (={reduction!r}) must be 'mean', 'sum' or 'none'")
-    return (dx * scale).astype(log_prob.dtype)
+    return narrow(dx * scale, log_prob.dtype)
 
 
 def _log_softmax(x: npt.ArrayLike, dim: int) -> Array:
@@ -159,7 +159,7 @@ def _classes(labels: npt.ArrayLike, logits: tuple[int, ...]) -> Array:
     wanted = (logits[0], *logits[2:])
     if classes.shape != wanted or classes.dtype.kind not in "iu":
         raise ValueError(f"`labels` is {classes.dtype}{classes.shape}; it must be integers of shape {wanted}")
-    if classes.size and not (0 <= classes.min() and classes.max() < logits[1]):
+    if classes.size and (classes.min() < 0 or classes.max() >= logits[1]):
         raise ValueError(f"`labels` run from {classes.min()} to {classes.max()}; they must lie in [0, {logits[1] - 1}]")
     return classes.astype(np.int64)
 

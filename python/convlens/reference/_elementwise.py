@@ -8,34 +8,34 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ._wide import Array, images, wide
+from ._wide import Array, images, narrow, wide
 
 
 def relu(x: npt.ArrayLike) -> Array:
     """Compute ``max(x, 0)``; NaN stays NaN."""
     x = np.asarray(x)
-    return np.maximum(x, np.zeros((), x.dtype))
+    return np.asarray(np.maximum(x, np.zeros((), x.dtype)))
 
 
 def sigmoid(x: npt.ArrayLike) -> Array:
     """Compute ``1 / (1 + exp(-x))``, without overflow at either end."""
     x = np.asarray(x)
     e = np.exp(-np.abs(wide(x)))
-    return np.asarray(np.where(wide(x) >= 0, 1, e) / (1 + e)).astype(x.dtype)
+    return narrow(np.where(wide(x) >= 0, 1, e) / (1 + e), x.dtype)
 
 
 def tanh(x: npt.ArrayLike) -> Array:
     """Compute the hyperbolic tangent."""
     x = np.asarray(x)
-    return np.tanh(wide(x)).astype(x.dtype)
+    return narrow(np.tanh(wide(x)), x.dtype)
 
 
 def clip(x: npt.ArrayLike, low: float | None = None, high: float | None = None) -> Array:
     """Compute ``min(max(x, low), high)``; NaN stays NaN."""
-    x = np.asarray(x)
+    y = np.asarray(x)
     if low is not None:
-        x = np.maximum(x, np.asarray(low, x.dtype))
-    return x if high is None else np.minimum(x, np.asarray(high, x.dtype))
+        y = np.maximum(y, np.asarray(low, y.dtype))
+    return y if high is None else np.asarray(np.minimum(y, np.asarray(high, y.dtype)))
 
 
 def add(a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
@@ -96,7 +96,7 @@ def resize(
         y = np.moveaxis(
             np.tensordot(_resizing(x.shape[axis], size[axis - 2], ratio, mode, nearest), y, (1, axis)), 0, axis
         )
-    return y.astype(x.dtype)
+    return narrow(y, x.dtype)
 
 
 def _resizing(old: int, new: int, ratio: float, mode: str, nearest: str) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import Padding, Window, pair, resolve_padding
-from ._wide import Array, images, wide
+from ._wide import Array, images, narrow, wide
 
 
 def max_pool2d(
@@ -97,7 +97,7 @@ def max_pool2d_grad(
             for s, column in columns:
                 won = offset[:, :, i, j] == r * window.kernel[1] + s
                 dx[:, :, row, column] += np.where(won, dy[:, :, i, j], 0)
-    return dx.astype(np.asarray(grad_output).dtype)
+    return narrow(dx, np.asarray(grad_output).dtype)
 
 
 def avg_pool2d(
@@ -132,7 +132,7 @@ def avg_pool2d(
     for i, j, rows, columns in _windows(window, x.shape[2:]):
         total = sum(accumulator[:, :, row, column] for _, row in rows for _, column in columns)
         y[:, :, i, j] = total / _count(window, x.shape[2:], i, j, count_include_pad)
-    return y.astype(x.dtype)
+    return narrow(y, x.dtype)
 
 
 def avg_pool2d_grad(
@@ -156,7 +156,7 @@ def avg_pool2d_grad(
         for _, row in rows:
             for _, column in columns:
                 dx[:, :, row, column] += share
-    return dx.astype(np.asarray(grad_output).dtype)
+    return narrow(dx, np.asarray(grad_output).dtype)
 
 
 def pool_window(

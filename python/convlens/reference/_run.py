@@ -12,7 +12,7 @@ from .._errors import UnsupportedError
 from ..graph import BATCH, Call, Graph, TensorType, call_of, infer, pad_widths, reduce_axes, resize_geometry, window_of
 from . import _conv, _dense, _pool
 from . import _elementwise as plain
-from ._wide import Array, wide
+from ._wide import Array, narrow, wide
 
 _Operation = Callable[..., Any]
 _TABLE: dict[str, _Operation] = {}
@@ -184,7 +184,7 @@ def _run_average_pool_grad(call: Call, n: int, dy: Array) -> Array:
 
 @_operation("GlobalAveragePool")
 def _run_global_average_pool(call: Call, n: int, x: Array) -> Array:
-    return wide(x).mean(axis=(2, 3), keepdims=True).astype(x.dtype)
+    return narrow(wide(x).mean(axis=(2, 3), keepdims=True), x.dtype)
 
 
 @_operation("Gemm")
@@ -193,7 +193,7 @@ def _run_gemm(call: Call, n: int, a: Array, b: Array, c: Array | None = None) ->
     product = product * call.attribute("alpha")
     if c is not None:
         product = product + wide(c) * call.attribute("beta")
-    return product.astype(a.dtype)
+    return narrow(product, a.dtype)
 
 
 @_operation("BatchNormalization")
@@ -230,7 +230,7 @@ def _run_reshape(call: Call, n: int, x: Array, shape: Array | None = None) -> Ar
 
 @_operation("Pad")
 def _run_pad(call: Call, n: int, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None) -> Array:
-    return plain.pad(x, pad_widths(call), 0 if value is None else value.reshape(()))
+    return plain.pad(x, pad_widths(call), 0.0 if value is None else value.item())
 
 
 @_operation("Resize")
@@ -243,13 +243,13 @@ def _run_resize(call: Call, n: int, x: Array, *unused: Array | None) -> Array:
 @_operation("ReduceSum")
 def _run_reduce_sum(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
     total = _summable(x).sum(axis=reduce_axes(call), keepdims=bool(call.attribute("keepdims")))
-    return np.asarray(total).astype(x.dtype)
+    return narrow(total, x.dtype)
 
 
 @_operation("ReduceMean")
 def _run_reduce_mean(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
     mean = _summable(x).mean(axis=reduce_axes(call), keepdims=bool(call.attribute("keepdims")))
-    return np.asarray(mean).astype(x.dtype)
+    return narrow(mean, x.dtype)
 
 
 @_operation("ReduceMax")
@@ -259,8 +259,7 @@ def _run_reduce_max(call: Call, n: int, x: Array, axes: Array | None = None) -> 
 
 @_operation("Clip")
 def _run_clip(call: Call, n: int, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
-    bounds = [None if bound is None else bound.reshape(()) for bound in (low, high)]
-    return plain.clip(x, *bounds)  # type: ignore[arg-type]
+    return plain.clip(x, None if low is None else low.item(), None if high is None else high.item())
 
 
 def _summable(x: Array) -> Array:
@@ -269,12 +268,12 @@ def _summable(x: Array) -> Array:
 
 def _widely(function: Callable[[Array], Any]) -> Callable[[Array], Array]:
     """Apply a function in the wide type and round once, so that the oracle is right to half a unit."""
-    return lambda x: np.asarray(function(wide(x))).astype(x.dtype)
+    return lambda x: narrow(function(wide(x)), x.dtype)
 
 
 def _divide(a: Array, b: Array) -> Array:
     """ONNX's Div: integers round towards zero."""
-    return np.divide(a, b) if a.dtype.kind == "f" else np.asarray(np.trunc(np.divide(a, b))).astype(a.dtype)
+    return np.asarray(np.divide(a, b) if a.dtype.kind == "f" else np.trunc(np.divide(a, b)).astype(a.dtype))
 
 
 def _element_wise(function: Callable[..., Any]) -> _Operation:
@@ -285,7 +284,7 @@ def _element_wise(function: Callable[..., Any]) -> _Operation:
     return operation
 
 
-for _name, _function in {
+_ELEMENT_WISE: dict[str, Callable[..., Any]] = {
     "Relu": plain.relu,
     "Sigmoid": plain.sigmoid,
     "Tanh": plain.tanh,
@@ -310,5 +309,5 @@ for _name, _function in {
     "Or": np.logical_or,
     "Not": np.logical_not,
     "Where": np.where,
-}.items():
-    _TABLE[_name] = _element_wise(_function)
+}
+_TABLE.update({name: _element_wise(function) for name, function in _ELEMENT_WISE.items()})

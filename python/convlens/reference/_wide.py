@@ -21,6 +21,11 @@ def wide(x: npt.ArrayLike) -> Array:
     return np.ascontiguousarray(array, dtype=wider) if array.ndim else array.astype(wider)
 
 
+def narrow(value: npt.ArrayLike, dtype: npt.DTypeLike) -> Array:
+    """Round a wide result once, to the operands' dtype."""
+    return np.asarray(value, dtype=dtype)
+
+
 def images(x: npt.ArrayLike, name: str = "x") -> Array:
     """`x` as an array of shape (N, C, H, W)."""
     array = np.asarray(x)

@@ -1,0 +1,75 @@
+"""The rule tables of gradients, and their page in the documentation."""
+
+from __future__ import annotations
+
+from ..graph import OPERATORS, Node
+from . import _gradient_dense, _gradient_elementwise, _gradient_window
+from ._context import Context
+from ._gradient_elementwise import clip_mask
+from ._rules import Gradients, RuleTable, broadcasting
+
+GRADIENT = RuleTable(
+    "gradient",
+    {**_gradient_elementwise.ROWS, **_gradient_window.ROWS, **_gradient_dense.ROWS},
+)
+
+
+@broadcasting
+def _guided_relu(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    """Pass what is positive where the unit was active: 1[x > 0] 1[R > 0] R."""
+    g, y = grads[0], ctx.value(node.outputs[0])
+    assert g is not None
+    both = ctx.emit("And", [ctx.greater(y, ctx.zero), ctx.greater(g, ctx.zero)])
+    return (ctx.where(both, g),)
+
+
+@broadcasting
+def _guided_clip(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    g, mask = grads[0], clip_mask(ctx, node)
+    assert g is not None
+    positive = ctx.greater(g, ctx.zero)
+    return (ctx.where(positive if mask is None else ctx.emit("And", [mask, positive]), g),)
+
+
+@broadcasting
+def _deconvnet_relu(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    """Pass what is positive, active or not: 1[R > 0] R."""
+    g = grads[0]
+    assert g is not None
+    return (ctx.where(ctx.greater(g, ctx.zero), g),)
+
+
+_CLIP_NOTE = "Clip (ReLU6) is treated as a ReLU: an extension, the paper has ReLU only"
+
+# Springenberg et al. 2015, Striving for Simplicity, arXiv:1412.6806.
+GUIDED = GRADIENT.replace("guided", {"Relu": _guided_relu, "Clip": _guided_clip}, {"Clip": _CLIP_NOTE})
+
+# Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901.
+DECONVNET = GRADIENT.replace("deconvnet", {"Relu": _deconvnet_relu, "Clip": _deconvnet_relu}, {"Clip": _CLIP_NOTE})
+
+TABLES = (GRADIENT, GUIDED, DECONVNET)
+
+
+def rule_table() -> str:
+    """The tables as one page of Markdown: operator x table, generated for the documentation.
+
+    A cell says which table's rule holds (``gradient`` or the table's own, with its note), or ``-`` for none: asking
+    for it is an UnsupportedError. Operators without floating-point output never carry a gradient.
+    """
+    lines = [f"| operator | {' | '.join(table.name for table in TABLES)} |", "|---" * (len(TABLES) + 1) + "|"]
+    notes: list[str] = []
+    for op in sorted(OPERATORS):
+        cells = []
+        for table in TABLES:
+            if op not in table:
+                cells.append("-")
+                continue
+            cell = next(other.name for other in TABLES if other.get(op) is table[op])
+            if op in table.notes:
+                if table.notes[op] not in notes:
+                    notes.append(table.notes[op])
+                cell += f" [{notes.index(table.notes[op]) + 1}]"
+            cells.append(cell)
+        lines.append(f"| {op} | {' | '.join(cells)} |")
+    lines += ["", *(f"[{number}] {note}." for number, note in enumerate(notes, 1))]
+    return "\n".join(lines) + "\n"
