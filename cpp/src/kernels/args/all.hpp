@@ -1,3 +1,5 @@
 // Every kernel's arguments. Append one line a family; headers here hold plain structs and <stdint.h> only.
 #pragma once
 #include "kernels/args/reorder.hpp"
+#include "kernels/args/pool.hpp"
+#include "kernels/args/resize.hpp"

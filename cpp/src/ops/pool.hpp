@@ -1,0 +1,121 @@
+// What the four pooling ops share: their window, its checks, and tasks of rows.
+#pragma once
+
+#include "ops/geometry.hpp"
+
+namespace convlens {
+
+// Attributes 0..7: R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w; an average also has
+// 8..10: count_include_pad, pad_bottom, pad_right.
+inline PoolWindow pool_window(const Problem& p, const Tensor& x, bool average) {
+    PoolWindow w{x.height,       x.width,        p.attribute(0), p.attribute(1), p.attribute(2),
+                 p.attribute(3), p.attribute(4), p.attribute(5), p.attribute(6), p.attribute(7),
+                 0,              0,              x.height,       x.width};
+    if (average && p.attribute(8) != 0) {
+        w.counted_top = -w.pad_top, w.counted_left = -w.pad_left;
+        w.counted_bottom += p.attribute(9), w.counted_right += p.attribute(10);
+    }
+    return w;
+}
+
+// `x` is the plane the window slides over (x, or dx of a gradient), `y` has one pixel a window.
+template <class Real>
+Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool average) {
+    static const char* const kNames[] = {"R",          "S",          "stride_h",          "stride_w",   "pad_top",  "pad_left",
+                                         "dilation_h", "dilation_w", "count_include_pad", "pad_bottom", "pad_right"};
+    constexpr std::int64_t kMost = 1 << 20;
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, "x", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, "y", Layout::blocked));
+    for (int i = 0; i < (average ? 11 : 8); ++i) {
+        const std::int64_t least = i < 4 || i == 6 || i == 7 ? 1 : 0;
+        if (p.attribute(i) < least || p.attribute(i) > kMost) {
+            return fail(Code::corrupt_file, "`%s` (=%lld) must lie in [%lld, %lld]", kNames[i],
+                        static_cast<long long>(p.attribute(i)), static_cast<long long>(least),
+                        static_cast<long long>(kMost));
+        }
+    }
+    if (x->channels != y->channels) {
+        return fail(Code::corrupt_file, "pooling keeps the channels; `x` has %d, `y` %d", x->channels, y->channels);
+    }
+    return {};
+}
+
+// The winners: one byte a lane beside y.
+template <class Real>
+Status check_offset(const Problem& p, const Tensor* offset, const Tensor& y) {
+    CONVLENS_RETURN_IF_ERROR(check_operand<Real>(offset, "offset", DType::uint8));
+    if (offset->layout != Layout::blocked || !offset->batched || !same_shape(*offset, y)) {
+        return fail(Code::corrupt_file, "`offset` must be blocked and batched, with the shape of `y`");
+    }
+    if (p.attribute(0) * p.attribute(1) > 256) {
+        return fail(Code::unsupported, "a window of %lld x %lld has no offset in a byte; at most 256 elements do",
+                    static_cast<long long>(p.attribute(0)), static_cast<long long>(p.attribute(1)));
+    }
+    return {};
+}
+
+// The rectangle of x under a rectangle of y, without what a window leaves out.
+inline Rectangle pool_rectangle(const PoolWindow& w, Rectangle r) {
+    const std::int64_t y0 = r.y0 * w.stride_height - w.pad_top, x0 = r.x0 * w.stride_width - w.pad_left;
+    const std::int64_t y1 = (r.y1 - 1) * w.stride_height - w.pad_top + (w.kernel_height - 1) * w.dilation_height + 1;
+    const std::int64_t x1 = (r.x1 - 1) * w.stride_width - w.pad_left + (w.kernel_width - 1) * w.dilation_width + 1;
+    return {max_of(0, y0), max_of(0, x0), min_of(w.height, y1), min_of(w.width, x1)};
+}
+
+// Rows of `out` a task computes, when each of its elements meets a window.
+template <class Real>
+std::int64_t pool_chunk(const Problem& p, const Tensor& out, bool gradient) {
+    std::int64_t visits = p.attribute(0) * p.attribute(1);
+    if (gradient) visits = visits / max_of(1, p.attribute(2) * p.attribute(3)) + 1;
+    return units_per_task(out.width * kBlockBytes * min_of(visits, pixels_of(out) + 64));
+}
+template <class Real>
+std::int64_t pool_tasks(const Call& call, const Tensor& out, bool gradient) {
+    return ceil_div(call.n * blocks_of<Real>(out) * out.height, pool_chunk<Real>(*call.problem, out, gradient));
+}
+
+// The forward of both: one kernel call a row of y.
+template <class Real, bool kAverage>
+void run_pool(const Call& call, std::int64_t task, int) {
+    const View &x = call.inputs[0], &y = call.outputs[0], &offset = call.outputs[1];
+    const Tensor& t = *y.tensor;
+    const PoolWindow window = pool_window(*call.problem, *x.tensor, kAverage);
+    const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool : call.kernels->set<Real>().max_pool;
+    for_each_rows(task, pool_chunk<Real>(*call.problem, t, false), call.n, blocks_of<Real>(t), t.height,
+                  [&](std::int64_t image, std::int64_t block, std::int64_t row0, std::int64_t row1) {
+                      const Real* from = image_data<Real>(x, image) + block * plane_stride<Real>(*x.tensor);
+                      Real* to = image_data<Real>(y, image) + block * plane_stride<Real>(t);
+                      auto* winners = reinterpret_cast<std::uint8_t*>(offset.data);
+                      if (offset) winners += image * offset.image_stride + block * pixels_of(t) * kLanes<Real>;
+                      for (std::int64_t row = row0; row < row1; ++row) {
+                          kernel({&window, from, row_stride<Real>(*x.tensor), to + row * row_stride<Real>(t),
+                                  offset ? winners + row * t.width * kLanes<Real> : nullptr, row, 0, t.width});
+                      }
+                      zero_halo<Real>(y, image, block, row0, row1);
+                      if (offset && block == blocks_of<Real>(t) - 1 && row1 == t.height) zero_padding<Real>(offset, image);
+                  });
+}
+
+// The gradient of both: one kernel call a row of dx, which owns its row.
+template <class Real, bool kAverage>
+void run_pool_grad(const Call& call, std::int64_t task, int) {
+    const View &dy = call.inputs[0], &offset = call.inputs[1], &dx = call.outputs[0];
+    const Tensor& t = *dx.tensor;
+    const PoolWindow window = pool_window(*call.problem, t, kAverage);
+    const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool_grad : call.kernels->set<Real>().max_pool_grad;
+    for_each_rows(task, pool_chunk<Real>(*call.problem, t, true), call.n, blocks_of<Real>(t), t.height,
+                  [&](std::int64_t image, std::int64_t block, std::int64_t row0, std::int64_t row1) {
+                      const Tensor& d = *dy.tensor;
+                      const Real* from = image_data<Real>(dy, image) + block * plane_stride<Real>(d);
+                      Real* to = image_data<Real>(dx, image) + block * plane_stride<Real>(t);
+                      auto* winners = reinterpret_cast<const std::uint8_t*>(offset.data);
+                      if (offset) winners += image * offset.image_stride + block * pixels_of(d) * kLanes<Real>;
+                      for (std::int64_t row = row0; row < row1; ++row) {
+                          kernel({&window, from, row_stride<Real>(d), winners, d.height, d.width,
+                                  to + row * row_stride<Real>(t), row});
+                      }
+                      zero_halo<Real>(dx, image, block, row0, row1);
+                  });
+}
+
+}  // namespace convlens
