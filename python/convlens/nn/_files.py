@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import secrets
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..graph import Graph, GraphBuilder
+from ._npz import Arrays, read_npz, replacing, write_npz
 
 FORMAT = 1
 _GRAPH = "graph.json"
 _METADATA = "convlens"
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
@@ -95,51 +89,6 @@ def graph_from_json(data: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[An
         attributes = {key: _tuples(value) for key, value in node["attributes"].items()}
         builder.add(node["op"], node["inputs"], attributes, name=node["name"], outputs=node["outputs"])
     return builder.build(data["outputs"])
-
-
-def write_npz(file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]) -> None:
-    """Write an .npz that NumPy reads, with text members beside the arrays; equal content gives equal bytes."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(name + ".npy"), member.getvalue())
-        for name, text in texts.items():
-            archive.writestr(zipfile.ZipInfo(name), text.encode())
-
-
-def read_npz(path: Path) -> tuple[Arrays, dict[str, str]]:
-    """Read what :func:`write_npz` wrote; a pickled object is an error."""
-    arrays: Arrays = {}
-    texts: dict[str, str] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                data = archive.read(member)
-                if member.endswith(".npy"):
-                    arrays[member[:-4]] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-                else:
-                    texts[member] = data.decode()
-    except (zipfile.BadZipFile, ValueError, EOFError, UnicodeDecodeError, NotImplementedError, zlib.error) as error:
-        raise ValueError(f"`path` (={str(path)!r}) is not a whole .npz file: {error}") from error
-    return arrays, texts
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its place when all was written, and vanishes otherwise."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    # Not tempfile: its files stay private to the user, and this one becomes the result.
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read_safetensors(path: Path) -> tuple[Arrays, str | None]:

@@ -61,6 +61,18 @@ def find_all(graph: Graph, patterns: str | Iterable[str], *, what: str = "names"
     return list(found)
 
 
+def logits_of(graph: Graph, output: str) -> str:
+    """Return the tensor before the softmax, log-softmax or sigmoid that makes `output`, or `output` itself.
+
+    Identity, Reshape and Flatten on the way are passed over, as they do not change a value.
+    """
+    producers = graph.producers()
+    node = producers.get(output)
+    while node is not None and node.op in ("Identity", "Reshape", "Flatten"):
+        node = producers.get(node.inputs[0])
+    return node.inputs[0] if node is not None and node.op in ("Softmax", "LogSoftmax", "Sigmoid") else output
+
+
 def aliases(graph: Graph) -> dict[str, str]:
     """What each tensor may be called: its own name, and its node's."""
     names = {name: name for name in graph.inputs}

@@ -18,7 +18,7 @@ from ._cache import ProgramCache
 from ._check import check_images
 from ._files import graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
-from ._names import find, find_all
+from ._names import find, find_all, logits_of
 from ._records import LayerTable, buffers, is_parameter, layer_records, summary
 from ._run import run
 
@@ -96,6 +96,11 @@ class Network:
     def output_name(self) -> str:
         """Name of the (first) output tensor."""
         return self.graph.outputs[0]
+
+    @property
+    def logits_name(self) -> str:
+        """Name of the tensor that is trained and explained: the one before a final softmax or sigmoid."""
+        return logits_of(self.graph, self.output_name)
 
     @property
     def dtype(self) -> str:
