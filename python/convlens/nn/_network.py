@@ -185,9 +185,8 @@ class Network:
 
     def _forward_graph(self, outputs: tuple[str, ...]) -> tuple[Graph, dict[str, Entry]]:
         from ..program import Entry
-        from ..transform import prune
 
-        graph = prune(self.graph, outputs)
+        graph = self.graph.subgraph(outputs)
         return graph, {"forward": Entry(inputs=(self.input_name,), outputs=outputs)}
 
     def check_images(self, images: npt.ArrayLike, *, name: str = "images") -> Array:
@@ -343,6 +342,8 @@ def load(path: str | os.PathLike[str]) -> Network:
     ------
     ValueError
         The file is broken or holds no network.
+    UnsupportedError
+        The network has an operator that this version does not know.
     """
     return Network(graph=load_graph(path))
 

@@ -33,16 +33,18 @@ def read_npz(path: Path) -> tuple[Arrays, dict[str, str]]:
     """Read what :func:`write_npz` wrote; a pickled object is an error."""
     arrays: Arrays = {}
     texts: dict[str, str] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                data = archive.read(member)
-                if member.endswith(".npy"):
-                    arrays[member[:-4]] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-                else:
-                    texts[member] = data.decode()
-    except (zipfile.BadZipFile, ValueError, EOFError, UnicodeDecodeError, NotImplementedError, zlib.error) as error:
-        raise ValueError(f"`path` (={str(path)!r}) is not a whole .npz file: {error}") from error
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for member in archive.namelist():
+                    data = archive.read(member)
+                    if member.endswith(".npy"):
+                        arrays[member[:-4]] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+                    else:
+                        texts[member] = data.decode()
+        # zipfile and the reader of headers let a broken file surface as any of these.
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError, MemoryError) as error:
+            raise ValueError(f"`path` (={str(path)!r}) is not a whole .npz file: {error}") from error
     return arrays, texts
 
 

@@ -88,9 +88,7 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        An argument does not fit; the message says what to do.
-    FloatingPointError
-        The loss became NaN or infinite; the network keeps the weights of the last whole epoch.
+        An argument does not fit; the message says what to do. Or the loss became NaN or infinite: the network keeps the weights of the last whole epoch.
 
     Examples
     --------
@@ -241,9 +239,9 @@ class _Run:
             workspace.release()
         loss = float(results[plan.loss].sum(dtype=np.float64))
         if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss became {loss / count} in epoch {epoch + 1}, batch {index + 1} of {self.steps}, at a learning "
-                f"rate of {lr:g}: lower `lr`, or look for NaN and unscaled values in `images`; the network keeps the "
+            raise ValueError(
+                f"the loss became {loss / count} in epoch {epoch + 1}, batch {index + 1} of {self.steps}, at a "
+                f"learning rate of {lr:g}: lower `lr`, or look for NaN and unscaled values in `images`; the network keeps the "
                 f"weights it had {f'after epoch {epoch}' if epoch else 'before training'}"
             )
         return loss, int((results[plan.logits].argmax(axis=1) == labels).sum())
@@ -279,8 +277,8 @@ def _logits(net: Network) -> str:
     shape = net.graph.types[name].shape
     if len(shape) != 2:
         raise ValueError(
-            f"`net` ends in {name!r} of shape ({', '.join(map(str, shape))}), a classifier ends in (N, classes): end it "
-            "with Flatten() and Linear(out_features=classes)"
+            f"`net` ends in {name!r} of shape ({', '.join(map(str, shape))}), a classifier ends in (N, classes): end "
+            "it with Flatten() and Linear(out_features=classes)"
         )
     return name
 
@@ -321,8 +319,8 @@ def _check_statistics(plan: TrainingGraph, images: int, batch_size: int) -> None
     for tensor, size in plan.corrections.items():
         if smallest * size < 2:
             raise ValueError(
-                f"`batch_size` (={batch_size}) gives a batch of one image, and {tensor.rpartition('/')[0]!r} has one value "
-                "a channel of it, which has no variance: take another batch size, or freeze the layer's statistics"
+                f"`batch_size` (={batch_size}) gives a batch of one image, and {tensor.rpartition('/')[0]!r} has "
+                "one value a channel of it, which has no variance: take another batch size, or freeze the layer's statistics"
             )
 
 

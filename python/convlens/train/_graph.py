@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import BATCH, Graph, GraphBuilder, Node
-from ..transform import backward, prune
+from ..transform import backward
 from ._optimizers import Optimizer
 
 
@@ -72,7 +72,7 @@ def training_graph(
         Running statistics to follow; a batch normalisation whose statistics are not among them runs as in inference.
     optimizer : Optimizer
     """
-    graph = prune(graph, [logits])
+    graph = graph.subgraph([logits])
     builder = GraphBuilder()
     ((images, kind),) = graph.inputs.items()
     builder.input(images, kind.dtype, kind.shape)

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
 from ..graph import GraphBuilder
 
 
@@ -61,7 +63,8 @@ class SGD(Optimizer):
 
     Notes
     -----
-    ``g += weight_decay * p``; ``v = momentum * v + g``; ``p -= lr * v``, with Nesterov ``p -= lr * (g + momentum * v)``.
+    ``g += weight_decay * p``; ``v = momentum * v + g``; ``p -= lr * v``, or with Nesterov
+    ``p -= lr * (g + momentum * v)``.
     """
 
     def __init__(
@@ -201,8 +204,6 @@ class _Expressions:
         self._dtype = builder.types[parameter].dtype
 
     def __call__(self, op: str, *operands: str | float) -> str:
-        import numpy as np
-
         names = [
             operand if isinstance(operand, str) else self._builder.constant(np.array(operand, self._dtype))
             for operand in operands

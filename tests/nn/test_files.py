@@ -1,0 +1,174 @@
+"""Files: round trips to the same bits, atomic writing, broken and hostile files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from convlens import UnsupportedError, nn
+
+
+def _network():
+    x = nn.Input((2, 8, 8))
+    y = nn.Conv2d(out_channels=2, kernel_size=3, padding="same")(nn.BatchNorm2d()(nn.Pad(padding=1, value=0.5)(x)))
+    flat = nn.Reshape(shape=(200,))(y)
+    return nn.Network(inputs=x, outputs=nn.Softmax()(nn.Linear(out_features=3)(flat)), seed=5)
+
+
+def _same(first, second):
+    assert second.graph.nodes == first.graph.nodes
+    assert second.graph.types == first.graph.types
+    assert second.graph.outputs == first.graph.outputs
+    assert list(second.graph.constants) == list(first.graph.constants)
+    for name, array in first.graph.constants.items():
+        assert second.graph.constants[name].dtype == array.dtype
+        assert second.graph.constants[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_saving_and_loading_gives_the_same_bits(tmp_path, suffix, dtype):
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors")
+    net = _network().astype(dtype)
+    path = tmp_path / f"net.{suffix}"
+    net.save(path)
+    loaded = nn.load(path)
+    _same(net, loaded)
+    assert loaded.dtype == dtype
+
+
+def test_numpy_reads_the_arrays_without_pickle(tmp_path):
+    net = _network()
+    net.save(tmp_path / "net.npz")
+    with np.load(tmp_path / "net.npz", allow_pickle=False) as file:
+        assert file["conv1.weight"].tobytes() == net.parameters["conv1.weight"].tobytes()
+
+
+def test_equal_networks_make_equal_files(tmp_path):
+    for name in ("a.npz", "b.npz"):
+        _network().save(tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "net.npz"
+    _network().save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        _network().save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net.npz"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_file_has_the_permissions_of_any_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+    _network().save(tmp_path / "net.npz")
+    mode = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "net.npz")]
+    assert mode[0] == mode[1]
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net", "net.npy"])
+def test_other_endings_name_the_two(tmp_path, name):
+    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
+        _network().save(tmp_path / name)
+    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
+        nn.load(tmp_path / name)
+
+
+def test_missing_extra_prints_the_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(ImportError, match='pip install "convlens\\[safetensors\\]"'):
+        _network().save(tmp_path / "net.safetensors")
+
+
+def test_plain_arrays_are_told_what_to_do(tmp_path):
+    np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="holds arrays but no network.*net.set_parameters"):
+        nn.load(tmp_path / "arrays.npz")
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    np.savez(tmp_path / "evil.npz", a=np.array([{"x": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="not a whole .npz file"):
+        nn.load(tmp_path / "evil.npz")
+
+
+def _members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _write(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: g.update(format=99),
+        lambda g: g.update(nodes=[]),
+        lambda g: g.pop("inputs"),
+        lambda g: g.update(inputs={}),
+        lambda g: g.update(constants=["no such array"]),
+        lambda g: g["nodes"][0].update(op="Nonsense"),
+        lambda g: g["nodes"][0].update(inputs=["nowhere"]),
+        lambda g: g["nodes"][2]["attributes"].update(pads=[9]),
+        lambda g: g["nodes"][2]["attributes"].update(strides="x"),
+        lambda g: g.update(nodes=7),
+    ],
+)
+def test_contradictory_graph_is_a_value_error(tmp_path, change):
+    path = tmp_path / "net.npz"
+    _network().save(path)
+    members = _members(path)
+    graph = json.loads(members["graph.json"])
+    change(graph)
+    _write(path, {**members, "graph.json": json.dumps(graph)})
+    with pytest.raises((ValueError, UnsupportedError), match="net.npz|exactly one|no such operator"):
+        nn.load(path)
+
+
+def test_array_of_another_shape_is_a_value_error(tmp_path):
+    path = tmp_path / "net.npz"
+    _network().save(path)
+    member = io.BytesIO()
+    np.save(member, np.zeros((3, 7), np.float32))
+    _write(path, {**_members(path), "linear1.weight.npy": member.getvalue()})
+    with pytest.raises(ValueError, match="does not hold a network convlens can read"):
+        nn.load(path)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_mutated_file_loads_or_is_a_value_error(tmp_path, suffix):
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors")
+    path = tmp_path / f"net.{suffix}"
+    nn.Sequential(nn.Flatten(), nn.Linear(out_features=2), input_shape=(1, 2, 2)).save(path)
+    original = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(original)
+        for place in rng.integers(0, len(data), size=rng.integers(1, 4)):
+            data[place] = rng.integers(256)
+        if rng.random() < 0.2:
+            data = data[: rng.integers(len(data))]
+        path.write_bytes(bytes(data))
+        try:
+            nn.load(path)
+        except (ValueError, UnsupportedError):
+            refused += 1
+    assert refused > 100

@@ -1,0 +1,168 @@
+"""Layers: their arguments, shapes and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convlens import nn
+
+
+@pytest.mark.parametrize(
+    ("wrong", "form"),
+    [
+        (lambda: nn.Conv2d(32, 3), "Conv2d(out_channels=32, kernel_size=3)"),
+        (lambda: nn.Conv2d(1, 32, 3), "Conv2d(out_channels=32, kernel_size=3)"),
+        (lambda: nn.Conv2d(32, kernel_size=5, padding=2), "Conv2d(out_channels=32, kernel_size=5, padding=2)"),
+        (lambda: nn.Conv2d(32), "Conv2d(out_channels=32, kernel_size=...)"),
+        (lambda: nn.MaxPool2d(2), "MaxPool2d(kernel_size=2)"),
+        (lambda: nn.AvgPool2d(3, 2), "AvgPool2d(kernel_size=3, stride=2)"),
+        (lambda: nn.Linear(10), "Linear(out_features=10)"),
+        (lambda: nn.Linear(100, 10), "Linear(out_features=10)"),
+        (lambda: nn.BatchNorm2d(32), "BatchNorm2d()"),
+        (lambda: nn.ReLU(True), "ReLU()"),
+        (lambda: nn.ZeroPad2d(1), "ZeroPad2d(padding=1)"),
+        (lambda: nn.Reshape((2, 3)), "Reshape(shape=(2, 3))"),
+    ],
+)
+def test_positional_size_is_a_type_error_that_shows_the_keyword_form(wrong, form):
+    with pytest.raises(TypeError) as error:
+        wrong()
+    assert str(error.value).endswith(f"write {form}")
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "result"),
+    [
+        (nn.Conv2d(out_channels=5, kernel_size=3), (3, 20, 36), (5, 18, 34)),
+        (nn.Conv2d(out_channels=5, kernel_size=(3, 5), padding="same"), (3, 20, 36), (5, 20, 36)),
+        (nn.Conv2d(out_channels=5, kernel_size=4, stride=3, padding="same"), (3, 20, 36), (5, 7, 12)),
+        (nn.Conv2d(out_channels=5, kernel_size=3, padding="valid"), (3, 20, 36), (5, 18, 34)),
+        (nn.Conv2d(out_channels=5, kernel_size=3, padding=(0, 1)), (3, 20, 36), (5, 18, 36)),
+        (nn.Conv2d(out_channels=5, kernel_size=3, padding=((1, 2), (0, 0))), (3, 20, 36), (5, 21, 34)),
+        (nn.Conv2d(out_channels=5, kernel_size=3, padding=(1, 0, 2, 0)), (3, 20, 36), (5, 21, 34)),
+        (nn.Conv2d(out_channels=6, kernel_size=3, dilation=2, groups=3), (3, 20, 36), (6, 16, 32)),
+        (nn.MaxPool2d(kernel_size=2), (3, 21, 36), (3, 10, 18)),
+        (nn.MaxPool2d(kernel_size=2, ceil_mode=True), (3, 21, 36), (3, 11, 18)),
+        (nn.MaxPool2d(kernel_size=3, stride=1, padding=1), (3, 20, 36), (3, 20, 36)),
+        (nn.AvgPool2d(kernel_size=(2, 3)), (3, 20, 36), (3, 10, 12)),
+        (nn.GlobalAvgPool2d(), (3, 20, 36), (3, 1, 1)),
+        (nn.Flatten(), (3, 4, 5), (60,)),
+        (nn.Reshape(shape=(4, -1)), (3, 4, 5), (4, 15)),
+        (nn.ZeroPad2d(padding=(1, 2)), (3, 4, 5), (3, 6, 9)),
+        (nn.Pad(padding=((1, 0), (0, 2)), value=-1), (3, 4, 5), (3, 5, 7)),
+        (nn.BatchNorm2d(), (3, 4, 5), (3, 4, 5)),
+        (nn.Softmax(), (7,), (7,)),
+        (nn.Tanh(), (3, 4, 5), (3, 4, 5)),
+    ],
+    ids=repr,
+)
+def test_shape(layer, shape, result):
+    assert layer(nn.Input(shape)).shape == ("N", *result)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("size", [9, 10, 11])
+def test_same_padding_divides_the_size_by_the_stride(kernel, stride, dilation, size):
+    layer = nn.Conv2d(out_channels=1, kernel_size=kernel, stride=stride, dilation=dilation, padding="same")
+    assert layer(nn.Input((1, size, size + 1))).shape[2:] == (-(-size // stride), -(-(size + 1) // stride))
+
+
+def test_same_padding_puts_the_odd_row_at_the_bottom():
+    net = nn.Sequential(nn.Conv2d(out_channels=1, kernel_size=2, padding="same"), input_shape=(1, 4, 4))
+    assert net.graph.nodes[0].attributes["pads"] == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda x: nn.Conv2d(out_channels=0, kernel_size=3), "`out_channels` \\(=0\\) must be an int of at least 1"),
+        (lambda x: nn.Conv2d(out_channels=3, kernel_size=(1, 2, 3)), "`kernel_size` .* pair \\(height, width\\)"),
+        (lambda x: nn.Conv2d(out_channels=3, kernel_size=3, padding="full"), '"same", "valid"'),
+        (lambda x: nn.Conv2d(out_channels=3, kernel_size=3, padding=-1), "`padding` \\(=-1\\)"),
+        (lambda x: nn.Conv2d(out_channels=3, kernel_size=3, padding=(1, 2, 3)), "top, left, bottom, right"),
+        (lambda x: nn.Conv2d(out_channels=3, kernel_size=3, groups=2), "`out_channels` \\(=3\\) must be divisible"),
+        (lambda x: nn.Conv2d(out_channels=4, kernel_size=3, groups=2)(x), "channels \\(=3\\) must be divisible"),
+        (
+            lambda x: nn.Conv2d(out_channels=4, kernel_size=3, in_channels=1)(x),
+            "`in_channels` \\(=1\\) must equal .*=3",
+        ),
+        (lambda x: nn.Conv2d(out_channels=4, kernel_size=3, init="he"), "`init` \\(='he'\\) must be one of"),
+        (lambda x: nn.Conv2d(out_channels=4, kernel_size=9)(x), "must fit the padded input's height \\(=8\\)"),
+        (lambda x: nn.Conv2d(out_channels=4, kernel_size=5, dilation=2)(x), "reaching 9 with its dilation"),
+        (lambda x: nn.MaxPool2d(kernel_size=2, padding=2)(x), "`padding` \\(=2\\) must be smaller than the window"),
+        (lambda x: nn.Linear(out_features=4)(x), "put Flatten\\(\\) before it"),
+        (
+            lambda x: nn.Linear(out_features=4, in_features=3)(nn.Flatten()(x)),
+            "`in_features` \\(=3\\) must equal .*=240",
+        ),
+        (lambda x: nn.Conv2d(out_channels=4, kernel_size=3)(nn.Flatten()(x)), "needs images of shape \\(N, C, H, W\\)"),
+        (lambda x: nn.Reshape(shape=(7, 7))(x), "must hold the 240 elements"),
+        (lambda x: nn.Reshape(shape=(-1, -1)), "at most one of them -1"),
+        (lambda x: nn.Add()(x, nn.ReLU()(nn.Flatten()(x))), "Add needs two tensors of one shape"),
+        (lambda x: nn.BatchNorm2d(eps=0), "`eps` \\(=0\\) must be above 0"),
+        (lambda x: nn.BatchNorm2d(momentum=2), "`momentum` \\(=2\\) must lie between 0 and 1"),
+        (
+            lambda x: nn.Sequential(nn.ReLU(name="a"), nn.ReLU(name="a"), input_shape=(1, 2, 2)),
+            "'a'.* used by two layers",
+        ),
+        (lambda x: nn.Network(inputs=x, outputs=nn.Add()(x, nn.Input((3, 8, 10)))), "a network has one input"),
+    ],
+)
+def test_wrong_value_is_named_with_its_remedy(wrong, text):
+    with pytest.raises(ValueError, match=text):
+        wrong(nn.Input((3, 8, 10)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda: nn.Conv2d(out_channels=1.5, kernel_size=3), "`out_channels` \\(=1.5\\) must be an int"),
+        (lambda: nn.ReLU()(np.zeros((1, 1, 4, 4))), "to run arrays, build an nn.Sequential"),
+        (lambda: nn.Add()(nn.Input((1, 4, 4))), "Add takes 2 tensor\\(s\\), not 1"),
+        (lambda: nn.Sequential([nn.ReLU()], input_shape=(1, 4, 4)), "unpack the list with \\*"),
+        (lambda: nn.Sequential(nn.ReLU, input_shape=(1, 4, 4)), "build it with \\(\\)"),
+        (lambda: nn.Sequential(input_shape=(1, 4, 4)), "at least one layer"),
+        (lambda: nn.Input(28), "shape of one image"),
+        (lambda: nn.Network(), "needs `inputs` and `outputs`"),
+        (lambda: nn.ReLU(name=""), "`name`"),
+    ],
+)
+def test_wrong_type_is_named_with_its_remedy(wrong, text):
+    with pytest.raises(TypeError, match=text):
+        wrong()
+
+
+def test_layer_called_twice_shares_its_parameters():
+    conv = nn.Conv2d(out_channels=3, kernel_size=3, padding="same", name="shared")
+    x = nn.Input((3, 8, 10))
+    net = nn.Network(inputs=x, outputs=conv(nn.ReLU()(conv(x))))
+    assert sorted(net.parameters) == ["shared.bias", "shared.weight"]
+    assert [node.name for node in net.graph.nodes] == ["shared", "relu1", "shared_2"]
+    assert [layer.parameters for layer in net.layers()] == [84, 0, 0]
+
+
+def test_layer_shared_between_different_channels_is_an_error():
+    conv = nn.Conv2d(out_channels=3, kernel_size=3, padding="same", name="shared")
+    x = nn.Input((1, 8, 10))
+    with pytest.raises(ValueError, match="'shared' is used twice.*make a second layer"):
+        nn.Network(inputs=x, outputs=conv(conv(x)))
+
+
+def test_plus_adds_branches():
+    x = nn.Input((3, 8, 10))
+    net = nn.Network(inputs=x, outputs=nn.ReLU()(x) + nn.Tanh()(x))
+    assert [node.op for node in net.graph.nodes] == ["Relu", "Tanh", "Add"]
+
+
+def test_names_are_numbered_by_kind_around_given_ones():
+    net = nn.Sequential(nn.ReLU(), nn.ReLU(name="relu2"), nn.ReLU(), nn.Flatten(), input_shape=(1, 4, 4))
+    assert [layer.name for layer in net.layers()] == ["relu1", "relu2", "relu3", "flatten1"]
+    assert net.output_name == "logits"
+
+
+def test_network_that_ends_in_softmax_keeps_its_layers_names():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(out_features=2), nn.Softmax(), input_shape=(1, 4, 4))
+    assert (net.output_name, net.logits_name) == ("softmax1", "linear1")
