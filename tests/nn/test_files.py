@@ -79,9 +79,9 @@ def test_file_has_the_permissions_of_any_new_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["net.pt", "net", "net.npy"])
 def test_other_endings_name_the_two(tmp_path, name):
-    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
+    with pytest.raises(ValueError, match=r"must end in .npz or .safetensors"):
         _network().save(tmp_path / name)
-    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
+    with pytest.raises(ValueError, match=r"must end in .npz or .safetensors"):
         nn.load(tmp_path / name)
 
 
@@ -94,13 +94,13 @@ def test_missing_extra_prints_the_command(tmp_path, monkeypatch):
 
 def test_plain_arrays_are_told_what_to_do(tmp_path):
     np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match="holds arrays but no network.*net.set_parameters"):
+    with pytest.raises(ValueError, match=r"holds arrays but no network.*net.set_parameters"):
         nn.load(tmp_path / "arrays.npz")
 
 
 def test_pickled_objects_are_refused(tmp_path):
     np.savez(tmp_path / "evil.npz", a=np.array([{"x": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="not a whole .npz file"):
+    with pytest.raises(ValueError, match=r"not a whole .npz file"):
         nn.load(tmp_path / "evil.npz")
 
 
@@ -137,7 +137,7 @@ def test_contradictory_graph_is_a_value_error(tmp_path, change):
     graph = json.loads(members["graph.json"])
     change(graph)
     _write(path, {**members, "graph.json": json.dumps(graph)})
-    with pytest.raises((ValueError, UnsupportedError), match="net.npz|exactly one|no such operator"):
+    with pytest.raises((ValueError, UnsupportedError), match=r"net.npz|exactly one|no such operator"):
         nn.load(path)
 
 

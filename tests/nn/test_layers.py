@@ -147,7 +147,7 @@ def test_layer_called_twice_shares_its_parameters():
 def test_layer_shared_between_different_channels_is_an_error():
     conv = nn.Conv2d(out_channels=3, kernel_size=3, padding="same", name="shared")
     x = nn.Input((1, 8, 10))
-    with pytest.raises(ValueError, match="'shared' is used twice.*make a second layer"):
+    with pytest.raises(ValueError, match=r"'shared' is used twice.*make a second layer"):
         nn.Network(inputs=x, outputs=conv(conv(x)))
 
 

@@ -106,7 +106,7 @@ def test_wrong_shape_is_a_value_error_with_its_remedy(images, wrong, text):
 
 def test_grey_images_without_channel_axis_are_told_so():
     net = nn.Sequential(nn.Flatten(), input_shape=(1, 4, 4))
-    with pytest.raises(ValueError, match="channel axis is missing, add it with images\\[:, np.newaxis\\]"):
+    with pytest.raises(ValueError, match=r"channel axis is missing, add it with images\[:, np.newaxis\]"):
         net(np.zeros((5, 4, 4), np.float32))
     with pytest.raises(ValueError, match="batch and channel axes are missing"):
         net(np.zeros((4, 4), np.float32))
@@ -121,7 +121,7 @@ def test_activations_come_by_name_node_glob_and_ending(images):
 
 
 def test_unknown_name_lists_the_five_nearest():
-    with pytest.raises(ValueError, match="`layer` \\(='rellu'\\) is not in the network") as error:
+    with pytest.raises(ValueError, match=r"`layer` \(='rellu'\) is not in the network") as error:
         _residual().find("rellu")
     assert str(error.value).count("'") == 2 + 2 * 5
     assert "'relu'" in str(error.value)
@@ -133,7 +133,7 @@ def test_unique_ending_is_enough_and_an_ambiguous_one_is_an_error():
     net = nn.Network(inputs=x, outputs=nn.ReLU(name="layer1.1.relu")(y))
     assert net.find("tanh") == "layer1.0.tanh"
     assert net.find("1.relu") == "layer1.1.relu"
-    with pytest.raises(ValueError, match="ambiguous: it fits 'layer1.0.relu', 'layer1.1.relu'"):
+    with pytest.raises(ValueError, match=r"ambiguous: it fits 'layer1.0.relu', 'layer1.1.relu'"):
         net.find("relu")
 
 
@@ -230,5 +230,5 @@ def test_least_recently_used_program_leaves_first():
 
 
 def test_dtype_other_than_float32_and_float64_is_an_error():
-    with pytest.raises(ValueError, match="`dtype` \\(='float16'\\) must be float32 or float64"):
+    with pytest.raises(ValueError, match=r"`dtype` \(='float16'\) must be float32 or float64"):
         _residual().astype(np.float16)

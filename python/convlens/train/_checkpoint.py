@@ -82,7 +82,8 @@ def read_checkpoint(path: Path, settings: Mapping[str, Any], state: Arrays) -> C
     for key, value in json.loads(json.dumps(dict(settings))).items():
         if stored.get(key) != value:
             raise ValueError(
-                f"`checkpoint` (={str(path)!r}) was written with {key}={stored.get(key)!r}, now it is {value!r}: {otherwise}"
+                f"`checkpoint` (={str(path)!r}) was written with {key}={stored.get(key)!r}, "
+                f"now it is {value!r}: {otherwise}"
             )
     groups: dict[str, dict[str, npt.NDArray[Any]]] = {"state": {}, "best": {}}
     for name, array in arrays.items():

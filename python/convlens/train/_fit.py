@@ -88,7 +88,8 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        An argument does not fit; the message says what to do. Or the loss became NaN or infinite: the network keeps the weights of the last whole epoch.
+        An argument does not fit; the message says what to do. Or the loss became NaN or infinite: the network keeps the
+        weights of the last whole epoch.
 
     Examples
     --------
@@ -241,8 +242,8 @@ class _Run:
         if not np.isfinite(loss):
             raise ValueError(
                 f"the loss became {loss / count} in epoch {epoch + 1}, batch {index + 1} of {self.steps}, at a "
-                f"learning rate of {lr:g}: lower `lr`, or look for NaN and unscaled values in `images`; the network keeps the "
-                f"weights it had {f'after epoch {epoch}' if epoch else 'before training'}"
+                f"learning rate of {lr:g}: lower `lr`, or look for NaN and unscaled values in `images`; the network "
+                f"keeps the weights it had {f'after epoch {epoch}' if epoch else 'before training'}"
             )
         return loss, int((results[plan.logits].argmax(axis=1) == labels).sum())
 
@@ -320,7 +321,8 @@ def _check_statistics(plan: TrainingGraph, images: int, batch_size: int) -> None
         if smallest * size < 2:
             raise ValueError(
                 f"`batch_size` (={batch_size}) gives a batch of one image, and {tensor.rpartition('/')[0]!r} has "
-                "one value a channel of it, which has no variance: take another batch size, or freeze the layer's statistics"
+                "one value a channel of it, which has no variance: take another batch size, or freeze the layer's "
+                "statistics"
             )
 
 
