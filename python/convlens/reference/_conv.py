@@ -99,7 +99,7 @@ def conv2d_grad_input(
     rows, columns = window.output_size((height, width))
     _expect(grad_output.shape, (n, weight.shape[0], rows, columns), "grad_output")
     filters = wide(weight).reshape(groups, -1, *weight.shape[1:])
-    dy = wide(grad_output).reshape(n, groups, -1, rows, columns)
+    dy = wide(grad_output).reshape(n, groups, weight.shape[0] // groups, rows, columns)
     padded_size = _padded_size((height, width), window)
     padded = np.zeros((n, groups, channels // groups, *padded_size), filters.dtype)
     for r, s, area in _places(window, (rows, columns)):

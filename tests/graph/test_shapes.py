@@ -1,0 +1,214 @@
+"""Every operator's shape rule: one hand-written case each, their errors, and properties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convlens import UnsupportedError
+from convlens.graph import OPERATORS, GraphBuilder, Node, TensorType, broadcast, infer
+
+F, I64, B, U8 = "float32", "int64", "bool", "uint8"
+N = "N"
+POOL = {"kernel_shape": (2, 2), "strides": (2, 2)}
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def scalar(value=0.0):
+    return np.array(value, np.float32)
+
+
+# operator, operands (a type, or a constant's value), attributes, the types of the outputs
+CASES = [
+    ("Conv", [(F, N, 4, 9, 7), (F, 6, 2, 3, 3), (F, 6)], {"group": 2, "pads": (1, 0, 2, 1)}, [(F, N, 6, 10, 6)]),
+    ("Conv", [(F, N, 4, 9, 7), (F, 6, 4, 3, 1)], {"strides": (2, 3), "dilations": (2, 1)}, [(F, N, 6, 3, 3)]),
+    ("Conv", [(F, 5, 4, 9, 7), (F, 6, 4, 9, 7)], {"kernel_shape": (9, 7)}, [(F, 5, 6, 1, 1)]),
+    (
+        "ConvGradInput",
+        [(F, N, 6, 4, 7), (F, 6, 4, 3, 1)],
+        {"input_shape": (4, 9, 7), "strides": (2, 1)},
+        [(F, N, 4, 9, 7)],
+    ),
+    (
+        "ConvGradWeight",
+        [(F, N, 6, 4, 7), (F, N, 4, 9, 7)],
+        {"weight_shape": (6, 4, 3, 1), "strides": (2, 1)},
+        [(F, 6, 4, 3, 1)],
+    ),
+    ("MaxPool", [(F, N, 3, 7, 6)], POOL, [(F, N, 3, 3, 3)]),
+    ("MaxPool", [(F, N, 3, 7, 6)], {**POOL, "ceil_mode": 1}, [(F, N, 3, 4, 3)]),
+    # Rounded up there are 3 windows; the third would start at row 6 - 1 = 5, past the input's 4: it is dropped.
+    (
+        "MaxPool",
+        [(F, N, 1, 4, 4)],
+        {"kernel_shape": (2, 2), "strides": (3, 3), "pads": (1, 1, 1, 1), "ceil_mode": 1},
+        [(F, N, 1, 2, 2)],
+    ),
+    ("AveragePool", [(F, N, 3, 7, 6)], {**POOL, "pads": (1, 1, 0, 0), "count_include_pad": 1}, [(F, N, 3, 4, 3)]),
+    ("MaxPoolOffset", [(F, N, 3, 7, 6)], POOL, [(U8, N, 3, 3, 3)]),
+    ("MaxPoolGrad", [(F, N, 3, 3, 3), (U8, N, 3, 3, 3)], {**POOL, "input_shape": (3, 7, 6)}, [(F, N, 3, 7, 6)]),
+    ("AveragePoolGrad", [(F, N, 3, 3, 3)], {**POOL, "input_shape": (3, 7, 6)}, [(F, N, 3, 7, 6)]),
+    ("GlobalAveragePool", [(F, N, 3, 7, 6)], {}, [(F, N, 3, 1, 1)]),
+    ("Gemm", [(F, N, 5), (F, 3, 5), (F, 3)], {"transB": 1}, [(F, N, 3)]),
+    ("Gemm", [(F, N, 5), (F, N, 3)], {"transA": 1}, [(F, 5, 3)]),
+    ("BatchNormalization", [(F, N, 3, 7, 6), *[(F, 3)] * 4], {"epsilon": 1e-3}, [(F, N, 3, 7, 6)]),
+    *[
+        (op, [(F, N, 3)], {}, [(F, N, 3)])
+        for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign")
+    ],
+    ("Identity", [(B, N, 3)], {}, [(B, N, 3)]),
+    ("Clip", [(F, N, 3), scalar(0), scalar(6)], {}, [(F, N, 3)]),
+    *[
+        (op, [(F, N, 3, 4, 5), (F, 3, 1, 1)], {}, [(F, N, 3, 4, 5)])
+        for op in ("Add", "Sub", "Mul", "Div", "Max", "Min")
+    ],
+    ("Add", [(F, N, 1, 4), (F, 3, 1)], {}, [(F, N, 3, 4)]),
+    *[(op, [(F, N, 3), scalar()], {}, [(B, N, 3)]) for op in ("Greater", "GreaterOrEqual", "Less", "Equal")],
+    *[(op, [(B, N, 3), (B, 3)], {}, [(B, N, 3)]) for op in ("And", "Or")],
+    ("Not", [(B, N, 3)], {}, [(B, N, 3)]),
+    ("Where", [(B, N, 3), scalar(), (F, N, 1)], {}, [(F, N, 3)]),
+    ("Softmax", [(F, N, 3, 4)], {"axis": 1}, [(F, N, 3, 4)]),
+    ("LogSoftmax", [(F, N, 3)], {}, [(F, N, 3)]),
+    ("SoftmaxCrossEntropyLoss", [(F, N, 3), (I64, N)], {}, [(F,), (F, N, 3)]),
+    ("SoftmaxCrossEntropyLoss", [(F, N, 3, 2), (I64, N, 2)], {"reduction": "none"}, [(F, N, 2), (F, N, 3, 2)]),
+    ("SoftmaxCrossEntropyLossGrad", [(F, N, 3), (I64, N), (F,)], {}, [(F, N, 3)]),
+    ("Flatten", [(F, N, 3, 4)], {}, [(F, N, 12)]),
+    ("Reshape", [(F, N, 3, 4), ints(0, -1, 2)], {}, [(F, N, 6, 2)]),
+    ("Reshape", [(F, N, 3, 4), ints(-1, 12)], {}, [(F, N, 12)]),
+    ("Reshape", [(F, 3, 4), ints(2, -1)], {}, [(F, 2, 6)]),
+    ("Pad", [(F, N, 3, 4, 5), ints(0, 0, 1, -2, 0, 0, 3, 0)], {}, [(F, N, 3, 8, 3)]),
+    ("ReduceSum", [(F, N, 3, 4), ints(-1)], {}, [(F, N, 3, 1)]),
+    ("ReduceMean", [(F, N, 3, 4), ints(0, 2)], {"keepdims": 0}, [(F, 3)]),
+    ("ReduceMean", [(F, N, 3, 4)], {"axes": (2,), "keepdims": 0}, [(F, N, 3)]),
+    ("ReduceMax", [(F, N, 3, 4)], {"keepdims": 0}, [(F,)]),
+    ("Resize", [(F, N, 3, 4, 5), None, np.array([1, 1, 2, 1.5], np.float32)], {"mode": "linear"}, [(F, N, 3, 8, 7)]),
+    ("Resize", [(F, N, 3, 4, 5), None, None, ints(9, 2)], {"axes": (2, 3)}, [(F, N, 3, 9, 2)]),
+]
+
+
+def inferred(op, operands, attributes):
+    types, constants, names = {}, {}, []
+    for i, operand in enumerate(operands):
+        names.append(f"t{i}" if operand is not None else "")
+        if isinstance(operand, np.ndarray):
+            constants[names[-1]] = operand
+            types[names[-1]] = TensorType(operand.dtype.name, operand.shape)
+        elif operand is not None:
+            types[names[-1]] = TensorType(operand[0], operand[1:])
+    return infer(Node(op, tuple(names), ("y",), attributes, "node1"), types, constants)
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes", "outputs"), CASES, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_an_operator_has_the_types_worked_out_by_hand(op, operands, attributes, outputs):
+    assert inferred(op, operands, attributes) == tuple(TensorType(o[0], o[1:]) for o in outputs)
+
+
+def test_every_operator_has_a_case():
+    assert {case[0] for case in CASES} == set(OPERATORS)
+
+
+X = (F, N, 4, 8, 8)
+ERRORS = [
+    ("Conv", [X, (F, 8, 3, 3, 3)], {}, r"node 'node1' \(Conv\): `weight` expects 3 input channels "
+     r"a group, the input has 4 \[`x` 't0' is float32\(N, 4, 8, 8\); `weight` 't1' is float32\(8, 3, 3, 3\)\]"),
+    ("Conv", [X, (F, 8, 2, 3, 3)], {"group": 4}, r"expects 2 .* a group, the input has 4 in 4 groups, 1 a group"),
+    ("Conv", [X, (F, 8, 2, 3, 3)], {"group": 3}, r"`in_channels` \(=4\) must be divisible by `group` \(=3\)"),
+    ("Conv", [X, (F, 7, 2, 3, 3)], {"group": 2}, r"`out_channels` \(=7\) must be divisible by `group` \(=2\)"),
+    ("Conv", [X, (F, 8, 4, 9, 3)], {}, r"a window of height 9 is larger than the padded input \(0 \+ 8 \+ 0\)"),
+    ("Conv", [X, (F, 8, 4, 3, 5)], {"dilations": (1, 2)}, r"width 5 \(dilated by 2: 9\) is larger"),
+    ("Conv", [X, (F, 8, 4, 3, 3)], {"kernel_shape": (3, 2)}, r"`kernel_shape` \(=\(3, 2\)\) must be the last two axes"),
+    ("Conv", [X, (F, 8, 4, 3, 3)], {"strides": (0, 1)}, r"`strides` \(=\(0, 1\)\) must be at least 1"),
+    ("Conv", [X, (F, 8, 4, 3, 3)], {"pads": (1, 1)}, r"`pads` \(=\(1, 1\)\) must have 4 numbers"),
+    ("Conv", [X, (F, 8, 4, 3, 3), (F, 4)], {}, r"`bias` must have shape \(8,\)"),
+    ("Conv", [X, ("float64", 8, 4, 3, 3)], {}, r"`weight` must be float32, not float64"),
+    ("Conv", [(F, N, 4, 8), (F, 8, 4, 3)], {}, r"`x` must have 4 axes \(N, C, H, W\), not 3"),
+    ("Conv", [X], {}, r"`weight` \(input 1\) is missing"),
+    ("Conv", [X, (F, 8, 4, 3, 3)], {"stride": (1, 1)}, r"`stride` is not one of its attributes \(dilations, group,"),
+    ("MaxPool", [X], {}, r"`kernel_shape` is missing"),
+    ("MaxPool", [X], {"kernel_shape": (2, 2), "pads": (2, 0, 0, 0)}, r"window 0 along height lies in the padding"),
+    ("MaxPoolGrad", [(F, N, 3, 3, 4), (U8, N, 3, 3, 4)], {**POOL, "input_shape": (3, 7, 6)},
+     r"`dy` must have shape \(N, 3, 3, 3\)"),
+    ("Gemm", [(F, N, 5), (F, 4, 3)], {}, r"`a` has 5 columns and `b` 4 rows"),
+    ("Gemm", [(F, 3, 5), (F, N, 5)], {"transB": 1}, r"the batch N would become the second axis"),
+    ("Gemm", [(F, N, 5), (F, 5, 3), (F, 4)], {}, r"shapes \(N, 3\) and \(4\) do not broadcast"),
+    ("Add", [(F, N, 3), (F, 2)], {}, r"shapes \(N, 3\) and \(2\) do not broadcast: axis 1 has 3 and 2"),
+    ("Add", [(F, N, 3), (F, 7, 3)], {}, r"axis 0 has N and 7"),
+    ("Add", [(F, 4, 1), (F, N,)], {}, r"put the batch N at axis 1; it must stay the first axis"),
+    ("Add", [(F, N), (I64, N)], {}, r"one dtype, not float32 and int64"),
+    ("Relu", [(I64, N)], {}, r"`x` must be float32 or float64, not int64"),
+    ("Softmax", [(F, N, 3)], {"axis": 2}, r"`axis` \(=2\) must lie in \[-2, 1\]"),
+    ("Softmax", [(F, N, 3)], {"axis": 0}, r"`axis` \(=0\) is the batch"),
+    ("BatchNormalization", [X, (F, 4), (F, 4), (F, 3), (F, 4)], {}, r"`mean` must have shape \(4,\)"),
+    ("SoftmaxCrossEntropyLoss", [(F, N, 3), (I64, N, 3)], {}, r"`labels` must have shape \(N\)"),
+    ("SoftmaxCrossEntropyLoss", [(F, N, 3), (I64, N)], {"reduction": "max"}, r"`reduction` \(='max'\) must be"),
+    ("Reshape", [(F, N, 3, 4), ints(1, 12)], {}, r"must keep the batch N as the first axis"),
+    ("Reshape", [(F, N, 3, 4), ints(0, 5, -1)], {}, r"must keep the number of elements, 12 an image"),
+    ("Reshape", [(F, 3, 4), ints(-1, -1)], {}, r"may hold one -1"),
+    ("Pad", [X, ints(1, 0, 0, 0, 0, 0, 0, 0)], {}, r"`pads` must be 0 for the batch axis"),
+    ("Pad", [X, ints(1, 0, 0)], {}, r"must have 8 numbers"),
+    ("ReduceSum", [X, ints(4)], {}, r"`axes` \(=4\) must lie in \[-4, 3\]"),
+    ("Resize", [X], {}, r"exactly one of `scales` and `sizes`"),
+    ("Where", [(F, N), (F, N), (F, N)], {}, r"`condition` must be bool, not float32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "operands", "attributes", "text"), ERRORS)
+def test_a_broken_rule_is_named_with_node_and_shapes(op, operands, attributes, text):
+    with pytest.raises(ValueError, match=text) as caught:
+        inferred(op, operands, attributes)
+    assert str(caught.value).startswith(f"node 'node1' ({op}): ")
+
+
+UNSUPPORTED = [
+    ("MaxPoolOffset", [(F, N, 4, 20, 20)], {"kernel_shape": (17, 17)}, r"must have at most 256 elements"),
+    ("Gelu", [X], {}, r"no such operator; the operator set is Abs, Add"),
+    ("Reshape", [(F, N, 3), (I64, 2)], {}, r"`shape` \('t1'\) must be a constant: shapes that depend on data"),
+    ("Pad", [X, ints(*[0] * 8)], {"mode": "reflect"}, r"`mode` \(='reflect'\) must be 'constant'"),
+    ("Resize", [X, None, np.ones(4, np.float32)], {"mode": "cubic"}, r"`mode` \(='cubic'\) must be 'linear' or"),
+    ("Resize", [X, None, np.array([1, 2, 1, 1.0])], {}, r"resize the channels; only height and width can be"),
+    ("Flatten", [X], {"axis": 2}, r"`axis` \(=2\) must be 1"),
+    ("SoftmaxCrossEntropyLoss", [(F, N, 3), (I64, N), (F, 3)], {}, r"`weights` of classes are unsupported"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "operands", "attributes", "text"), UNSUPPORTED)
+def test_what_is_unsupported_says_what_is(op, operands, attributes, text):
+    with pytest.raises(UnsupportedError, match=text):
+        inferred(op, operands, attributes)
+
+
+shapes = st.lists(st.integers(1, 3), max_size=4).map(tuple)
+
+
+@given(st.lists(shapes, min_size=1, max_size=3))
+def test_broadcasting_is_numpys(parts):
+    try:
+        expected = np.broadcast_shapes(*parts)
+    except ValueError:
+        with pytest.raises(ValueError, match="do not broadcast"):
+            broadcast(*parts)
+    else:
+        assert broadcast(*parts) == expected
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data())
+def test_reshape_with_minus_one_finds_what_numpy_finds(sizes, data):
+    total = int(np.prod(sizes))
+    divisor = data.draw(st.sampled_from([d for d in range(1, total + 1) if total % d == 0]))
+    (kind,) = inferred("Reshape", [(F, N, *sizes), ints(0, divisor, -1)], {})
+    assert kind.per_image == np.zeros(sizes).reshape(divisor, -1).shape
+    assert kind.batched
+
+
+def test_a_builder_refuses_more_outputs_than_the_operator_has():
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 3))
+    with pytest.raises(ValueError, match=r"node 'relu' \(Relu\) has 1 outputs at most, 2 are named"):
+        b.add("Relu", [x], outputs=["y", "z"])

@@ -1,0 +1,285 @@
+"""Every gradient rule: central differences in float64 through the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convlens import UnsupportedError, reference
+from convlens.graph import GraphBuilder
+from convlens.transform import GRADIENT, backward, expand_batch_norm_training, fold_constants
+
+F = "float64"
+N = "N"
+CONV = {"strides": (2, 1), "pads": (1, 0, 2, 1), "dilations": (1, 2), "group": 2}
+POOL = {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (1, 1, 0, 1), "ceil_mode": 1}
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def labels(*shape):
+    return np.arange(int(np.prod(shape))).reshape(shape) % 3
+
+
+def positive(*shape):
+    """Operands whose values are drawn away from 0."""
+    return ("positive", *shape)
+
+
+# operator, operands: a shape (differentiated), positive(shape), or a constant array; then attributes. The batch is 2.
+X = (N, 4, 7, 6)
+CASES = [
+    ("Conv", [X, (6, 2, 3, 2), (6,)], CONV),
+    ("Conv", [X, (4, 1, 3, 3)], {"group": 4}),
+    ("ConvGradInput", [(N, 6, 4, 5), (6, 2, 3, 2)], {**CONV, "input_shape": (4, 7, 6)}),
+    ("ConvGradWeight", [(N, 6, 4, 5), X], {**CONV, "weight_shape": (6, 2, 3, 2)}),
+    ("MaxPool", [X], POOL),
+    ("AveragePool", [X], POOL),
+    ("AveragePool", [X], {**POOL, "count_include_pad": 1}),
+    ("AveragePoolGrad", [(N, 4, 4, 7)], {**POOL, "input_shape": (4, 7, 6)}),
+    ("GlobalAveragePool", [X], {}),
+    ("Gemm", [(N, 5), (5, 3), (3,)], {"alpha": 0.5, "beta": 2.0}),
+    ("Gemm", [(N, 5), (3, 5), (N, 1)], {"transB": 1}),
+    ("Gemm", [(N, 5), (N, 3), (5, 3)], {"transA": 1}),
+    ("Gemm", [(5, 2), (3, 5), ()], {"transA": 1, "transB": 1, "alpha": -1.5}),
+    ("BatchNormalization", [X, (4,), (4,), (4,), positive(4)], {"epsilon": 1e-3}),
+    ("BatchNormalization", [(N, 4), (4,), (4,), (4,), positive(4)], {}),
+    *[(op, [X], {}) for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Sign", "Identity")],
+    *[(op, [positive(N, 4)], {}) for op in ("Log", "Sqrt")],
+    ("Clip", [X, np.array(-0.5), np.array(0.5)], {}),
+    ("Clip", [X, np.array(0.0), np.array(0.5)], {}),
+    ("Clip", [X, None, np.array(0.5)], {}),
+    ("Clip", [X], {}),
+    *[(op, [X, X], {}) for op in ("Add", "Sub", "Mul", "Max", "Min")],
+    *[(op, [X, (4, 1, 6)], {}) for op in ("Add", "Sub", "Mul", "Max", "Min")],
+    *[(op, [(1, 7, 1), (N, 4, 1, 6)], {}) for op in ("Add", "Sub", "Mul", "Max", "Min")],
+    ("Div", [X, positive(4, 1, 6)], {}),
+    ("Div", [(7, 1), positive(N, 4, 1, 6)], {}),
+    ("Mul", [X, ()], {}),
+    ("Where", [np.arange(12).reshape(4, 3) % 2 == 0, (N, 1, 3), (4, 1)], {}),
+    ("Softmax", [(N, 3, 5)], {"axis": 1}),
+    ("LogSoftmax", [(N, 3, 5)], {}),
+    *[("SoftmaxCrossEntropyLoss", [(N, 3), labels(2)], {"reduction": r}) for r in ("mean", "sum", "none")],
+    ("SoftmaxCrossEntropyLoss", [(N, 3, 4), labels(2, 4)], {}),
+    ("Flatten", [X], {}),
+    ("Reshape", [X, ints(0, -1, 3)], {}),
+    ("Reshape", [(4, 6), ints(2, 12)], {}),
+    ("Pad", [X, ints(0, 0, 1, -2, 0, 1, 0, 3)], {}),
+    ("Pad", [X, ints(2, 1), np.array(3.0), ints(-2)], {}),
+    *[(op, [X, ints(1, 3)], {"keepdims": k}) for op in ("ReduceSum", "ReduceMean", "ReduceMax") for k in (0, 1)],
+    *[(op, [X, ints(0, 2)], {"keepdims": k}) for op in ("ReduceSum", "ReduceMean", "ReduceMax") for k in (0, 1)],
+    *[(op, [X], {"keepdims": 0}) for op in ("ReduceSum", "ReduceMean", "ReduceMax")],
+    ("ReduceMax", [(N, 3)], {"noop_with_empty_axes": 1}),
+    ("Resize", [(N, 2, 3, 4), None, np.array([1.0, 1.0, 2.0, 3.0])], {}),
+]
+
+
+def built(op, operands, attributes, outputs=None):
+    """The graph of one node, values for its inputs, and the inputs to differentiate."""
+    rng = np.random.default_rng(0)
+    b, names, values = GraphBuilder(), [], {}
+    for i, operand in enumerate(operands):
+        name = f"t{i}" if operand is not None else ""
+        names.append(name)
+        if isinstance(operand, np.ndarray) and op == "SoftmaxCrossEntropyLoss":
+            b.input(name, "int64", (N, *operand.shape[1:]))
+            values[name] = operand
+        elif isinstance(operand, np.ndarray):
+            b.constant(operand, name)
+        elif operand is not None:
+            shape = operand[1:] if operand[:1] == ("positive",) else operand
+            b.input(name, F, shape)
+            value = rng.normal(size=tuple(2 if dim == N else dim for dim in shape))
+            values[name] = value if shape is operand else np.abs(value) + 0.5
+    b.add(op, names, attributes, name="node", outputs=outputs or ["y"])
+    return b.build(["y"]), values, [name for name in names if name in values and values[name].dtype == np.float64]
+
+
+def check(graph, values, wrt, output="y", step=1e-6, rules=GRADIENT):
+    """Directional derivatives through the oracle against the transformed graph."""
+    full, gradients = backward(graph, output, wrt, rules)
+    full.validate()
+    rng = np.random.default_rng(1)
+    seed = rng.normal(size=reference.run(graph, values, [output])[output].shape)
+    found = reference.run(full, {**values, "seed": seed}, list(gradients.values()))
+    for name in wrt:
+        assert full.types[gradients[name]] == graph.types[name]
+        for _ in range(3):
+            direction = rng.normal(size=values[name].shape)
+
+            def score(t, name=name, direction=direction):
+                moved = {**values, name: values[name] + t * direction}
+                return (reference.run(graph, moved, [output])[output] * seed).sum()
+
+            expected = (score(step) - score(-step)) / (2 * step)
+            ours = (found[gradients[name]] * direction).sum()
+            scale = (np.abs(found[gradients[name]]) * np.abs(direction)).sum() + np.abs(seed).sum()
+            assert abs(ours - expected) <= 1e-7 * scale, name
+    return full
+
+
+@pytest.mark.parametrize(("op", "operands", "attributes"), CASES)
+def test_a_rule_is_the_slope_that_central_differences_see(op, operands, attributes):
+    check(*built(op, operands, attributes))
+
+
+def test_every_row_has_a_case():
+    assert {case[0] for case in CASES} == set(GRADIENT)
+
+
+@pytest.mark.parametrize(("op", "operands", "attributes"), [case for case in CASES if len(case[1]) > 1])
+def test_only_what_is_asked_for_is_computed(op, operands, attributes):
+    graph, _, wrt = built(op, operands, attributes)
+    alone = [backward(graph, "y", [name])[0] for name in wrt]
+    together = backward(graph, "y", wrt)[0]
+    assert all(len(part.nodes) <= len(together.nodes) for part in alone)
+    for part, name in zip(alone, wrt, strict=True):
+        results = backward(graph, "y", [name])[1]
+        pruned = part.subgraph([results[name]])
+        extra = {node.op for node in part.nodes} - {node.op for node in pruned.nodes} - {op}
+        assert extra <= {"Reshape", "Sqrt", "Div", "Add"}, "a gradient nobody asked for"  # batch norm's shared terms
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from([1, 3]), max_size=3), st.lists(st.sampled_from([1, 3]), max_size=3), st.booleans())
+def test_gradients_of_broadcast_operands_have_their_shapes(a, b, batched):
+    left = (N, 3, *a) if batched else tuple(a)
+    right = tuple(b[: len(left)]) if batched else tuple(b)  # the batch must stay in front
+    graph, values, wrt = built("Mul", [left, right], {})
+    check(graph, values, wrt)
+
+
+def test_the_gradient_of_log_probabilities_joins_that_of_the_loss():
+    graph, values, wrt = built("SoftmaxCrossEntropyLoss", [(N, 3), labels(2)], {}, outputs=["y", "log_prob"])
+    b = GraphBuilder(graph)
+    total = b.add("Add", ["y", b.add("ReduceSum", [b.add("Tanh", ["log_prob"])], {"keepdims": 0})], name="total")
+    full = check(b.build([total]), values, wrt, output="total")
+    assert "LogSoftmax" not in {node.op for node in full.nodes}  # the loss's own log_prob is read
+
+
+def test_a_mean_of_a_residual_block_with_a_reused_relu():
+    """A gradient still to be broadcast (the mean's) meets Relu, Add and Conv, and two paths add up."""
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 2, 5, 4))
+    w = b.input("w", F, (2, 2, 3, 3))
+    h = b.add("Conv", [b.add("Relu", [x]), w], {"pads": (1, 1, 1, 1)})
+    y = b.add("Relu", [b.add("Add", [b.add("Relu", [h]), x])])
+    b.add("ReduceMean", [y, b.constant(ints(2, 3))], {"keepdims": 0}, name="y")
+    rng = np.random.default_rng(5)
+    full = check(b.build(["y"]), {"x": rng.normal(size=(3, 2, 5, 4)), "w": rng.normal(size=(2, 2, 3, 3))}, ["x", "w"])
+    # The mean's gradient is never spread out before a convolution asks for it: the masks do it.
+    grads = [node for node in full.nodes if node.name.startswith("grad")]
+    assert sum(node.op == "Greater" for node in grads) == 3
+
+
+def test_a_loss_as_a_mean_over_the_batch():
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 3))
+    b.add("ReduceMean", [b.add("Exp", [x])], {"keepdims": 0}, name="y")
+    check(b.build(["y"]), {"x": np.random.default_rng(0).normal(size=(5, 3))}, ["x"])
+
+
+def test_a_batch_of_nan_still_has_its_size():
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 3))
+    b.add("ReduceMean", [x, b.constant(ints(0))], {"keepdims": 0}, name="y")
+    full, gradients = backward(b.build(["y"]), "y", ["x"])
+    results = reference.run(full, {"x": np.full((4, 3), np.nan), "seed": np.ones(3)}, [gradients["x"]])
+    np.testing.assert_array_equal(results[gradients["x"]], np.full((4, 3), 0.25))
+
+
+def test_second_derivatives_of_convolutions():
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 2, 5, 4))
+    w = b.input("w", F, (3, 2, 2, 2))
+    y = b.add("Conv", [x, w])
+    b.add("ReduceSum", [b.add("Mul", [y, y])], {"keepdims": 0}, name="score")
+    seed = b.constant(np.array(1.0), "one")
+    first, gradients = backward(b.build(["score"]), "score", ["x"], seed=seed)
+    rng = np.random.default_rng(0)
+    values = {"x": rng.normal(size=(2, 2, 5, 4)), "w": rng.normal(size=(3, 2, 2, 2))}
+    check(first, values, ["x", "w"], output=gradients["x"])
+
+
+def test_batch_norm_in_training_mode():
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 3, 2, 2))
+    operands = [b.input(name, F, (3,)) for name in ("scale", "bias", "mean", "var")]
+    y, new_mean, new_var = expand_batch_norm_training(b, x, *operands, momentum=0.25, epsilon=1e-3, name="y")
+    graph = b.build([y, new_mean, new_var])
+    rng = np.random.default_rng(0)
+    values = {"x": rng.normal(size=(4, 3, 2, 2)), **{n: rng.normal(size=3) for n in ("scale", "bias", "mean", "var")}}
+    check(graph, values, ["x", "scale", "bias"])
+    results = reference.run(graph, values)
+    mean, var = values["x"].mean((0, 2, 3)), values["x"].var((0, 2, 3))
+    expected = reference.batch_norm(values["x"], mean, var, values["scale"], values["bias"], eps=1e-3)
+    np.testing.assert_allclose(results[y], expected, rtol=1e-12)
+    np.testing.assert_allclose(results[new_mean], 0.75 * values["mean"] + 0.25 * mean, rtol=1e-12)
+    unbiased = values["x"].var((0, 2, 3), ddof=1)
+    np.testing.assert_allclose(results[new_var], 0.75 * values["var"] + 0.25 * unbiased, rtol=1e-12)
+
+
+def test_folding_before_or_after_changes_no_gradient():
+    graph, values, wrt = built("BatchNormalization", [X, (4,), (4,), (4,), positive(4)], {})
+    full, gradients = backward(graph, "y", wrt)
+    seed = np.random.default_rng(2).normal(size=(2, 4, 7, 6))
+    expected = reference.run(full, {**values, "seed": seed})
+    folded = reference.run(fold_constants(full), {**values, "seed": seed})
+    for name in gradients.values():
+        np.testing.assert_array_equal(folded[name], expected[name])
+
+
+def unary(op, x, attributes=None, operands=()):
+    """The gradient of one node at `x`, by a seed of ones."""
+    b = GraphBuilder()
+    name = b.input("x", F, x.shape)
+    b.add(op, [name, *(b.constant(operand) for operand in operands)], attributes or {}, name="y")
+    full, gradients = backward(b.build(["y"]), "y", ["x"])
+    seed = np.ones(tuple(int(d) for d in full.types["y"].shape))
+    return reference.run(full, {"x": x, "seed": seed})[gradients["x"]]
+
+
+def test_the_gradient_of_relu_at_zero_is_zero():
+    np.testing.assert_array_equal(unary("Relu", np.array([-1.0, 0.0, -0.0, 2.0])), [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("low", "attributes", "expected"),
+    [
+        (0.0, {}, [0, 0, 1, 0, 0]),  # ReLU6 and hardtanh: 0 at the bounds
+        (-1.0, {}, [1, 1, 1, 1, 0]),  # clamp: 1 at the bounds
+        (0.0, {"gradient_at_bounds": 1}, [0, 1, 1, 1, 0]),
+        (-1.0, {"gradient_at_bounds": 0}, [0, 1, 1, 0, 0]),
+    ],
+)
+def test_the_gradient_of_clip_at_its_bounds_is_the_exporting_operators(low, attributes, expected):
+    x = np.array([-1.0, 0.0, 0.5, 1.0, 2.0])
+    np.testing.assert_array_equal(unary("Clip", x, attributes, [np.array(low), np.array(1.0)]), expected)
+
+
+def test_the_first_of_tied_maxima_takes_a_pools_gradient():
+    x = np.array([[[[-2.0, -1.0], [-1.0, -1.0]]]])
+    np.testing.assert_array_equal(unary("MaxPool", x, {"kernel_shape": (2, 2)})[0, 0], [[0, 1], [0, 0]])
+
+
+def test_tied_operands_share_the_gradient():
+    x = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(unary("Max", x, operands=[np.full(3, 2.0)]), [0, 0.5, 1])
+    np.testing.assert_array_equal(unary("Min", x, operands=[np.full(3, 2.0)]), [1, 0.5, 0])
+    np.testing.assert_array_equal(unary("ReduceMax", np.array([3.0, 1.0, 3.0])), [0.5, 0, 0.5])
+
+
+def test_an_all_zero_derivative_is_a_gradient_of_zeros():
+    np.testing.assert_array_equal(unary("Sign", np.array([-1.0, 5.0])), [0, 0])
+
+
+def test_linear_resize_names_what_has_a_rule():
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 1, 2, 2))
+    b.add("Resize", [x, "", b.constant(np.array([1, 1, 2, 2.0]))], {"mode": "linear"}, name="up")
+    with pytest.raises(UnsupportedError, match=r"node 'up' \(Resize\): a gradient rule exists for `mode` 'nearest'"):
+        backward(b.build(["up"]), "up", ["x"])
