@@ -3,3 +3,4 @@
 #include "kernels/args/reorder.hpp"
 #include "kernels/args/pool.hpp"
 #include "kernels/args/resize.hpp"
+#include "kernels/args/elementwise.hpp"

@@ -45,4 +45,10 @@ inline Vec<double> operator/(Vec<double> a, Vec<double> b) { return {_mm256_div_
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {_mm256_max_pd(a.v, b.v)}; }
 inline Vec<double> min(Vec<double> a, Vec<double> b) { return {_mm256_min_pd(a.v, b.v)}; }
 
+inline Vec<float> sqrt(Vec<float> a) { return {_mm256_sqrt_ps(a.v)}; }
+inline Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.v)}; }
+// The sign bit of lane i in bit i; body/math.h makes masks of it.
+inline unsigned sign_bits(Vec<float> a) { return static_cast<unsigned>(_mm256_movemask_ps(a.v)); }
+inline unsigned sign_bits(Vec<double> a) { return static_cast<unsigned>(_mm256_movemask_pd(a.v)); }
+
 } } } }

@@ -54,4 +54,10 @@ inline Vec<double> operator/(Vec<double> a, Vec<double> b) { return {_mm512_div_
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {_mm512_max_pd(a.v, b.v)}; }
 inline Vec<double> min(Vec<double> a, Vec<double> b) { return {_mm512_min_pd(a.v, b.v)}; }
 
+inline Vec<float> sqrt(Vec<float> a) { return {_mm512_sqrt_ps(a.v)}; }
+inline Vec<double> sqrt(Vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
+// The sign bit of lane i in bit i; body/math.h makes masks of it.
+inline unsigned sign_bits(Vec<float> a) { return _mm512_movepi32_mask(_mm512_castps_si512(a.v)); }
+inline unsigned sign_bits(Vec<double> a) { return _mm512_movepi64_mask(_mm512_castpd_si512(a.v)); }
+
 } } } }

@@ -45,4 +45,16 @@ inline Vec<double> operator/(Vec<double> a, Vec<double> b) { return {vdivq_f64(a
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {vbslq_f64(vcgtq_f64(a.v, b.v), a.v, b.v)}; }
 inline Vec<double> min(Vec<double> a, Vec<double> b) { return {vbslq_f64(vcltq_f64(a.v, b.v), a.v, b.v)}; }
 
+inline Vec<float> sqrt(Vec<float> a) { return {vsqrtq_f32(a.v)}; }
+inline Vec<double> sqrt(Vec<double> a) { return {vsqrtq_f64(a.v)}; }
+// The sign bit of lane i in bit i; body/math.h makes masks of it.
+inline unsigned sign_bits(Vec<float> a) {
+    const int32x4_t place = {0, 1, 2, 3};
+    return vaddvq_u32(vshlq_u32(vshrq_n_u32(vreinterpretq_u32_f32(a.v), 31), place));
+}
+inline unsigned sign_bits(Vec<double> a) {
+    const int64x2_t place = {0, 1};
+    return static_cast<unsigned>(vaddvq_u64(vshlq_u64(vshrq_n_u64(vreinterpretq_u64_f64(a.v), 63), place)));
+}
+
 } } } }

@@ -55,4 +55,24 @@ inline Vec<double> operator/(Vec<double> a, Vec<double> b) { return {a.v / b.v};
 inline Vec<double> max(Vec<double> a, Vec<double> b) { return {a.v > b.v ? a.v : b.v}; }
 inline Vec<double> min(Vec<double> a, Vec<double> b) { return {a.v < b.v ? a.v : b.v}; }
 
+inline Vec<float> sqrt(Vec<float> a) {
+    for (int i = 0; i < Vec<float>::width; ++i) a.v[i] = __builtin_sqrtf(a.v[i]);
+    return a;
+}
+inline Vec<double> sqrt(Vec<double> a) {
+    for (int i = 0; i < Vec<double>::width; ++i) a.v[i] = __builtin_sqrt(a.v[i]);
+    return a;
+}
+// The sign bit of lane i in bit i; body/math.h makes masks of it.
+inline unsigned sign_bits(Vec<float> a) {
+    unsigned bits = 0;
+    for (int i = 0; i < Vec<float>::width; ++i) bits |= (__builtin_signbit(a.v[i]) ? 1u : 0u) << i;
+    return bits;
+}
+inline unsigned sign_bits(Vec<double> a) {
+    unsigned bits = 0;
+    for (int i = 0; i < Vec<double>::width; ++i) bits |= (__builtin_signbit(a.v[i]) ? 1u : 0u) << i;
+    return bits;
+}
+
 } } } }

@@ -1,0 +1,265 @@
+// What bodies need beyond arithmetic: masks, bits, rounding, exp, log, sigmoid, tanh. Written once over the compilers'
+// vector extension, which every ISA's register type is an instance of. Included by bodies after the ISA's vec.h.
+//
+// Functions run with subnormals flushed to zero: log takes them for zeros, exp and sigmoid never return one.
+#pragma once
+
+#include <stdint.h>
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+template <class Real>
+struct Format;
+template <>
+struct Format<float> {
+    typedef int32_t Int;
+    typedef int32_t Ints __attribute__((vector_size(Vec<float>::width * 4)));
+    typedef uint32_t Words __attribute__((vector_size(Vec<float>::width * 4)));
+    typedef uint8_t Bytes __attribute__((vector_size(Vec<float>::width)));
+    static constexpr int mantissa_bits = 23;
+    static constexpr Int exponent_bias = 127;
+    static constexpr Int one = 0x3f800000, sqrt_half = 0x3f3504f3, quiet_nan = 0x7fc00000, infinity = 0x7f800000;
+    static constexpr float smallest_normal = 0x1p-126f;
+    static constexpr float round_magic = 0x1.8p23f;  // adding it leaves an integer in the low bits of the mantissa
+    // exp(x) is 0 below and infinite above, whatever the sign and the last bits.
+    static constexpr float exp_low = -105, exp_high = 90;
+    // ln 2 in two parts; the first has zeros enough at its end for its product with an exponent to be exact.
+    static constexpr float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
+    static constexpr int exp_degree = 7, log_terms = 5, tanh_terms = 6;
+};
+template <>
+struct Format<double> {
+    typedef int64_t Int;
+    typedef int64_t Ints __attribute__((vector_size(Vec<double>::width * 8)));
+    typedef uint64_t Words __attribute__((vector_size(Vec<double>::width * 8)));
+    typedef uint8_t Bytes __attribute__((vector_size(Vec<double>::width)));
+    static constexpr int mantissa_bits = 52;
+    static constexpr Int exponent_bias = 1023;
+    static constexpr Int one = 0x3ff0000000000000, sqrt_half = 0x3fe6a09e667f3bcd, quiet_nan = 0x7ff8000000000000,
+                         infinity = 0x7ff0000000000000;
+    static constexpr double smallest_normal = 0x1p-1022;
+    static constexpr double round_magic = 0x1.8p52;
+    static constexpr double exp_low = -750, exp_high = 720;
+    static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
+    static constexpr int exp_degree = 13, log_terms = 11, tanh_terms = 10;
+};
+
+template <class Real>
+using Ints = typename Format<Real>::Ints;
+template <class Real>
+using Words = typename Format<Real>::Words;  // unsigned, for arithmetic that may wrap
+
+// Lanes of ones or zeros.
+template <class Real>
+struct Mask {
+    Ints<Real> v;
+};
+template <class Real>
+inline Mask<Real> operator&(Mask<Real> a, Mask<Real> b) {
+    return {a.v & b.v};
+}
+template <class Real>
+inline Mask<Real> operator|(Mask<Real> a, Mask<Real> b) {
+    return {a.v | b.v};
+}
+template <class Real>
+inline Mask<Real> operator~(Mask<Real> a) {
+    return {~a.v};
+}
+
+template <class Real>
+inline Mask<Real> operator<(Vec<Real> a, Vec<Real> b) {
+    return {(Ints<Real>)(a.v < b.v)};
+}
+template <class Real>
+inline Mask<Real> operator>(Vec<Real> a, Vec<Real> b) {
+    return {(Ints<Real>)(a.v > b.v)};
+}
+template <class Real>
+inline Mask<Real> operator<=(Vec<Real> a, Vec<Real> b) {
+    return {(Ints<Real>)(a.v <= b.v)};
+}
+template <class Real>
+inline Mask<Real> operator>=(Vec<Real> a, Vec<Real> b) {
+    return {(Ints<Real>)(a.v >= b.v)};
+}
+template <class Real>
+inline Mask<Real> operator==(Vec<Real> a, Vec<Real> b) {
+    return {(Ints<Real>)(a.v == b.v)};
+}
+template <class Real>
+inline Mask<Real> operator!=(Vec<Real> a, Vec<Real> b) {
+    return {(Ints<Real>)(a.v != b.v)};
+}
+template <class Real>
+inline Mask<Real> is_nan(Vec<Real> a) {
+    return a != a;
+}
+
+template <class Real>
+inline Vec<Real> select(Mask<Real> m, Vec<Real> a, Vec<Real> b) {
+    Vec<Real> y;
+    y.v = m.v ? a.v : b.v;
+    return y;
+}
+// a where the mask is, 0 elsewhere.
+template <class Real>
+inline Vec<Real> keep(Mask<Real> m, Vec<Real> a) {
+    return select(m, a, Vec<Real>::zero());
+}
+
+template <class Real>
+inline Ints<Real> to_ints(Vec<Real> a) {
+    return (Ints<Real>)a.v;
+}
+template <class Real>
+inline Vec<Real> to_reals(Ints<Real> bits) {
+    Vec<Real> y;
+    y.v = (decltype(y.v))bits;
+    return y;
+}
+template <class Real>
+inline Ints<Real> splat_ints(typename Format<Real>::Int bits) {
+    return bits | Ints<Real>{};
+}
+
+// One bit a lane, lane 0 lowest.
+template <class Real>
+inline unsigned to_bits(Mask<Real> m) {
+    return sign_bits(to_reals<Real>(m.v));
+}
+template <class Real>
+inline Mask<Real> from_bits(unsigned bits) {
+    Ints<Real> place;
+    for (int i = 0; i < Vec<Real>::width; ++i) place[i] = typename Format<Real>::Int{1} << i;
+    return {(Ints<Real>)((splat_ints<Real>(static_cast<typename Format<Real>::Int>(bits)) & place) != Ints<Real>{})};
+}
+
+// uint8 values a lane.
+template <class Real>
+inline void store_bytes(uint8_t* p, Vec<Real> a) {
+    typedef typename Format<Real>::Bytes Bytes;
+    const Bytes bytes = __builtin_convertvector(__builtin_convertvector(a.v, Ints<Real>), Bytes);
+    __builtin_memcpy(p, &bytes, sizeof bytes);
+}
+template <class Real>
+inline Vec<Real> load_bytes(const uint8_t* p) {
+    typename Format<Real>::Bytes bytes;
+    __builtin_memcpy(&bytes, p, sizeof bytes);
+    Vec<Real> y;
+    y.v = (decltype(y.v))__builtin_convertvector(__builtin_convertvector(bytes, Ints<Real>), decltype(y.v));
+    return y;
+}
+
+template <class Real>
+inline Vec<Real> abs(Vec<Real> a) {
+    return to_reals<Real>(to_ints(a) & ~to_ints(Vec<Real>::splat(Real(-0.0))));
+}
+template <class Real>
+inline Vec<Real> neg(Vec<Real> a) {
+    return to_reals<Real>(to_ints(a) ^ to_ints(Vec<Real>::splat(Real(-0.0))));
+}
+// Both let NaN through from either side.
+template <class Real>
+inline Vec<Real> max_nan(Vec<Real> a, Vec<Real> b) {
+    return select(is_nan(a), a, max(a, b));
+}
+template <class Real>
+inline Vec<Real> min_nan(Vec<Real> a, Vec<Real> b) {
+    return select(is_nan(a), a, min(a, b));
+}
+template <class Real>
+inline Vec<Real> relu(Vec<Real> a) {
+    return max(Vec<Real>::zero(), a);
+}
+template <class Real>
+inline Vec<Real> sign(Vec<Real> a) {
+    const Vec<Real> zero = Vec<Real>::zero(), one = Vec<Real>::splat(1);
+    const Vec<Real> y = select(a > zero, one, keep(a < zero, Vec<Real>::splat(-1)));
+    return select(is_nan(a), a, y);
+}
+
+template <class Real>
+inline Vec<Real> power_of_two(Ints<Real> k) {
+    const Words<Real> bias = (Words<Real>)splat_ints<Real>(Format<Real>::exponent_bias);
+    return to_reals<Real>((Ints<Real>)(((Words<Real>)k + bias) << Format<Real>::mantissa_bits));
+}
+
+// exp(x) = 2^k exp(r), |r| <= ln 2 / 2; Taylor's polynomial of exp(r) errs below a twentieth of an ulp.
+template <class Real>
+inline Vec<Real> exp(Vec<Real> x) {
+    typedef Format<Real> F;
+    x = min(Vec<Real>::splat(F::exp_high), max(Vec<Real>::splat(F::exp_low), x));
+    const Vec<Real> magic = Vec<Real>::splat(F::round_magic);
+    const Vec<Real> shifted = x * Vec<Real>::splat(Real(1.4426950408889634074)) + magic;
+    const Vec<Real> k = shifted - magic;
+    Vec<Real> r = fma(k, Vec<Real>::splat(-F::ln2_high), x);
+    r = fma(k, Vec<Real>::splat(-F::ln2_low), r);
+    // 1 / 2! ... 1 / 13!
+    constexpr double inverse[] = {0.5,           1.0 / 6,        1.0 / 24,        1.0 / 120,
+                                  1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
+                                  1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
+    Vec<Real> p = Vec<Real>::splat(Real(inverse[F::exp_degree - 2]));
+    for (int i = F::exp_degree - 3; i >= 0; --i) p = fma(p, r, Vec<Real>::splat(Real(inverse[i])));
+    const Vec<Real> y = fma(r * r, p, r) + Vec<Real>::splat(1);
+    // 2^k in two factors: k reaches past the exponents on both sides.
+    const Ints<Real> exponent = (Ints<Real>)((Words<Real>)to_ints(shifted) - (Words<Real>)to_ints(magic));
+    const Ints<Real> half = exponent >> 1;
+    return y * power_of_two<Real>(half) * power_of_two<Real>((Ints<Real>)((Words<Real>)exponent - (Words<Real>)half));
+}
+
+// log(x) = k ln 2 + log(1 + f), 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = 2 atanh(s), s = f / (2 + f), as in fdlibm.
+template <class Real>
+inline Vec<Real> log(Vec<Real> x) {
+    typedef Format<Real> F;
+    const Words<Real> bits = (Words<Real>)to_ints(x);
+    const Ints<Real> k = (Ints<Real>)(bits - (Words<Real>)splat_ints<Real>(F::sqrt_half)) >> F::mantissa_bits;
+    const Words<Real> mantissa = bits - ((Words<Real>)k << F::mantissa_bits);
+    const Vec<Real> f = to_reals<Real>((Ints<Real>)mantissa) - Vec<Real>::splat(1);
+    Vec<Real> exponent;
+    exponent.v = __builtin_convertvector(k, decltype(exponent.v));
+    const Vec<Real> s = f / (Vec<Real>::splat(2) + f), z = s * s;
+    Vec<Real> r = Vec<Real>::splat(Real(2.0 / (2 * F::log_terms + 1)));
+    for (int i = F::log_terms - 1; i >= 1; --i) r = fma(r, z, Vec<Real>::splat(Real(2.0 / (2 * i + 1))));
+    r = r * z;
+    const Vec<Real> half_square = Vec<Real>::splat(Real(0.5)) * f * f;
+    const Vec<Real> low = fma(exponent, Vec<Real>::splat(F::ln2_low), s * (half_square + r));
+    const Vec<Real> y = fma(exponent, Vec<Real>::splat(F::ln2_high), f - (half_square - low));
+    const Vec<Real> infinity = to_reals<Real>(splat_ints<Real>(F::infinity));
+    const Vec<Real> nan = to_reals<Real>(splat_ints<Real>(F::quiet_nan));
+    Vec<Real> special = select(x < Vec<Real>::zero(), nan, neg(infinity));
+    special = select(x < Vec<Real>::splat(F::smallest_normal), special, y);
+    return select(is_nan(x) | (x == infinity), x, special);
+}
+
+template <class Real>
+inline Vec<Real> sigmoid(Vec<Real> x) {
+    const Vec<Real> one = Vec<Real>::splat(1);
+    return one / (one + exp(neg(x)));
+}
+
+// Near 0 Lambert's continued fraction x / (1 + z / (3 + z / (5 + ...))), z = x^2: all terms positive, nothing cancels.
+template <class Real>
+inline Vec<Real> tanh(Vec<Real> x) {
+    typedef Format<Real> F;
+    const Vec<Real> one = Vec<Real>::splat(1), z = x * x;
+    Vec<Real> numerator = Vec<Real>::splat(Real(2 * F::tanh_terms - 1)), denominator = one;
+    for (int i = F::tanh_terms - 2; i >= 0; --i) {
+        const Vec<Real> next = fma(z, denominator, Vec<Real>::splat(Real(2 * i + 1)) * numerator);
+        denominator = numerator;
+        numerator = next;
+    }
+    const Vec<Real> magnitude = abs(x);
+    const Vec<Real> large = one - Vec<Real>::splat(2) / (one + exp(magnitude + magnitude));
+    const Vec<Real> near = x * (denominator / numerator);
+    const Vec<Real> far = select(x < Vec<Real>::zero(), neg(large), large);
+    return select(is_nan(x), x, select(magnitude < Vec<Real>::splat(Real(0.625)), near, far));
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
