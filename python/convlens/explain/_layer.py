@@ -1,0 +1,104 @@
+"""Which layer is meant, and the automatic choice."""
+
+from __future__ import annotations
+
+import math
+
+from ..graph import Graph
+from ..nn import Network
+
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+_PASSES_ON = ("Identity", "Dropout")
+_WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+
+
+def layer_before(net: Network, layer: str, *, before: str) -> str:
+    """Return the tensor that `layer` means, which `before` must depend on.
+
+    Raises
+    ------
+    ValueError
+        If nothing or more than one tensor fits (with the five nearest names), or `before` does not depend on it.
+    """
+    if not isinstance(layer, str):
+        raise TypeError(f"`layer` (={layer!r}) must be a str: a name from net.layers(), a glob, or the end of a name")
+    tensor = net.find(layer)
+    tensors = _between(net.graph, before)
+    if tensor not in tensors:
+        near = list(tensors)[-5:]
+        raise ValueError(
+            f"`layer` (={layer!r}) is not on the way from the images to {before!r}; the last ones that are: "
+            f"{', '.join(map(repr, near))}"
+        )
+    return tensor
+
+
+def choose_layer(graph: Graph, *, before: str) -> str:
+    """Choose the layer of a class activation map.
+
+    The last tensor of spatial size above 1 that every path from the input to `before` crosses, after its activation,
+    before the final pooling, and that is not itself the per-class map: a layer with weights must follow.
+
+    Raises
+    ------
+    ValueError
+        If the network has no such tensor.
+    """
+    tensors = _between(graph, before)
+    crossed = [t for t in _crossed_by_every_path(graph, tensors, before) if _is_spatial(graph, t)]
+    producers = graph.producers()
+    # The per-class map is followed by pooling and reshaping only: what counts are weights on the way to `before`.
+    weighted = [n for n in graph.nodes if n.op in _WEIGHTED and any(o in tensors or o == before for o in n.outputs)]
+    last = max((graph.nodes.index(node) for node in weighted), default=-1)
+    position = {out: i for i, node in enumerate(graph.nodes) for out in node.outputs}
+    crossed = [t for t in crossed if position[t] < last]
+    if not crossed:
+        raise ValueError(
+            f"`layer` (=None) cannot be chosen: no tensor with height and width lies on every path to {before!r} "
+            "before its last layer with weights; name one of net.layers()"
+        )
+    chosen = crossed[-1]
+    while producers[chosen].op in (*_POOLS, *_PASSES_ON) and producers[chosen].inputs[0] in crossed:
+        chosen = producers[chosen].inputs[0]
+    return chosen
+
+
+def _between(graph: Graph, before: str) -> dict[str, None]:
+    """Float tensors made from the inputs that `before` depends on, in order, without `before` itself."""
+    needed = {before}
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs)
+    made = set(graph.inputs)
+    tensors: dict[str, None] = {}
+    for node in graph.nodes:
+        if made.intersection(node.inputs):
+            made.update(node.outputs)
+            for out in node.outputs:
+                if out in needed and out != before and graph.types[out].dtype.startswith("float"):
+                    tensors[out] = None
+    return tensors
+
+
+def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str) -> list[str]:
+    """The tensors whose removal parts the input from `before`: where one is made, no earlier one is still needed."""
+    on_path = {*tensors, before}
+    last_use: dict[str, int] = {}
+    for i, node in enumerate(graph.nodes):
+        if on_path.intersection(node.outputs):
+            last_use.update((name, i) for name in node.inputs if name in on_path or name in graph.inputs)
+    crossed = []
+    live_until = max((last_use.get(name, -1) for name in graph.inputs), default=-1)
+    for i, node in enumerate(graph.nodes):
+        for out in node.outputs:
+            if out not in on_path:
+                continue
+            if live_until <= i and out in tensors:
+                crossed.append(out)
+            live_until = max(live_until, last_use.get(out, -1))
+    return crossed
+
+
+def _is_spatial(graph: Graph, tensor: str) -> bool:
+    shape = graph.types[tensor].per_image
+    return len(shape) == 3 and math.prod(shape[1:]) > 1

@@ -1,0 +1,68 @@
+"""Which tensor is explained: the logits, not the probabilities made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..nn import Network
+
+_TO_PROBABILITY = ("Softmax", "LogSoftmax", "Sigmoid")
+_PASSES_ON = ("Identity", "Reshape", "Flatten", "Dropout")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The explained tensor, the probabilities made of it (None without), and by which operator."""
+
+    name: str
+    shape: tuple[int, ...]
+    probability: str | None = None
+    operator: str | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes if one axis holds them all, None for maps and boxes."""
+        long = [size for size in self.shape if size != 1]
+        return 1 if not long else long[0] if len(long) == 1 else None
+
+    @property
+    def multi_label(self) -> bool:
+        """Several sigmoid outputs, each an answer of its own."""
+        return self.operator == "Sigmoid" and self.classes != 1
+
+
+def find_output(net: Network, output: str | None = None) -> Output:
+    """Find what to explain.
+
+    Parameters
+    ----------
+    net : Network
+    output : str, optional
+        Any floating-point tensor with a batch axis, explained as it is. None is the network's output; if that is the
+        result of Softmax, LogSoftmax or Sigmoid, through Identity, Reshape or Flatten too, the tensor before it.
+
+    Returns
+    -------
+    Output
+
+    Raises
+    ------
+    ValueError
+        If `output` is not such a tensor; the message has the five nearest names.
+    """
+    graph = net.graph
+    if output is not None:
+        name = net.find(output, what="output")
+        kind = graph.types[name]
+        if name == net.input_name or not kind.batched or not kind.dtype.startswith("float"):
+            raise ValueError(
+                f"`output` (={output!r}) is {kind}; it must be a computed floating-point tensor with a batch"
+            )
+        return Output(name, kind.per_image)
+    producers = graph.producers()
+    node = producers.get(net.output_name)
+    while node is not None and node.op in _PASSES_ON:
+        node = producers.get(node.inputs[0])
+    if node is None or node.op not in _TO_PROBABILITY:
+        return Output(net.output_name, graph.types[net.output_name].per_image)
+    return Output(node.inputs[0], graph.types[node.inputs[0]].per_image, net.output_name, node.op)

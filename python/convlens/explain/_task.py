@@ -1,0 +1,210 @@
+"""One call of a method: its checked images, its goal, and the Program that answers it, in bounded memory."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import Graph
+from ..nn import Network
+from ._explanation import Explanation
+from ._goal import Goal, make_goal
+from ._graphs import Plan, make_plan
+from ._registry import find
+
+if TYPE_CHECKING:
+    from ..program import Entry, Program
+
+Array = npt.NDArray[Any]
+
+#: A batch is cut so that its arena stays within this. Results have the same bits however it is cut.
+ARENA_BYTES = 32 * 2**20
+#: More images at once than this gain no speed, and an interrupt waits for the batch under way.
+LARGEST_BATCH = 128
+
+# What the calls on a network's Programs need to know of them; a plan holds names and shapes, no weights.
+_PLANS: WeakKeyDictionary[Network, dict[Hashable, Plan]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What the network says of the images themselves."""
+
+    logits: Array
+    score: Array
+    probability: Array | None
+
+
+class Task:
+    """Check a call and drive its Program.
+
+    Parameters
+    ----------
+    net : Network
+    program : str
+        The method whose pure program is driven; "" if forward passes are enough.
+    images : array_like of shape (N, C, H, W)
+    target, of, output, layer
+        See :func:`convlens.explain.saliency` and :func:`convlens.explain.grad_cam`.
+    batch_size : int, optional
+        Images (steps, samples, windows) run at once; None bounds the arena to 32 MB.
+    method : str, optional
+        The method called, when it drives another one's program.
+    arguments : mapping
+        What the call was given, for the record.
+    **options
+        Of the program.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        program: str,
+        images: npt.ArrayLike,
+        *,
+        target: Any = None,
+        of: str = "output",
+        output: str | None = None,
+        layer: str | None = None,
+        batch_size: int | None = None,
+        method: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.images = check_images(net, images)
+        self.entry = program
+        self.method = find(method or program)
+        self.graph, self.weights = net.graph, net.weights
+        self.input = net.input_name
+        self.plan, self.program = _compiled(net, program, layer, output, options)
+        self.output = self.plan.output
+        self.goal = make_goal(self.output, len(self.images), target, of)
+        self.batch_size = self._batch_size(batch_size)
+        self.arguments = {"target": target, "of": of, "output": output, "batch_size": batch_size, **(arguments or {})}
+
+    def _batch_size(self, given: int | None) -> int:
+        if given is not None:
+            return at_least("batch_size", given, 1)
+        fixed, one = self.program.arena_bytes(0, 1), self.program.arena_bytes(1, 1)
+        return int(min(LARGEST_BATCH, max(1, (ARENA_BYTES - fixed) // max(1, one - fixed))))
+
+    def parts(self, each: int = 1) -> Iterator[slice]:
+        """Slices of the images, as many as fit at once when every image stands `each` times in a batch."""
+        size = max(1, self.batch_size // each)
+        return (slice(start, min(start + size, len(self.images))) for start in range(0, len(self.images), size))
+
+    def clean(self) -> Clean:
+        """Run the images themselves, forward only; resolves the target."""
+        return self._sweep(())[0]
+
+    def vectors(self) -> tuple[Clean, list[Array]]:
+        """Run a pure program on every image: forward, target, and its own entry, over one Workspace a batch."""
+        return self._sweep(self.plan.results[self.entry])
+
+    def _sweep(self, results: Sequence[str]) -> tuple[Clean, list[Array]]:
+        probability = self.output.probability
+        names = [self.output.name, *([probability] if probability else []), *results]
+        n, dtype = len(self.images), self.images.dtype
+        arrays = {name: np.empty((n, *self.plan.shapes[name]), dtype) for name in names}
+        for part in self.parts():
+            goal = self.goal.take(part)
+            seed = partial(_resolved_seed, goal) if results else None
+            given = self.run(self.images[part], seed)
+            for name, array in arrays.items():
+                array[part] = given[name]
+        logits = arrays[self.output.name]
+        self.goal = self.goal.resolve(logits)
+        chances = self._probability(arrays[probability]) if probability else None
+        return Clean(logits, self.goal.score(logits), chances), [arrays[name] for name in results]
+
+    def _probability(self, probability: Array) -> Array | None:
+        """The probability of each target; None where the goal is no single output."""
+        index = self.goal.index
+        if index is None:
+            return None
+        flat = probability.reshape(len(probability), -1).astype(np.float64)
+        chosen = flat[np.arange(len(flat)), index]
+        return np.exp(chosen) if self.output.operator == "LogSoftmax" else chosen
+
+    def run(self, images: Array, seed: Callable[[Array], Array] | None = None) -> dict[str, Array]:
+        """Run the forward entry on at most ``batch_size`` images and then, given a seed, the method's own.
+
+        `seed` makes the gradient of the score from the logits.
+        """
+        workspace = self.program.workspace(len(images))
+        try:
+            results = dict(workspace.run("forward", {self.input: images}, self.weights))
+            if seed is not None and self.entry in self.plan.seeds:
+                inputs = {self.plan.seeds[self.entry]: seed(results[self.output.name])}
+                results.update(workspace.run(self.entry, inputs, self.weights))
+        finally:
+            workspace.release()
+        return results
+
+    def explanation(self, values: Array, clean: Clean, **more: Any) -> Explanation:
+        """Collect what is known of the call."""
+        notes = (*self.plan.notes, *more.pop("notes", ()))
+        return Explanation(
+            values=values,
+            method=self.method.name,
+            target=self.goal.target(),
+            score=clean.score,
+            output=self.output.name,
+            probability=clean.probability,
+            layer=self.plan.layer,
+            notes=notes,
+            arguments=self.arguments,
+            signed=self.method.signed or not self.arguments.get("relu", True),
+            model=self.graph,
+            **more,
+        )
+
+
+def _compiled(
+    net: Network, program: str, layer: str | None, output: str | None, options: Mapping[str, Any]
+) -> tuple[Plan, Program]:
+    """The plan and Program of a call, kept for the next one. Both depend on the graph's structure, not its weights."""
+    key = ("explain", program, layer, output, tuple(sorted(options.items())))
+    plans = _PLANS.setdefault(net, {})
+    if key not in plans:
+        plans[key] = make_plan(net, program or (), layer=layer, output=output, **options)[1]
+
+    def build() -> tuple[Graph, Mapping[str, Entry]]:
+        graph, plan = make_plan(net, program or (), layer=layer, output=output, **options)
+        return graph, plan.entries
+
+    return plans[key], net.program(key, build)
+
+
+def _resolved_seed(goal: Goal, logits: Array) -> Array:
+    return goal.resolve(logits).seed(logits)
+
+
+def check_images(net: Network, images: npt.ArrayLike, *, name: str = "images") -> Array:
+    """Return `images` as the network takes them; NaN and infinity have no explanation."""
+    checked = net.check_images(images, name=name)
+    if not np.isfinite(checked).all():
+        bad = np.flatnonzero(~np.isfinite(checked).reshape(len(checked), -1).all(axis=1))
+        raise ValueError(
+            f"`{name}` has NaN or infinite values (first in image {bad[0]}, {len(bad)} in all): an explanation of them "
+            f"would be meaningless; drop the images, or replace the values with np.nan_to_num({name})"
+        )
+    return checked
+
+
+def at_least(name: str, value: Any, least: int) -> int:
+    """Return `value` as an int of at least `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"`{name}` (={value!r}) must be an int of at least {least}") from None
+    if isinstance(value, (bool, np.bool_)) or number < least:
+        raise ValueError(f"`{name}` (={value!r}) must be an int of at least {least}")
+    return number

@@ -1,0 +1,118 @@
+"""Grad-CAM: a layer's channels, weighted by the mean of their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+from ..nn import Network
+from ..transform import GRADIENT
+from ._canvas import Canvas
+from ._explanation import Explanation
+from ._registry import method
+from ._task import Task
+
+
+def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilinear") -> tuple[str, ...]:
+    layer = canvas.layer
+    if len(canvas.shape(layer)) != 3:
+        kind = canvas.graph.types[layer]
+        raise ValueError(f"`layer` (={layer!r}) is {kind}; Grad-CAM needs a layer with height and width, (N, K, h, w)")
+    gradient = canvas.gradient(layer, GRADIENT, seed="grad_cam_seed")
+    weights = canvas.add("ReduceMean", [gradient, canvas.integers([2, 3])], keepdims=1)
+    weighted = canvas.add("Mul", [layer, weights])
+    raw = canvas.add("ReduceSum", [weighted, canvas.integers([1])], keepdims=1, name="grad_cam_layer")
+    if relu:
+        raw = canvas.add("Relu", [raw], name="grad_cam_layer_relu")
+    if upsample is None:
+        return (raw,)
+    sizes = canvas.integers(canvas.shape(canvas.images)[1:])
+    full = canvas.add(
+        "Resize",
+        [raw, "", "", sizes],
+        name="grad_cam",
+        axes=(2, 3),
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
+    return full, raw
+
+
+@method(
+    values="map",
+    signed=False,
+    paper="Selvaraju et al., Grad-CAM, arXiv:1610.02391",
+    program=_program,
+    needs_layer=True,
+)
+def grad_cam(
+    net: Network,
+    images: npt.ArrayLike,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    relu: bool = True,
+    upsample: str | None = "bilinear",
+    of: str = "output",
+    output: str | None = None,
+    batch_size: int | None = None,
+) -> Explanation:
+    """Weight a layer's channels by the mean of their gradients and add them up.
+
+    Parameters
+    ----------
+    net, images, target, of, output, batch_size
+        As of :func:`convlens.explain.saliency`.
+    layer : str, optional
+        A layer by name, ending or glob; see ``net.layers()``. None is the last one with height and width that every
+        path crosses, after its activation and before the final pooling; ``why.layer`` says which.
+    relu : bool
+        Keep what speaks for the target, as in the paper; False keeps the sign.
+    upsample : {"bilinear", None}
+        Resize the map to the images (half-pixel centres), or leave it at the layer's size.
+
+    Returns
+    -------
+    Explanation
+        With values of shape (N, 1, H, W), or (N, 1, h, w) without upsampling; the map at the layer's size is
+        ``layer_values``. ``relu=False, upsample=None`` is Captum's LayerGradCam.
+
+    Notes
+    -----
+    ``L = ReLU(sum_k a_k A_k)`` with ``a_k = mean_ij dS/dA_kij``. The backward pass ends at the layer; all of it,
+    resizing included, is one program, which a compiled file can hold.
+
+    References
+    ----------
+    Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+    arXiv:1610.02391.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convlens import explain, nn
+    >>> net = nn.Sequential(
+    ...     nn.Conv2d(out_channels=4, kernel_size=3), nn.ReLU(), nn.MaxPool2d(kernel_size=2), nn.Flatten(),
+    ...     nn.Linear(out_features=3), input_shape=(1, 8, 8), seed=0)
+    >>> why = explain.grad_cam(net, np.ones((2, 1, 8, 8), np.float32))
+    >>> why.layer, why.values.shape, why.layer_values.shape
+    ('relu1', (2, 1, 8, 8), (2, 1, 6, 6))
+    """
+    if upsample not in ("bilinear", None):
+        raise ValueError(f'`upsample` (={upsample!r}) must be "bilinear" or None')
+    options: dict[str, Any] = {"relu": bool(relu), "upsample": upsample}
+    task = Task(
+        net,
+        "grad_cam",
+        images,
+        target=target,
+        of=of,
+        output=output,
+        layer=layer,
+        batch_size=batch_size,
+        arguments={"layer": layer, **options},
+        **options,
+    )
+    clean, arrays = task.vectors()
+    return task.explanation(arrays[0], clean, layer_values=arrays[-1])

@@ -1,0 +1,169 @@
+"""Occlusion: how much of the score is lost when a window is covered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..image import Recipe
+from ..nn import Network
+from ._baseline import make_baselines
+from ._explanation import Explanation
+from ._progress import Progress
+from ._registry import method
+from ._task import Task, at_least
+
+Array = npt.NDArray[Any]
+Window = tuple[int, int, int, int]
+
+
+@method(
+    values="map",
+    paper="Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901",
+    options={"window": 7, "stride": 4},
+)
+def occlusion(
+    net: Network,
+    images: npt.ArrayLike,
+    target: Any = None,
+    *,
+    window: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    baselines: Any = None,
+    of: str = "output",
+    output: str | None = None,
+    batch_size: int | None = None,
+    recipe: Recipe | None = None,
+    progress: bool = False,
+) -> Explanation:
+    """Cover one window after another and see what it costs the score.
+
+    Parameters
+    ----------
+    net, images, target, of, output, batch_size
+        As of :func:`convlens.explain.saliency`. The target is resolved once, on the uncovered image.
+    window : int or tuple of int
+        Height and width of what is covered, in pixels, over all channels.
+    stride : int or tuple of int, optional
+        Pixels between windows, at most the window; None is the window itself. The last window of a row or column may
+        hang over the edge and is cut there.
+    baselines : float, array_like or {"black", "white", "mean", "blur"}, optional
+        What covers; 0 by default. The names need `recipe`.
+    recipe : Recipe, optional
+        How the images were made.
+    progress : bool
+        Draw a bar (extra ``[progress]``).
+
+    Returns
+    -------
+    Explanation
+        With values of shape (N, 1, H, W), signed: positive where covering lowers the score. After an interrupt
+        (Ctrl-C) they are means over the windows done, NaN where there was none.
+
+    Notes
+    -----
+    ``phi_p = mean over the windows W that cover p of S(x) - S(x with W covered)``: a mean, so that the scale does not
+    depend on the stride.
+
+    References
+    ----------
+    Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convlens import explain, nn
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(out_features=3), input_shape=(1, 4, 4), seed=0)
+    >>> why = explain.occlusion(net, np.ones((1, 1, 4, 4), np.float32), target=2, window=1)
+    >>> bool(np.allclose(why.values.ravel(), net.parameters["linear1.weight"][2], atol=1e-6))
+    True
+    """
+    task = Task(
+        net,
+        "",
+        images,
+        target=target,
+        of=of,
+        output=output,
+        batch_size=batch_size,
+        method="occlusion",
+        arguments={"window": window, "stride": stride, "baselines": baselines, "recipe": recipe},
+    )
+    if task.images.ndim != 4:
+        raise ValueError(f"occlusion covers windows of images (N, C, H, W); the network takes {task.images.shape}")
+    places = windows(task.images.shape[2:], window, stride)
+    cover = make_baselines(task.images, baselines, recipe)
+    clean = task.clean()
+    n, _, height, width = task.images.shape
+    lost = np.zeros((n, 1, height, width))
+    count = np.zeros((n, 1, height, width), np.int64)
+    interrupted = False
+    with Progress("occlusion", n * len(places), show=progress) as bar:
+        try:
+            for part in task.parts():
+                _cover(task, part, places, cover, clean.score, lost, count, bar)
+        except KeyboardInterrupt:
+            if not count.any():
+                raise
+            interrupted = True
+    with np.errstate(invalid="ignore"):
+        values = np.where(count > 0, lost / count, np.nan).astype(task.images.dtype)
+    notes = (f"interrupted after {bar.done} of {n * len(places)} windows; NaN where none was done",) * interrupted
+    return task.explanation(values, clean, converged=not interrupted, notes=notes)
+
+
+def _cover(
+    task: Task, part: slice, places: list[Window], cover: Array, score: Array, lost: Array, count: Array, bar: Progress
+) -> None:
+    """Run every window of some images; sums follow the order of the windows, whatever runs at once."""
+    images, hidden = task.images[part], cover[part]
+    goal = task.goal.take(part)
+    n = len(images)
+    at_once = max(1, task.batch_size // n)
+    for first in range(0, len(places), at_once):
+        some = places[first : first + at_once]
+        batch = np.tile(images, (len(some), 1, 1, 1))
+        for i, (top, left, bottom, right) in enumerate(some):
+            batch[i * n : (i + 1) * n, :, top:bottom, left:right] = hidden[:, :, top:bottom, left:right]
+        logits = task.run(batch)[task.output.name]
+        for i, (top, left, bottom, right) in enumerate(some):
+            drop = score[part] - goal.score(logits[i * n : (i + 1) * n])
+            lost[part, :, top:bottom, left:right] += drop.reshape(n, 1, 1, 1)
+            count[part, :, top:bottom, left:right] += 1
+        bar.step(len(batch))
+
+
+def windows(size: tuple[int, ...], window: Any, stride: Any) -> list[Window]:
+    """The windows (top, left, bottom, right) over an image of `size`, row by row.
+
+    >>> windows((3, 5), 2, 2)
+    [(0, 0, 2, 2), (0, 2, 2, 4), (0, 4, 2, 5), (2, 0, 3, 2), (2, 2, 3, 4), (2, 4, 3, 5)]
+    """
+    extent = _pair("window", window)
+    step = extent if stride is None else _pair("stride", stride)
+    starts = []
+    for axis in range(2):
+        if extent[axis] > size[axis]:
+            raise ValueError(f"`window` (={window!r}) is larger than the image, {size[0]} x {size[1]}")
+        if step[axis] > extent[axis]:
+            raise ValueError(
+                f"`stride` (={stride!r}) must be at most `window` (={window!r}), or pixels would be skipped"
+            )
+        count = -(-(size[axis] - extent[axis]) // step[axis]) + 1
+        starts.append([i * step[axis] for i in range(count)])
+    return [
+        (top, left, min(top + extent[0], size[0]), min(left + extent[1], size[1]))
+        for top in starts[0]
+        for left in starts[1]
+    ]
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(f"`{name}` (={value!r}) must be an int or (height, width); all channels are covered")
+        return at_least(name, value[0], 1), at_least(name, value[1], 1)
+    side = at_least(name, value, 1)
+    return side, side
