@@ -90,12 +90,11 @@ Status seal(void* bytes, std::size_t size) {
     if (data.offset > size || data.bytes > size - data.offset || data.offset < sizeof(header)) {
         return fail(Code::invalid_argument, "section `data` lies outside the %zu bytes", size);
     }
-    header.checksum = header.data_checksum = 0;
     const char* start = static_cast<const char*>(bytes);
-    const std::uint32_t head = crc32c(&header, sizeof(header));
-    const std::uint32_t rest = crc32c(start + sizeof(header), data.offset - sizeof(header), head);
-    header.checksum = rest;
+    header.checksum = 0;
     header.data_checksum = crc32c(start + data.offset, data.bytes);
+    const std::uint32_t head = crc32c(&header, sizeof(header));
+    header.checksum = crc32c(start + sizeof(header), data.offset - sizeof(header), head);
     std::memcpy(bytes, &header, sizeof(header));
     return {};
 }

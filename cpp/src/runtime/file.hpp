@@ -74,7 +74,7 @@ struct FileHeader {  // 256 bytes
     std::uint8_t float64;  // 0: real is float32, 1: float64
     std::uint8_t reserved0[3];
     std::uint64_t file_bytes;
-    std::uint32_t checksum;       // CRC-32C of all bytes before section `data`, this field and the next taken as zero
+    std::uint32_t checksum;       // CRC-32C of all bytes before section `data`, this field taken as zero
     std::uint32_t data_checksum;  // CRC-32C of section `data`
     std::int64_t arena_fixed_bytes;  // a multiple of 64
     std::int64_t arena_image_bytes;  // a multiple of 64

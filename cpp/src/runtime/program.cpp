@@ -78,7 +78,7 @@ Status Program::read_header(const char* bytes, std::size_t size) {
         end = s.offset + s.bytes;
     }
     FileHeader plain = h;
-    plain.checksum = plain.data_checksum = 0;
+    plain.checksum = 0;
     const std::uint64_t data = h.sections[static_cast<int>(SectionKind::data)].offset;
     const std::uint32_t head = crc32c(&plain, sizeof(plain));
     if (crc32c(bytes + sizeof(plain), data - sizeof(plain), head) != h.checksum) {
