@@ -47,6 +47,11 @@ std::int64_t tensor_bytes(const py::bytes& record, bool float64) {
 
 using Rectangle = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
 
+// The tensors of an instruction; a record of zeros is an optional operand left out.
+void operands_of(const std::vector<convlens::Tensor>& tensors, const convlens::Tensor** operands) {
+    for (std::size_t i = 0; i < tensors.size(); ++i) operands[i] = tensors[i].channels == 0 ? nullptr : &tensors[i];
+}
+
 // None: the op reads that input within its edges, whatever the rectangle.
 py::object input_rectangle(int opcode, const py::bytes& inputs, const py::bytes& outputs,
                            const std::vector<std::int64_t>& attributes, int input, const Rectangle& rectangle, bool float64) {
@@ -64,8 +69,8 @@ py::object input_rectangle(int opcode, const py::bytes& inputs, const py::bytes&
                                                none.data() + convlens::kMaxInputs, attributes.data()};
     convlens::Problem problem = {};
     problem.instruction = &instruction;
-    for (std::size_t i = 0; i < in.size(); ++i) problem.inputs[i] = &in[i];
-    for (std::size_t i = 0; i < out.size(); ++i) problem.outputs[i] = &out[i];
+    operands_of(in, problem.inputs);
+    operands_of(out, problem.outputs);
     convlens::ScratchNeed need;
     check(op->check(problem, &need));
     if (op->input_rectangle == nullptr) return py::none();

@@ -1,0 +1,99 @@
+"""From a graph to a Program: the passes in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..graph import Graph
+from ._elementwise import group
+from ._emit import Image, emit
+from ._flow import Entry
+from ._halo import add_halos
+from ._layout import Layouter
+from ._normalise import normalise
+from ._plan import plan
+from ._program import Program
+from ._select import select
+from ._state import StateSlot
+from ._target import Target
+
+
+def compile(
+    graph: Graph,
+    entries: Mapping[str, Entry],
+    *,
+    dtype: str | None = None,
+    updates: Mapping[str, str] | None = None,
+) -> Program:
+    """Lower a graph to a Program.
+
+    Parameters
+    ----------
+    graph : Graph
+    entries : mapping of name to Entry
+        Lists of outputs with the inputs they are computed from, in the order they run in. A later entry may read what
+        earlier ones computed, and may run any number of times after them.
+    dtype : {"float32", "float64"}, optional
+        What to compute in; by default float32, or float64 when the graph's inputs are.
+    updates : mapping of state to tensor, optional
+        Graph inputs that are not batched and change in place: each run ends with the tensor's value in the state.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    ValueError
+        When an entry or an update names what the graph does not have, or needs inputs it is not given.
+    UnsupportedError
+        When no instruction computes a node; the message names it and what is supported.
+
+    Notes
+    -----
+    Constants of rank 0 become part of the Program; every other constant is a weight, bound at run, so one Program serves
+    all versions of a network's weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convlens.graph import GraphBuilder
+    >>> b = GraphBuilder()
+    >>> x = b.input("images", "float32", ("N", 1, 4, 4))
+    >>> y = b.add("Conv", [x, b.constant(np.ones((1, 1, 2, 2), np.float32), "weight")], {"kernel_shape": (2, 2)})
+    >>> graph = b.build([y])
+    >>> program = compile(graph, {"forward": Entry(("images",), (y,))})
+    >>> out = program.run("forward", {"images": np.ones((2, 1, 4, 4), np.float32)}, Weights(graph.constants))
+    >>> out[y].shape, float(out[y].max())
+    ((2, 1, 3, 3), 4.0)
+    """
+    if dtype is None:
+        dtype = "float64" if any(kind.dtype == "float64" for kind in graph.inputs.values()) else "float32"
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
+    target = Target(dtype)
+    flow = normalise(graph, entries, dict(updates or {}))
+    steps = group(flow, *select(flow))
+    made = Layouter(flow, steps, target).run()
+    add_halos(made.entries, target)
+    layout = plan(made.entries, target.itemsize)
+    slots = tuple(StateSlot(name, shape, tensor.geometry, dtype) for name, tensor, shape in made.states)
+    weights = [(str(key), tensor.bytes(target.itemsize)) for key, tensor in made.weights.items()]
+    states = [(name, tensor.bytes(target.itemsize)) for name, tensor, _ in made.states]
+    metadata = _metadata(made.ports, slots, layout.reads)
+    image = Image(
+        made.entries, made.labels, made.ports, weights, states, layout.fixed_bytes, layout.image_bytes, metadata
+    )
+    return Program(emit(image, target), tuple(made.weights), metadata)
+
+
+def _metadata(ports: list[list[Any]], slots: tuple[StateSlot, ...], reads: tuple[frozenset[int], ...]) -> dict[str, Any]:
+    """What Python needs beside the instructions when it reads the file back."""
+    return {
+        "dtypes": [[port.graph_dtype for port in own] for own in ports],
+        "reads": [sorted(entries) for entries in reads],
+        "states": [
+            [list(s.shape), None if s.geometry is None else [*s.geometry.attributes, s.geometry.transposed]] for s in slots
+        ],
+    }

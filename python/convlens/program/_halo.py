@@ -1,0 +1,29 @@
+"""The halo each tensor carries: the most any of its readers looks beyond its edges."""
+
+from __future__ import annotations
+
+from ._target import Target, most_reach
+from ._tensors import EXTERNAL, REAL, Instruction, Tensor
+
+_WINDOWS = frozenset({"conv2d", "conv2d_grad_input", "conv2d_grad_weight"})
+
+
+def add_halos(entries: list[list[Instruction]], target: Target) -> None:
+    """Widen tensors to what `Op::input_rectangle` says; whoever writes one writes the halo's zeros."""
+    needed: dict[Tensor, list[int]] = {}
+    for instruction in (i for code in entries for i in code):
+        if instruction.op not in _WINDOWS:
+            continue
+        readable = [t for t in instruction.inputs if t is not None and t.dtype == REAL and t.shape and t.geometry is None]
+        old = [(t, t.halo) for t in readable]
+        for t in readable:  # ample room first: an op refuses to answer for a tensor that is too small for it
+            t.halo = most_reach(instruction.attributes) if t.batched and t.place != EXTERNAL else t.halo
+        for index, t in enumerate(instruction.inputs):
+            if t is None or t not in readable or not t.batched or t.place == EXTERNAL:
+                continue
+            reach = target.reach(instruction, index)
+            needed[t] = [max(pair) for pair in zip(needed.get(t, [0, 0, 0, 0]), reach, strict=True)]
+        for t, halo in old:
+            t.halo = halo
+    for t, halo in needed.items():
+        t.halo = halo

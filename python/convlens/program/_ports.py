@@ -1,0 +1,48 @@
+"""What each instruction takes and makes: one letter an operand.
+
+Activations: B blocked, P plain, E whichever layout is cheapest (element-wise), X blocked, or plain for a convolution of
+few channels, A any, F blocked in the shape of the weight's geometry, N as N images of one pixel (K 1 1), S a scalar or one
+number an image, M a mask, O window offsets, L labels.
+Not batched: W packed by the step's geometry, V one number a channel.
+"""
+
+from __future__ import annotations
+
+INPUTS = {
+    "reorder": "A",
+    "conv2d": "XWVB",
+    "conv2d_grad_input": "BWMB",
+    "conv2d_grad_weight": "BX",
+    "linear": "FWV",
+    "linear_grad_input": "NWMF",
+    "linear_grad_weight": "NF",
+    "max_pool2d": "B",
+    "max_pool2d_grad": "BO",
+    "avg_pool2d": "B",
+    "avg_pool2d_grad": "B",
+    "reduce": "A",
+    "softmax": "B",
+    "cross_entropy": "NL",
+    "cross_entropy_grad": "NLS",
+    "resize": "P",
+}
+OUTPUTS = {
+    "reorder": "B",
+    "conv2d": "BM",
+    "conv2d_grad_input": "B",
+    "conv2d_grad_weight": "W",
+    "linear": "NM",
+    "linear_grad_input": "F",
+    "linear_grad_weight": "W",
+    "max_pool2d": "BO",
+    "max_pool2d_grad": "B",
+    "avg_pool2d": "B",
+    "avg_pool2d_grad": "B",
+    "reduce": "A",
+    "softmax": "B",
+    "cross_entropy": "SN",
+    "cross_entropy_grad": "N",
+    "resize": "P",
+}
+# Those that write an exact plain tensor, so that an output needs no copy.
+WRITES_EXTERNAL = frozenset({"reorder", "resize", "unpack_weight", "elementwise"})

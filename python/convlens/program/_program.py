@@ -1,0 +1,369 @@
+"""A compiled graph, and the memory it runs in."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from ._emit import with_weights
+from ._flow import Geometry, names
+from ._pack import Bytes
+from ._state import State, StateSlot
+from ._weights import Weights
+
+Array = npt.NDArray[Any]
+
+
+class _Port:
+    """One input or output of an entry: what to check and what to make."""
+
+    def __init__(self, port: Any, graph_dtype: str) -> None:
+        self.name: str = port.name
+        self.dtype = np.dtype(port.dtype)
+        self.graph_dtype = graph_dtype
+        self.batched: bool = port.batched
+        shape = tuple(port.shape)
+        self.inner = shape[1:] if self.batched else shape
+        self.rank = len(shape)
+
+    def shape(self, n: int) -> tuple[int, ...]:
+        return (n, *self.inner) if self.batched else self.inner
+
+    def describe(self) -> str:
+        dims = ("N", *map(str, self.inner)) if self.batched else tuple(map(str, self.inner))
+        return f"({', '.join(dims)}{',' if len(dims) == 1 else ''})"
+
+    def check(self, value: object, n: int) -> Array:
+        """The array as the run takes it: C-contiguous, native byte order."""
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"`{self.name}` must be a NumPy array, not {type(value).__name__}; np.asarray makes one")
+        if value.dtype != self.dtype:
+            value = self._recast(value)
+        if value.shape != self.shape(n):
+            self._fail_shape(value, n)
+        return value if value.flags.c_contiguous and value.flags.aligned else np.ascontiguousarray(value)
+
+    def _recast(self, value: Array) -> Array:
+        if self.graph_dtype == "bool" and value.dtype == np.bool_:
+            return value.astype(self.dtype)
+        if value.dtype.newbyteorder("=") == self.dtype:
+            return value.astype(self.dtype)  # byte-swapped
+        scale = " (scale integer images first)" if value.dtype.kind in "iu" and self.dtype.kind == "f" else ""
+        raise TypeError(
+            f"`{self.name}` is {value.dtype}, the Program takes {self.dtype}; convert with "
+            f"{self.name}.astype(np.{self.dtype}){scale}"
+        )
+
+    def _fail_shape(self, value: Array, n: int) -> None:
+        if self.batched and value.shape == self.inner:
+            raise ValueError(f"`{self.name}` has shape {value.shape} and no batch axis; pass {self.name}[None]")
+        if self.batched and value.ndim == self.rank and value.shape[1:] == self.inner:
+            raise ValueError(
+                f"`{self.name}` has {len(value)} images, this run {n}; all batched inputs and the workspace must agree: "
+                f"take program.workspace({len(value)})"
+            )
+        last = f"; channels come first: {self.name}.transpose(0, 3, 1, 2)" if self._channels_last(value) else ""
+        raise ValueError(f"`{self.name}` has shape {value.shape}; it must be {self.describe()}{last}")
+
+    def _channels_last(self, value: Array) -> bool:
+        return value.ndim == 4 and self.rank == 4 and value.shape[1:] == (*self.inner[1:], self.inner[0])
+
+
+class _Entry:
+    def __init__(self, index: int, entry: Any, dtypes: list[str], reads: list[int]) -> None:
+        self.index, self.name, self.reads = index, entry.name, reads
+        self.inputs = [_Port(p, d) for p, d in zip(entry.inputs, dtypes, strict=False)]
+        self.outputs = [_Port(p, d) for p, d in zip(entry.outputs, dtypes[len(self.inputs) :], strict=True)]
+
+
+class Program:
+    """Instructions over an arena whose size is known beforehand. Immutable; any number of threads may run it.
+
+    Made by :func:`convlens.program.compile`, :meth:`from_bytes` or :meth:`load`.
+    """
+
+    def __init__(self, data: Bytes, weight_keys: tuple[Hashable, ...], metadata: Mapping[str, Any]) -> None:
+        self._data = data
+        self._core = _core.Program(data)
+        self.weight_keys = weight_keys
+        self._dtype = "float64" if self._core.float64 else "float32"
+        self._entries = {
+            entry.name: _Entry(index, entry, metadata["dtypes"][index], metadata["reads"][index])
+            for index, entry in enumerate(self._core.entries)
+        }
+        self._state_slots = tuple(
+            StateSlot(slot.name, tuple(shape), None if g is None else Geometry(*g[:5], transposed=g[5]), self._dtype)
+            for slot, (shape, g) in zip(self._core.states, metadata["states"], strict=True)
+        )
+        self._bound: weakref.WeakKeyDictionary[Weights, Any] = weakref.WeakKeyDictionary()
+        self._free: list[tuple[int, Any]] = []
+        self._lock = threading.Lock()
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> str:
+        """float32 or float64."""
+        return self._dtype
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Names of the entries, in order."""
+        return tuple(self._entries)
+
+    def inputs(self, entry: str) -> dict[str, tuple[int | str, ...]]:
+        """Shapes of an entry's inputs by name; ``"N"`` is the batch."""
+        return {p.name: (("N", *p.inner) if p.batched else p.inner) for p in self._entry(entry).inputs}
+
+    def outputs(self, entry: str) -> dict[str, tuple[int | str, ...]]:
+        """Shapes of an entry's outputs by name; ``"N"`` is the batch."""
+        return {p.name: (("N", *p.inner) if p.batched else p.inner) for p in self._entry(entry).outputs}
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the states it updates."""
+        return tuple(slot.name for slot in self._state_slots)
+
+    @property
+    def n_instructions(self) -> int:
+        """Instructions of all entries."""
+        return int(self._core.n_instructions)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds: instructions, tables, and workspaces waiting for their next call."""
+        with self._lock:
+            return int(self._core.nbytes) + sum(int(core.nbytes) for _, core in self._free)
+
+    def arena_bytes(self, n: int, threads: int | None = None) -> int:
+        """Bytes of the arena that `n` images take on `threads` threads (by default, as many as a lone call may use)."""
+        return int(self._core.arena_bytes(n, _core.get_num_threads() if threads is None else threads))
+
+    def __repr__(self) -> str:
+        fixed, image, thread = self._core.arena_need
+        return (
+            f"Program({names(self._entries)}; {self._dtype}, {self.n_instructions} instructions, "
+            f"arena {fixed} + {image} n + {thread} threads bytes)"
+        )
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def workspace(self, n: int) -> Workspace:
+        """Take the memory for calls with `n` images; give it back with :meth:`Workspace.release`.
+
+        Raises
+        ------
+        MemoryError
+            When there is not enough.
+        """
+        if n < 0:
+            raise ValueError(f"`n` (={n}) must be 0 or more images")
+        threads = _core.get_num_threads()
+        stale = None
+        with self._lock:
+            fitting = [item for item in self._free if item[0] >= n and item[1].threads >= threads]
+            if fitting:
+                taken = min(fitting, key=lambda item: item[0])
+                self._free.remove(taken)
+                return Workspace(self, n, *taken)
+            if self._free:
+                stale = self._free.pop()  # too small: its successor takes its place
+        del stale
+        return Workspace(self, n, n, _core.Workspace(self._core, n, threads))
+
+    def run(
+        self,
+        entry: str,
+        inputs: Mapping[str, Array],
+        weights: Weights | None = None,
+        state: State | None = None,
+        *,
+        threads: int = 0,
+    ) -> dict[str, Array]:
+        """Run one entry in a workspace of its own; see :meth:`Workspace.run`."""
+        found = self._entry(entry)
+        n = 0
+        for port in found.inputs:
+            if port.batched:
+                value = inputs.get(port.name)
+                n = len(value) if isinstance(value, np.ndarray) and value.ndim else 0
+                break
+        workspace = self.workspace(n)
+        try:
+            return workspace.run(entry, inputs, weights, state, threads=threads)
+        finally:
+            workspace.release()
+
+    def _entry(self, name: str) -> _Entry:
+        found = self._entries.get(name)
+        if found is None:
+            raise ValueError(f"`entry` (={name!r}) is unknown; this Program has {names(self._entries)}")
+        return found
+
+    def _bind(self, weights: Weights | None) -> Any:
+        if weights is None:
+            if not self.weight_keys:
+                return None
+            raise ValueError("`weights` is missing; pass Weights(graph.constants)")
+        bound = self._bound.get(weights)
+        if bound is None:
+            bound = _core.Buffers([weights.packed(key, self._dtype) for key in self.weight_keys])
+            self._bound[weights] = bound
+        return bound
+
+    def _give_back(self, capacity: int, core: Any) -> None:
+        with self._lock:
+            self._free.append((capacity, core))
+
+    # -- the compiled file ---------------------------------------------------------------------------------------------
+
+    def to_bytes(self, weights: Weights | None = None) -> bytes:
+        """The compiled file: instructions and packed weights. It runs from C, without Python."""
+        if weights is None and self.weight_keys:
+            raise ValueError("`weights` is missing; the file holds them beside the instructions")
+        packed = [weights.packed(key, self._dtype) for key in self.weight_keys] if weights is not None else []
+        return with_weights(self._data, packed).tobytes()
+
+    @staticmethod
+    def from_bytes(data: bytes | bytearray | memoryview | Array) -> tuple[Program, Weights]:
+        """Read a compiled file.
+
+        Raises
+        ------
+        ValueError
+            When it is damaged, or not such a file.
+        UnsupportedError
+            When it is of another major version.
+        """
+        view = np.frombuffer(data, np.uint8)
+        aligned: Bytes = _core.aligned_empty(view.nbytes)
+        aligned[:] = view
+        core = _core.Program(aligned)
+        core.verify_data()
+        text = core.metadata.rstrip(b"\0")
+        if not text:
+            raise ValueError("`data` was not written by convlens.program: it says nothing of its ports")
+        keys = tuple((index, slot.name) for index, slot in enumerate(core.weights))
+        weights = Weights._of_packed(
+            {key: core.weight_data(index) for index, key in enumerate(keys)}, "float64" if core.float64 else "float32"
+        )
+        return Program(aligned, keys, json.loads(text)), weights
+
+    def save(self, path: str | os.PathLike[str], weights: Weights | None = None) -> None:
+        """Write the compiled file (``.cvl``)."""
+        Path(path).write_bytes(self.to_bytes(weights))
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> tuple[Program, Weights]:
+        """Read a compiled file; see :meth:`from_bytes`."""
+        return Program.from_bytes(Path(path).read_bytes())
+
+
+class Workspace:
+    """The memory of one call, or of a first entry and the later ones that read what it kept.
+
+    Taken with :meth:`Program.workspace`. One call at a time.
+    """
+
+    def __init__(self, program: Program, n: int, capacity: int, core: Any) -> None:
+        self.program, self.n = program, n
+        self._capacity = capacity
+        self._core: Any = core
+        self._ran: set[int] = set()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arena."""
+        return int(self._core.nbytes)
+
+    def run(
+        self,
+        entry: str,
+        inputs: Mapping[str, Array],
+        weights: Weights | None = None,
+        state: State | None = None,
+        *,
+        threads: int = 0,
+    ) -> dict[str, Array]:
+        """Run one entry.
+
+        Parameters
+        ----------
+        entry : str
+        inputs : mapping of name to ndarray
+            C-contiguous arrays of the Program's dtype run without a copy.
+        weights : Weights
+            Of the graph that was compiled, or another version of its constants.
+        state : State, optional
+            Updated in place, for Programs compiled with `updates`.
+        threads : int
+            0: as many as are free.
+
+        Returns
+        -------
+        dict of name to ndarray, newly allocated
+
+        Raises
+        ------
+        ValueError, TypeError
+            When an input is missing, unknown, or of another shape or dtype; when an earlier entry must run first.
+        """
+        program = self.program
+        found = program._entry(entry)
+        if self._core is None:
+            raise ValueError("this workspace was released; take another with program.workspace(n)")
+        if not self._ran.issuperset(found.reads):
+            missing = [name for name, e in program._entries.items() if e.index in found.reads and e.index not in self._ran]
+            raise ValueError(f"entry {entry!r} reads what {names(missing)} computes; run that first in this workspace")
+        arrays: list[Array] = []
+        for port in found.inputs:
+            try:
+                value = inputs[port.name]
+            except KeyError:
+                raise ValueError(
+                    f"input {port.name!r} is missing; entry {entry!r} takes {names(p.name for p in found.inputs)}"
+                ) from None
+            arrays.append(port.check(value, self.n))
+        if len(inputs) != len(found.inputs):
+            unknown = [name for name in inputs if name not in {p.name for p in found.inputs}]
+            raise ValueError(
+                f"input {names(unknown)} is unknown; entry {entry!r} takes {names(p.name for p in found.inputs)}"
+            )
+        made = [np.empty(port.shape(self.n), port.dtype) for port in found.outputs]
+        bound = program._bind(weights)
+        states = None
+        if program._state_slots:
+            if state is None:
+                raise ValueError(f"`state` is missing; this Program updates {names(program.states)}: pass a State of them")
+            states = state.buffers(program, program._state_slots)
+        self._ran = {e for e in self._ran if e < found.index or found.index not in self._reads(e)}
+        program._core.run(found.index, self._core, [*arrays, *made], self.n, bound, states, threads)
+        self._ran.add(found.index)
+        return {
+            port.name: array.astype(np.bool_) if port.graph_dtype == "bool" else array
+            for port, array in zip(found.outputs, made, strict=True)
+        }
+
+    def _reads(self, index: int) -> list[int]:
+        return next(e.reads for e in self.program._entries.values() if e.index == index)
+
+    def release(self) -> None:
+        """Give the memory back to the Program's next call."""
+        core, self._core = self._core, None
+        if core is not None:
+            self.program._give_back(self._capacity, core)
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

@@ -1,0 +1,370 @@
+"""Second pass: runs of nodes become one instruction each. The graph is not rewritten; ops are claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..graph import pad_widths, reduce_axes, resize_geometry
+from ._expression import apply
+from ._flow import Flow, Geometry, Op, Step, chw
+from ._normalise import ELEMENTWISE
+
+Matcher = Callable[["Selection", Op], Step]
+
+
+class Selection:
+    """The ops not yet claimed, and the matchers' common moves."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.claimed: set[Op] = set()
+
+    def step(self, op: str, inputs: list[str], outputs: list[str], attributes: list[int | float], ops: list[Op]) -> Step:
+        """Claim `ops` for one instruction."""
+        self.claimed.update(ops)
+        return Step(op, inputs, outputs, attributes, ops, ops[0].entry)
+
+    def follow(self, name: str, entry: int, *wanted: str) -> Op | None:
+        """The op that alone reads `name`, when it is one of `wanted` and free."""
+        user = self.flow.only_use(name, entry)
+        return user if user is not None and user.op in wanted and user not in self.claimed else None
+
+    def residual(self, op: Op, name: str) -> str:
+        """The other operand of an Add when it is a full tensor of the same shape; else ''."""
+        other = self.flow.other(op, name)
+        if not self.flow.dynamic(other) or not self.flow.types[other].batched or not self.flow.native(other):
+            return ""
+        return other if chw(self.flow.types[other]) == chw(self.flow.types[name]) else ""
+
+    def zero_outside(self, op: Op, name: str) -> str:
+        """The mask of `Where(mask, name, 0)`; '' for any other Where."""
+        mask, kept, otherwise = op.inputs
+        same = self.flow.root_of(kept) == self.flow.root_of(name) and self.flow.immediates.get(otherwise) == 0.0
+        return mask if same and self.flow.dynamic(mask) and self.flow.native(mask) else ""
+
+    def activation(self, y: str, entry: int) -> tuple[list[Op], str, list[int | float], str]:
+        """Relu or Clip after `y` and the mask of it: (ops, the output, attributes, the mask or '')."""
+        user = self.follow(y, entry, "Relu", "Clip")
+        if user is None:
+            return [], y, [0, 0.0, 0.0], ""
+        out = user.outputs[0]
+        if user.op == "Relu":
+            mask = self.mask_of(out, entry)
+            return [user, *([mask] if mask else [])], out, [1, 0.0, 0.0], mask.outputs[0] if mask else ""
+        bounds = [self.flow.immediates.get(name) if name else None for name in [*user.inputs[1:], "", ""][:2]]
+        if any(name and b is None for name, b in zip(user.inputs[1:], bounds, strict=False)):
+            return [], y, [0, 0.0, 0.0], ""
+        low = -math.inf if bounds[0] is None else bounds[0]
+        high = math.inf if bounds[1] is None else bounds[1]
+        return [user], out, [2, low, high], ""
+
+    def mask_of(self, y: str, entry: int) -> Op | None:
+        """A free `Greater(y, 0)`."""
+        for user in self.flow.uses(y):
+            if user.op == "Greater" and user.entry == entry and user not in self.claimed:
+                a, b = user.inputs
+                if self.flow.root_of(a) == y and self.flow.immediates.get(b) == 0.0 and self.flow.native(a):
+                    return user
+        return None
+
+
+def select(flow: Flow) -> tuple[list[Step], list[Op]]:
+    """Claim every op that is not element-wise.
+
+    Returns
+    -------
+    steps : list of Step, in the order of the ops that began them
+    rest : list of Op
+        Element-wise ops that no step took up.
+
+    Raises
+    ------
+    UnsupportedError
+        When an op has no matcher; it names the node.
+    """
+    selection = Selection(flow)
+    steps = []
+    for op in flow.ops:
+        if op in selection.claimed or op.op in ELEMENTWISE:
+            continue
+        matcher = MATCHERS.get(op.op)
+        if matcher is None:
+            op.unsupported(f"no instruction computes it; supported: {', '.join(sorted([*MATCHERS, *ELEMENTWISE]))}")
+        steps.append(matcher(selection, op))
+    return steps, [op for op in flow.ops if op.op in ELEMENTWISE and op not in selection.claimed]
+
+
+def window(op: Op) -> list[int | float]:
+    """kernel, strides, leading pads and dilations as the instructions order them."""
+    kernel = op.attributes["kernel_shape"]
+    if len(kernel) != 2:
+        op.unsupported(f"kernel_shape has {len(kernel)} axes; supported: 2")
+    strides = op.attributes.get("strides", (1, 1))
+    pads = op.attributes.get("pads", (0, 0, 0, 0))
+    dilations = op.attributes.get("dilations", (1, 1))
+    return [*map(int, kernel), *map(int, strides), int(pads[0]), int(pads[1]), *map(int, dilations)]
+
+
+def _conv(s: Selection, op: Op) -> Step:
+    flow = s.flow
+    x, w = op.inputs[0], op.inputs[1]
+    bias = op.inputs[2] if len(op.inputs) > 2 else ""
+    groups = int(op.attributes.get("group", 1))
+    k, c, r, q = (int(d) for d in flow.types[w].shape)
+    y, ops, scale = op.outputs[0], [op], None
+    residual = ""
+    while (user := s.follow(y, op.entry, "Mul", "Add")) is not None:
+        other = flow.other(user, y)
+        if user.op == "Mul":
+            constant = other in flow.constants and w in flow.constants and (not bias or bias in flow.constants)
+            if not constant or not flow.is_channel_vector(other, y):
+                break
+            factor = flow.constants[other].reshape((k,))
+            scale = factor if scale is None else apply("Mul", scale, factor)
+            if bias:
+                bias = _folded(flow, "Mul", bias, other, k)
+        elif flow.is_channel_vector(other, y):
+            if not bias:
+                bias = other
+            elif bias in flow.constants and other in flow.constants:
+                bias = _folded(flow, "Add", bias, other, k)
+            else:
+                break
+        else:
+            residual = s.residual(user, y)
+            if residual:
+                ops.append(user)
+                y = user.outputs[0]
+            break
+        ops.append(user)
+        y = user.outputs[0]
+    more, y, activation, mask = s.activation(y, op.entry)
+    step = s.step("conv2d", [x, w, bias, residual], [y, mask], [*window(op), groups, *activation], ops + more)
+    step.geometry, step.scale = Geometry(k, c * groups, r, q, groups), scale
+    return step
+
+
+def _folded(flow: Flow, op: str, a: str, b: str, channels: int) -> str:
+    """A new constant: an operator over two channel vectors."""
+    name = f"{op}({a}, {b})"
+    flow.constants[name] = apply(op, flow.constants[a].reshape((channels,)), flow.constants[b].reshape((channels,)))
+    flow.types[name] = type(flow.types[a])(flow.types[a].dtype, (channels,))
+    return name
+
+
+def _gradient_tail(s: Selection, dx: str, entry: int) -> tuple[list[Op], str, str, str]:
+    """Add another gradient, then zero where the mask is: (ops, the output, the mask, the residual)."""
+    ops: list[Op] = []
+    residual = mask = ""
+    user = s.follow(dx, entry, "Add")
+    if user is not None:
+        residual = s.residual(user, dx)
+        if residual:
+            ops.append(user)
+            dx = user.outputs[0]
+    user = s.follow(dx, entry, "Where")
+    if user is not None:
+        mask = s.zero_outside(user, dx)
+        if mask:
+            ops.append(user)
+            dx = user.outputs[0]
+    return ops, dx, mask, residual
+
+
+def _conv_grad_input(s: Selection, op: Op) -> Step:
+    flow = s.flow
+    dy, w = op.inputs
+    groups = int(op.attributes.get("group", 1))
+    k, c, r, q = (int(d) for d in flow.types[w].shape)
+    scale, before = None, []
+    source = flow.producer(dy)
+    if source is not None and source.op == "Mul" and w in flow.constants and s.follow(dy, source.entry, op.op) is op:
+        a, b = source.inputs
+        g, vector = (a, b) if b in flow.constants else (b, a)
+        if vector in flow.constants and flow.is_channel_vector(vector, dy) and flow.native(g):
+            scale, before, dy = flow.constants[vector].reshape((k,)), [source], g
+    ops, dx, mask, residual = _gradient_tail(s, op.outputs[0], op.entry)
+    step = s.step("conv2d_grad_input", [dy, w, mask, residual], [dx], [*window(op), groups], [*before, op, *ops])
+    step.geometry, step.scale = Geometry(k, c * groups, r, q, groups), scale
+    return step
+
+
+def _conv_grad_weight(s: Selection, op: Op) -> Step:
+    groups = int(op.attributes.get("group", 1))
+    k, c, r, q = (int(d) for d in op.attributes["weight_shape"])
+    step = s.step("conv2d_grad_weight", op.inputs[:2], op.outputs[:1], [*window(op), groups], [op])
+    step.geometry = Geometry(k, c * groups, r, q, groups)
+    return step
+
+
+def _linear(s: Selection, op: Op) -> Step:
+    flow = s.flow
+    x, w, bias = op.inputs
+    y, ops = op.outputs[0], [op]
+    if bias and not flow.is_channel_vector(bias, y):
+        op.unsupported(f"c is {flow.types[bias]}; supported: one number an output feature, not batched")
+    if not bias and (user := s.follow(y, op.entry, "Add")) is not None:
+        other = flow.other(user, y)
+        if flow.is_channel_vector(other, y):
+            bias, y = other, user.outputs[0]
+            ops.append(user)
+    more, y, activation, mask = s.activation(y, op.entry)
+    step = s.step("linear", [x, w, bias], [y, mask], activation, ops + more)
+    step.geometry = op.attributes["geometry"]
+    return step
+
+
+def _linear_grad_input(s: Selection, op: Op) -> Step:
+    ops, dx, mask, residual = _gradient_tail(s, op.outputs[0], op.entry)
+    # A claimed Where or Add sees the bytes in the shape of the weight, not flat.
+    s.flow.base[dx] = s.flow.base_of(op.outputs[0])
+    step = s.step("linear_grad_input", [*op.inputs, mask, residual], [dx], [], [op, *ops])
+    step.geometry = op.attributes["geometry"]
+    return step
+
+
+def _linear_grad_weight(s: Selection, op: Op) -> Step:
+    step = s.step("linear_grad_weight", op.inputs, op.outputs, [], [op])
+    step.geometry = op.attributes["geometry"]
+    return step
+
+
+def _max_pool(s: Selection, op: Op) -> Step:
+    """MaxPool and MaxPoolOffset of one tensor, in whichever order they come."""
+    values, offsets, ops = op.outputs[0] if op.op == "MaxPool" else "", "", [op]
+    if op.op == "MaxPoolOffset":
+        offsets = op.outputs[0]
+    if op.op == "MaxPool" and len(op.outputs) > 1 and op.outputs[1]:
+        op.unsupported("its second output is not supported; use MaxPoolOffset")
+    kind = s.flow.types[op.outputs[0]].shape
+    for user in s.flow.uses(op.inputs[0]):
+        twin = {op.op, user.op} == {"MaxPool", "MaxPoolOffset"} and user.entry == op.entry
+        if twin and user not in s.claimed and window(user) == window(op) and s.flow.types[user.outputs[0]].shape == kind:
+            ops.append(user)
+            values, offsets = values or user.outputs[0], offsets or user.outputs[0]
+            break
+    if not values:
+        values = f"{offsets}/values"
+        s.flow.types[values] = type(s.flow.types[offsets])(s.flow.types[op.inputs[0]].dtype, kind)
+    return s.step("max_pool2d", [op.inputs[0]], [values, offsets], window(op), ops)
+
+
+def _average(op: Op) -> list[int | float]:
+    pads = op.attributes.get("pads", (0, 0, 0, 0))
+    return [*window(op), int(op.attributes.get("count_include_pad", 0)), int(pads[2]), int(pads[3])]
+
+
+def _max_pool_grad(s: Selection, op: Op) -> Step:
+    return s.step("max_pool2d_grad", op.inputs, op.outputs, window(op), [op])
+
+
+def _average_pool(s: Selection, op: Op) -> Step:
+    return s.step("avg_pool2d", op.inputs, op.outputs[:1], _average(op), [op])
+
+
+def _average_pool_grad(s: Selection, op: Op) -> Step:
+    return s.step("avg_pool2d_grad", op.inputs, op.outputs, _average(op), [op])
+
+
+def _global_average_pool(s: Selection, op: Op) -> Step:
+    return s.step("reduce", op.inputs, op.outputs, [4, 1], [op])
+
+
+def _reduce(s: Selection, op: Op) -> Step:
+    flow = s.flow
+    kind, x = flow.types[op.inputs[0]], op.inputs[0]
+    rank = len(kind.shape)
+    axes = reduce_axes(flow.call(op))
+    if not axes:
+        op.unsupported("it reduces no axis; use Identity")
+    code = {"ReduceSum": 0, "ReduceMean": 1, "ReduceMax": 2}[op.op]
+    sizes = [int(d) if d != "N" else 0 for d in kind.shape]
+    if not kind.batched:
+        if any(sizes[a] != 1 for a in range(rank) if a not in axes):
+            op.unsupported(f"axes {axes} of {kind}, which is not batched; supported: all of its axes")
+        return s.step("reduce", [x], op.outputs, [2, code], [op])
+    bits = (1 if 0 in axes else 0) | (2 if 1 in axes else 0)
+    spatial = [a for a in range(2, rank) if sizes[a] != 1]
+    if any(a in axes for a in spatial):
+        if not all(a in axes for a in spatial):
+            op.unsupported(f"axes {axes} of {kind}; supported: batch, channels, and height and width together")
+        bits |= 4
+    if bits & 6 == 6:
+        x = flow.root_of(x)  # over all of an image, whatever its shape
+    return s.step("reduce", [x], op.outputs, [bits, code], [op])
+
+
+def _softmax(s: Selection, op: Op) -> Step:
+    kind = s.flow.types[op.inputs[0]]
+    axis = int(op.attributes.get("axis", -1)) % len(kind.shape)
+    if not kind.batched or axis != 1:
+        op.unsupported(f"axis {axis} of {kind}; supported: axis 1 of a batched tensor")
+    return s.step("softmax", op.inputs, op.outputs, [int(op.op == "LogSoftmax")], [op])
+
+
+def _pad(s: Selection, op: Op) -> Step:
+    flow = s.flow
+    kind, widths, value = flow.types[op.inputs[0]], pad_widths(flow.call(op)), 0.0
+    if len(op.inputs) > 2 and op.inputs[2]:
+        if op.inputs[2] not in flow.immediates:
+            op.unsupported("its constant_value must be a number known beforehand")
+        value = flow.immediates[op.inputs[2]]
+    if not kind.batched or len(widths) != 4 or any(any(pair) for pair in widths[:2]):
+        op.unsupported(f"pads {widths} of {kind}; supported: height and width of (N, C, H, W)")
+    return s.step("reorder", op.inputs[:1], op.outputs, [widths[2][0], widths[3][0], value], [op])
+
+
+def _resize(s: Selection, op: Op) -> Step:
+    flow = s.flow
+    call = flow.call(op)
+    size, scales = resize_geometry(call)
+    _, height, width = chw(flow.types[op.inputs[0]])
+    if scales != (size[0] / height, size[1] / width):
+        op.unsupported(f"scales {scales} from {height} x {width} to {size}; supported: those whose output size is exact")
+    modes = {"linear": 1, "round_prefer_floor": 0, "round_prefer_ceil": 2}
+    mode = call.attribute("mode") if call.attribute("mode") == "linear" else call.attribute("nearest_mode")
+    return s.step("resize", op.inputs[:1], op.outputs, [modes[mode]], [op])
+
+
+def _cross_entropy(s: Selection, op: Op) -> Step:
+    """The loss, with the log-probabilities its gradient reads when a LogSoftmax of the same logits asks for them."""
+    logits, ops = op.inputs[0], [op]
+    log_prob = op.outputs[1] if len(op.outputs) > 1 else ""
+    if not log_prob:
+        for user in s.flow.uses(logits):
+            free = user.op == "LogSoftmax" and user.entry == op.entry and user not in s.claimed
+            if free and s.flow.root_of(user.inputs[0]) == s.flow.root_of(logits) and s.flow.native(user.inputs[0]):
+                log_prob = user.outputs[0]
+                ops.append(user)
+                break
+    return s.step("cross_entropy", op.inputs, [op.outputs[0], log_prob], [], ops)
+
+
+def _cross_entropy_grad(s: Selection, op: Op) -> Step:
+    return s.step("cross_entropy_grad", op.inputs, op.outputs, [], [op])
+
+
+MATCHERS: dict[str, Matcher] = {
+    "Conv": _conv,
+    "ConvGradInput": _conv_grad_input,
+    "ConvGradWeight": _conv_grad_weight,
+    "Linear": _linear,
+    "LinearGradInput": _linear_grad_input,
+    "LinearGradWeight": _linear_grad_weight,
+    "MaxPool": _max_pool,
+    "MaxPoolOffset": _max_pool,
+    "MaxPoolGrad": _max_pool_grad,
+    "AveragePool": _average_pool,
+    "AveragePoolGrad": _average_pool_grad,
+    "GlobalAveragePool": _global_average_pool,
+    "ReduceSum": _reduce,
+    "ReduceMean": _reduce,
+    "ReduceMax": _reduce,
+    "Softmax": _softmax,
+    "LogSoftmax": _softmax,
+    "CrossEntropy": _cross_entropy,
+    "CrossEntropyGrad": _cross_entropy_grad,
+    "Pad": _pad,
+    "Resize": _resize,
+}

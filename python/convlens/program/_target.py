@@ -1,0 +1,96 @@
+"""What lowering asks of the core: sizes, opcodes, and the rectangle of its input that an instruction reads."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from .. import _core
+from .._errors import UnsupportedError
+from ..graph import TensorType
+from ._elementwise import Operation
+from ._flow import Chw, Geometry, Step
+from ._tensors import ARENA, BLOCKED, EXTERNAL, INT64, MASK, PACKED, PLAIN, REAL, STATE, UINT8, WEIGHT, Instruction, Tensor
+
+_DTYPES = {REAL: 0, INT64: 1, UINT8: 2, MASK: 3}
+_LAYOUTS = {PLAIN: 0, BLOCKED: 1, PACKED: 2}
+_PLACES = {ARENA: 0, WEIGHT: 1, STATE: 2, EXTERNAL: 3}
+_RECORD = struct.Struct("<4B3i4Hi4x4q")
+ABSENT = bytes(_RECORD.size)
+
+
+def bits(value: int | float) -> int:
+    """An attribute as int64: integers as they are, real numbers as the bits of a double."""
+    return struct.unpack("<q", struct.pack("<d", value))[0] if isinstance(value, float) else int(value)
+
+
+class Target:
+    """A type to compute in, with the core's answers for it.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    """
+
+    #: Whether element-wise instructions read exact external tensors (without padding to 64 bytes).
+    exact_operands = True
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+        self.float64 = dtype == "float64"
+        self.itemsize = 8 if self.float64 else 4
+        self.lanes: int = _core.lanes(self.float64)
+        self.opcodes: dict[str, int] = _core.op_codes()
+        self._codes: dict[str, int] = _core.elementwise_codes()
+
+    def packed_elements(self, geometry: Geometry) -> int:
+        """Numbers a packed weight holds, padding included."""
+        return int(_core.packed_elements(*geometry.attributes, self.float64))
+
+    def word(self, operation: Operation) -> int:
+        """An element-wise operation as the instruction's attribute."""
+        o = operation
+        return self._codes[o.op] | o.dst << 8 | o.a << 16 | o.b << 24 | o.c << 32
+
+    def copy_words(self) -> list[int]:
+        """The element-wise program that loads its input and stores it."""
+        return [self.word(Operation("load", 0, 0)), self.word(Operation("store", 0, 0))]
+
+    def image_layout(self, step: Step, shape: Chw, kind: TensorType) -> tuple[str, bool]:
+        """Layout of a convolution's input, and whether the caller's own memory will do."""
+        return BLOCKED, False
+
+    def record(self, tensor: Tensor) -> bytes:
+        """A tensor as 64 bytes."""
+        t = tensor
+        for what, value, limit in (("halo", max(t.halo), 1 << 16), ("channels", max(t.shape), 1 << 31)):
+            if value >= limit:
+                raise UnsupportedError(f"tensor {t.name!r}: {what} (={value}) must be below {limit}")
+        numbers = (_DTYPES[t.dtype], _LAYOUTS[t.layout], _PLACES[t.place], int(t.batched))
+        return _RECORD.pack(*numbers, *t.shape, *t.halo, t.slot, t.offset, t.bytes(self.itemsize), 0, 0)
+
+    def reach(self, instruction: Instruction, index: int) -> tuple[int, int, int, int]:
+        """How far an instruction reads beyond an input's top, left, bottom and right edge."""
+        tensor, out = instruction.inputs[index], instruction.outputs[0]
+        assert tensor is not None and out is not None
+        _, height, width = tensor.shape
+        rectangle = _core.input_rectangle(
+            self.opcodes[instruction.op],
+            b"".join(ABSENT if t is None else self.record(t) for t in instruction.inputs),
+            b"".join(ABSENT if t is None else self.record(t) for t in instruction.outputs),
+            [bits(a) for a in instruction.attributes],
+            index,
+            (0, 0, out.shape[1], out.shape[2]),
+            self.float64,
+        )
+        if rectangle is None:
+            return (0, 0, 0, 0)
+        y0, x0, y1, x1 = rectangle
+        return (max(0, -y0), max(0, -x0), max(0, y1 - height), max(0, x1 - width))
+
+
+def most_reach(attributes: Sequence[int | float]) -> list[int]:
+    """A halo that no window of these attributes (R, S, strides, pads, dilations) reads beyond."""
+    r, s, _, _, top, left, dilation_h, dilation_w = (int(a) for a in attributes[:8])
+    high, wide = (r - 1) * dilation_h + abs(top) + 1, (s - 1) * dilation_w + abs(left) + 1
+    return [high, wide, high, wide]

@@ -1,0 +1,106 @@
+"""The constants of a network, packed for the Programs that read them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._expression import evaluate
+from ._pack import Bytes, pack, padded
+from ._tensors import WeightKey
+
+_versions = itertools.count(1)
+
+
+class Weights:
+    """An immutable set of constants, packed when a Program first asks and shared by all Programs.
+
+    Parameters
+    ----------
+    arrays : mapping of name to ndarray
+        A graph's constants. Writeable arrays are copied, so that later changes cannot tear a run.
+
+    Attributes
+    ----------
+    version : int
+        A number no other Weights has.
+
+    Notes
+    -----
+    Any number of threads may use one. To change a weight, make new Weights; calls under way finish with the old ones.
+    """
+
+    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._arrays = {name: _frozen(np.asarray(array)) for name, array in arrays.items()}
+        self.version = next(_versions)
+        self._packed: dict[tuple[Hashable, str], Bytes] = {}
+        self._by_content: dict[Hashable, Bytes] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """The constants by name, read-only."""
+        return MappingProxyType(self._arrays)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is packed so far."""
+        with self._lock:
+            return sum(array.nbytes for array in {id(a): a for a in self._packed.values()}.values())
+
+    def packed(self, key: Hashable, dtype: str) -> Bytes:
+        """The bytes of a Program's weight slot.
+
+        Raises
+        ------
+        ValueError
+            When the key reads a constant that is not here; its name and the remedy are given.
+        """
+        with self._lock:
+            found = self._packed.get((key, dtype))
+            if found is None:
+                found = self._packed[key, dtype] = self._pack(key, dtype)
+            return found
+
+    def _pack(self, key: Hashable, dtype: str) -> Bytes:
+        if not isinstance(key, WeightKey):
+            raise ValueError(f"`weights` has no {key}; a Program read from a file runs with the Weights read beside it")
+        try:
+            value = evaluate(key.expression, self._arrays)
+            scale = None if key.scale is None else evaluate(key.scale, self._arrays).reshape(-1)
+        except KeyError as error:
+            raise ValueError(
+                f"`weights` lacks {error.args[0]!r}; make it from the constants of the graph that was compiled"
+            ) from None
+        if key.geometry is None:
+            return padded(value, dtype)
+        # A forward and a backward step may fold the same scale from different nodes: they share one packing.
+        digest = None if scale is None else hashlib.sha256(scale.astype(dtype).tobytes()).digest()
+        content = (key.expression, key.geometry, digest, dtype)
+        if content not in self._by_content:
+            self._by_content[content] = pack(value, key.geometry, dtype, scale)
+        return self._by_content[content]
+
+    @classmethod
+    def _of_packed(cls, packed: Mapping[Hashable, Bytes], dtype: str) -> Weights:
+        """Weights that exist packed only, as read from a compiled file."""
+        made = cls({})
+        made._packed = {(key, dtype): array for key, array in packed.items()}
+        return made
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if array.flags.writeable or owner.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
