@@ -56,7 +56,7 @@ CASES = [
     ("GlobalAveragePool", [(F, N, 3, 7, 6)], {}, [(F, N, 3, 1, 1)]),
     ("Gemm", [(F, N, 5), (F, 3, 5), (F, 3)], {"transB": 1}, [(F, N, 3)]),
     ("Gemm", [(F, N, 5), (F, N, 3)], {"transA": 1}, [(F, 5, 3)]),
-    ("BatchNormalization", [(F, N, 3, 7, 6), *[(F, 3)] * 4], {"epsilon": 1e-3}, [(F, N, 3, 7, 6)]),
+    ("BatchNormalization", [(F, N, 3, 7, 6), *[(F, 3)] * 4], {"epsilon": 1e-3, "momentum": 0.5}, [(F, N, 3, 7, 6)]),
     *[
         (op, [(F, N, 3)], {}, [(F, N, 3)])
         for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign")
@@ -173,6 +173,7 @@ UNSUPPORTED = [
     ("Pad", [X, ints(*[0] * 8)], {"mode": "reflect"}, r"`mode` \(='reflect'\) must be 'constant'"),
     ("Resize", [X, None, np.ones(4, np.float32)], {"mode": "cubic"}, r"`mode` \(='cubic'\) must be 'linear' or"),
     ("Resize", [X, None, np.array([1, 2, 1, 1.0])], {}, r"resize the channels; only height and width can be"),
+    ("BatchNormalization", [X, *[(F, 4)] * 4], {"training_mode": 1}, r"`training_mode` must be 0; in training, build"),
     ("Flatten", [X], {"axis": 2}, r"`axis` \(=2\) must be 1"),
     ("SoftmaxCrossEntropyLoss", [(F, N, 3), (I64, N), (F, 3)], {}, r"`weights` of classes are unsupported"),
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._errors import UnsupportedError
 from ._ir import TensorType
 from ._registry import FLOATS, NUMBERS, Call, broadcast, shape_rule
 
@@ -84,8 +85,13 @@ def _where(call: Call) -> TensorType:
     return TensorType(a.dtype, broadcast(condition.shape, a.shape, b.shape))
 
 
-@shape_rule("BatchNormalization", "x scale bias mean var", epsilon=1e-5, momentum=0.9)
+# `momentum`, the share of the running statistics that stays, matters in training alone.
+@shape_rule("BatchNormalization", "x scale bias mean var", epsilon=1e-5, momentum=0.9, training_mode=0)
 def _batch_normalization(call: Call) -> TensorType:
+    if call.attribute("training_mode"):
+        raise UnsupportedError(
+            "`training_mode` must be 0; in training, build it by transform.expand_batch_norm_training"
+        )
     x = call.kind("x", FLOATS)
     if len(x.shape) < 2:
         raise ValueError("`x` must have a channel axis: (N, C, ...)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..graph import Call, GraphBuilder, Node, call_of
 from ._emit import Emitter
 
@@ -12,6 +14,7 @@ class Context(Emitter):
     def __init__(self, builder: GraphBuilder, dtype: str, needed: frozenset[str]) -> None:
         super().__init__(builder, dtype, "grad")
         self._needed = needed
+        self._images = ""
 
     def value(self, tensor: str) -> str:
         """The tensor of the forward pass whose value `tensor` stands for."""
@@ -24,6 +27,13 @@ class Context(Emitter):
     def call(self, node: Node) -> Call:
         """A node's operands by name and its attributes with defaults."""
         return call_of(node, self.builder.types, self.builder.constants)
+
+    def images(self) -> str:
+        """The number of images, as a scalar, counted once on the smallest batched tensor that the gradient needs."""
+        if not self._images:
+            batched = (tensor for tensor in sorted(self._needed) if self.type(tensor).batched)
+            self._images = self.batch_size(min(batched, key=lambda tensor: math.prod(self.type(tensor).per_image)))
+        return self._images
 
     def full(self, gradient: str, tensor: str) -> str:
         """A gradient broadcast to the shape of its `tensor`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,8 +97,7 @@ class Emitter:
 
     def batch_size(self, tensor: str) -> str:
         """The number of images of a batched tensor, as a scalar: the batch has no number at compile time."""
-        each = tensor
-        rank = len(self.type(tensor).shape)
-        if rank > 1:
-            each = self.emit("ReduceMax", [tensor, self.ints(range(1, rank))], keepdims=0)
-        return self.sum(self.filled_like(each, self.scalar(1.0)), [0], keepdims=0)
+        each, rank = tensor, len(self.type(tensor).shape)
+        if math.prod(self.type(tensor).per_image) > 1:
+            each = self.emit("ReduceMax", [tensor, self.ints(range(1, rank))])
+        return self.sum(self.filled_like(each, self.scalar(1.0)), range(rank), keepdims=0)

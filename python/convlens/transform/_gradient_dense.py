@@ -109,7 +109,7 @@ def _reduce_mean(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     if count != 1:
         g = ctx.div(g, ctx.scalar(float(count)))  # not times 1 / count, which float32 cannot hold exactly
     if any(shape[axis] == BATCH for axis in axes):
-        g = ctx.div(g, ctx.batch_size(ctx.value(x)))
+        g = ctx.div(g, ctx.images())
     return (g,)
 
 

@@ -4,3 +4,4 @@
 #include "kernels/args/pool.hpp"
 #include "kernels/args/resize.hpp"
 #include "kernels/args/elementwise.hpp"
+#include "kernels/args/reduce.hpp"
