@@ -30,6 +30,13 @@ def test_subgraph_keeps_only_what_its_outputs_need():
     part.validate()
 
 
+def test_subgraph_keeps_the_types_of_outputs_that_nothing_reads():
+    b = GraphBuilder()
+    x, labels = b.input("x", "float32", ("N", 3)), b.input("labels", "int64", ("N",))
+    b.add("SoftmaxCrossEntropyLoss", [x, labels], outputs=["loss", "log_prob"])
+    b.build(["loss", "log_prob"]).subgraph(["loss"]).validate()
+
+
 def test_subgraph_of_an_unknown_tensor_is_an_error():
     with pytest.raises(ValueError, match="output 'nothing' is not a tensor of the graph"):
         branches().subgraph(["nothing"])

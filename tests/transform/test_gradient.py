@@ -176,6 +176,23 @@ def test_a_mean_of_a_residual_block_with_a_reused_relu():
     assert sum(node.op == "Greater" for node in grads) == 3
 
 
+@pytest.mark.parametrize("mean", [{"axes": (2, 3), "keepdims": 0}, {"axes": (1,)}, {"keepdims": 0}])
+def test_a_means_gradient_is_spread_out_for_rules_that_need_it_whole(mean):
+    b = GraphBuilder()
+    x, w = b.input("x", F, (N, 2, 5, 4)), b.input("w", F, (3, 2, 2, 2))
+    bias, scale = b.input("bias", F, (3, 1, 1)), b.input("scale", F, (N, 1, 4, 1))
+    y = b.add("MaxPool", [b.add("Conv", [x, w])], {"kernel_shape": (1, 2)})
+    y = b.add("Mul", [b.add("Add", [y, bias]), scale])
+    b.add("ReduceMean", [y], mean, name="y")
+    rng = np.random.default_rng(7)
+    shapes = {"x": (2, 2, 5, 4), "w": (3, 2, 2, 2), "bias": (3, 1, 1), "scale": (2, 1, 4, 1)}
+    values = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    check(b.build(["y"]), values, ["x", "w", "bias", "scale"])
+    b = GraphBuilder(b.build(["y"]))
+    b.add("ReduceMean", [b.add("Add", ["conv", bias])], {**mean}, name="plain")
+    check(b.build(["plain"]), values, ["x", "w", "bias"], output="plain")
+
+
 def test_a_loss_as_a_mean_over_the_batch():
     b = GraphBuilder()
     x = b.input("x", F, (N, 3))
