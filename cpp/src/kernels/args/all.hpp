@@ -5,3 +5,6 @@
 #include "kernels/args/resize.hpp"
 #include "kernels/args/elementwise.hpp"
 #include "kernels/args/reduce.hpp"
+#include "kernels/args/conv_tile.hpp"
+#include "kernels/args/depthwise.hpp"
+#include "kernels/args/pack.hpp"

@@ -50,5 +50,23 @@ inline Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.v)}; }
 // The sign bit of lane i in bit i; body/math.h makes masks of it.
 inline unsigned sign_bits(Vec<float> a) { return static_cast<unsigned>(_mm256_movemask_ps(a.v)); }
 inline unsigned sign_bits(Vec<double> a) { return static_cast<unsigned>(_mm256_movemask_pd(a.v)); }
+// Bit i is set where lane i is above zero; NaN is not.
+inline unsigned positive_bits(Vec<float> a) {
+    return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(a.v, _mm256_setzero_ps(), _CMP_GT_OQ)));
+}
+inline unsigned positive_bits(Vec<double> a) {
+    return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a.v, _mm256_setzero_pd(), _CMP_GT_OQ)));
+}
+// Lane i of `a` where bit i is set, else +0. Bits above the vector's are ignored.
+inline Vec<float> keep_where(unsigned bits, Vec<float> a) {
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane);
+    return {_mm256_and_ps(a.v, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane)))};
+}
+inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
+    const __m256i lane = _mm256_setr_epi64x(1, 2, 4, 8);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi64x(static_cast<long long>(bits)), lane);
+    return {_mm256_and_pd(a.v, _mm256_castsi256_pd(_mm256_cmpeq_epi64(set, lane)))};
+}
 
 } } } }

@@ -59,5 +59,15 @@ inline Vec<double> sqrt(Vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
 // The sign bit of lane i in bit i; body/math.h makes masks of it.
 inline unsigned sign_bits(Vec<float> a) { return _mm512_movepi32_mask(_mm512_castps_si512(a.v)); }
 inline unsigned sign_bits(Vec<double> a) { return _mm512_movepi64_mask(_mm512_castpd_si512(a.v)); }
+// Bit i is set where lane i is above zero; NaN is not.
+inline unsigned positive_bits(Vec<float> a) { return _mm512_cmp_ps_mask(a.v, _mm512_setzero_ps(), _CMP_GT_OQ); }
+inline unsigned positive_bits(Vec<double> a) { return _mm512_cmp_pd_mask(a.v, _mm512_setzero_pd(), _CMP_GT_OQ); }
+// Lane i of `a` where bit i is set, else +0.
+inline Vec<float> keep_where(unsigned bits, Vec<float> a) {
+    return {_mm512_maskz_mov_ps(static_cast<__mmask16>(bits), a.v)};
+}
+inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
+    return {_mm512_maskz_mov_pd(static_cast<__mmask8>(bits), a.v)};
+}
 
 } } } }

@@ -56,5 +56,25 @@ inline unsigned sign_bits(Vec<double> a) {
     const int64x2_t place = {0, 1};
     return static_cast<unsigned>(vaddvq_u64(vshlq_u64(vshrq_n_u64(vreinterpretq_u64_f64(a.v), 63), place)));
 }
+// Bit i is set where lane i is above zero; NaN is not.
+inline unsigned positive_bits(Vec<float> a) {
+    const uint32x4_t lane = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(vcgtzq_f32(a.v), lane));
+}
+inline unsigned positive_bits(Vec<double> a) {
+    const uint64x2_t lane = {1, 2};
+    return static_cast<unsigned>(vaddvq_u64(vandq_u64(vcgtzq_f64(a.v), lane)));
+}
+// Lane i of `a` where bit i is set, else +0. Bits above the vector's are ignored.
+inline Vec<float> keep_where(unsigned bits, Vec<float> a) {
+    const uint32x4_t lane = {1, 2, 4, 8};
+    const uint32x4_t set = vtstq_u32(vdupq_n_u32(bits), lane);
+    return {vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a.v), set))};
+}
+inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
+    const uint64x2_t lane = {1, 2};
+    const uint64x2_t set = vtstq_u64(vdupq_n_u64(bits), lane);
+    return {vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(a.v), set))};
+}
 
 } } } }

@@ -74,5 +74,20 @@ inline unsigned sign_bits(Vec<double> a) {
     for (int i = 0; i < Vec<double>::width; ++i) bits |= (__builtin_signbit(a.v[i]) ? 1u : 0u) << i;
     return bits;
 }
+// Bit i is set where lane i is above zero; NaN is not.
+template <class Real>
+inline unsigned positive_bits(Vec<Real> a) {
+    unsigned bits = 0;
+    for (int i = 0; i < Vec<Real>::width; ++i) bits |= (a.v[i] > 0 ? 1u : 0u) << i;
+    return bits;
+}
+// Lane i of `a` where bit i is set, else +0. Bits above the vector's are ignored.
+template <class Real>
+inline Vec<Real> keep_where(unsigned bits, Vec<Real> a) {
+    for (int i = 0; i < Vec<Real>::width; ++i) {
+        if ((bits >> i & 1u) == 0) a.v[i] = 0;
+    }
+    return a;
+}
 
 } } } }

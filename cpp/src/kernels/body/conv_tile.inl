@@ -1,0 +1,153 @@
+// The register tile: Rows x Blocks accumulators held in registers over the whole reduction.
+#include "kernels/conv_finish.hpp"
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+template <class Real, int Rows, int Blocks>
+void run_tile(const ConvTile<Real>& a, TilePlace place) {
+    using V = Vec<Real>;
+    constexpr int kVecs = kBlockVecs<Real>;
+    V sums[Rows][Blocks * kVecs];
+    if (a.resume) {
+        const Real* output = place.at(a.output);
+        CONVLENS_UNROLL
+        for (int i = 0; i < Rows; ++i) {
+            CONVLENS_UNROLL
+            for (int b = 0; b < Blocks; ++b) {
+                CONVLENS_UNROLL
+                for (int v = 0; v < kVecs; ++v) {
+                    sums[i][b * kVecs + v] = V::load(output + b * a.output.block_step + v * V::width);
+                }
+            }
+            output += a.output.column_step;
+        }
+    } else {
+        CONVLENS_UNROLL
+        for (int i = 0; i < Rows; ++i) {
+            CONVLENS_UNROLL
+            for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = V::zero();
+        }
+    }
+    // Rows are addressed as one of three pointers plus 0, 1, 2, 3 or 4 strides, which x86 encodes in one load each; a
+    // pointer a row would not fit the general registers.
+    const int64_t stride = a.source.column_step * static_cast<int64_t>(sizeof(Real));
+    const int64_t element_step = a.source_element_step * static_cast<int64_t>(sizeof(Real));
+    const int64_t weight_element_step = a.weight_element_step, weight_block_step = a.weight_block_step;
+    const Real* source = place.at(a.source);
+    const Real* weight = a.weight + place.block * weight_block_step;
+    for (int64_t step = 0; step < a.steps; ++step) {
+        const int64_t elements = step == a.steps - 1 ? a.last_elements : a.elements;
+        for (int64_t t = 0; t < a.n_taps; ++t) {
+            const char* s0 = reinterpret_cast<const char*>(source + a.taps[t].source);
+            const char* s1 = s0 + 5 * stride;
+            const char* s2 = s1 + 5 * stride;
+            const Real* w = weight + a.taps[t].weight * a.weight_taps;
+            for (int64_t e = 0; e < elements; ++e) {
+                V ws[Blocks * kVecs];
+                CONVLENS_UNROLL
+                for (int b = 0; b < Blocks; ++b) {
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < kVecs; ++v) {
+                        ws[b * kVecs + v] = V::load(w + b * weight_block_step + v * V::width);
+                    }
+                }
+                CONVLENS_UNROLL
+                for (int i = 0; i < Rows; ++i) {
+                    const char* s = i < 5 ? s0 : i < 10 ? s1 : s2;
+                    const V x = V::splat(*reinterpret_cast<const Real*>(s + (i % 5) * stride));
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = fma(x, ws[v], sums[i][v]);
+                }
+                s0 += element_step;
+                s1 += element_step;
+                s2 += element_step;
+                w += weight_element_step;
+            }
+        }
+        source += a.source_step;
+        weight += a.weight_step;
+    }
+    finish_tile<Real, Rows, Blocks>(a, sums, place);
+}
+
+template <class Real>
+using RunTile = void (*)(const ConvTile<Real>&, TilePlace);
+
+// entry[blocks][rows]
+template <class Real>
+struct TileTable {
+    RunTile<Real> entry[kTileBlocks<Real> + 1][kTileRows<Real> + 1] = {};
+};
+template <class Real, int Blocks, int Rows>
+constexpr void fill_table(TileTable<Real>& table) {
+    table.entry[Blocks][Rows] = run_tile<Real, Rows, Blocks>;
+    if constexpr (Rows > 1) fill_table<Real, Blocks, Rows - 1>(table);
+    if constexpr (Rows == 1 && Blocks > 1) fill_table<Real, Blocks - 1, kTileRows<Real>>(table);
+}
+template <class Real>
+constexpr TileTable<Real> make_table() {
+    TileTable<Real> table;
+    fill_table<Real, kTileBlocks<Real>, kTileRows<Real>>(table);
+    return table;
+}
+template <class Real>
+constexpr TileTable<Real> kTiles = make_table<Real>();
+
+template <class Real>
+void conv_tile(const ConvTile<Real>& a) {
+    constexpr int kRows = kTileRows<Real>, kBlocks = kTileBlocks<Real>;
+    // Tiles of a row differ by one column at most: 14 and 1 would leave the last one waiting for its own sums.
+    const int64_t tiles = (a.columns + kRows - 1) / kRows;
+    for (int64_t row = 0; row < a.rows; ++row) {
+        int64_t column = 0;
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+            const int64_t next = (tile + 1) * a.columns / tiles;
+            for (int64_t block = 0; block < a.blocks; block += kBlocks) {
+                const int64_t blocks = a.blocks - block < kBlocks ? a.blocks - block : kBlocks;
+                kTiles<Real>.entry[blocks][next - column](a, {row, column, block});
+            }
+            column = next;
+        }
+    }
+}
+
+// The sum of `count` partials, halves first: the same tree for every ISA and thread count.
+template <class Real>
+Vec<Real> tree_sum(const Real* p, int64_t step, int64_t count) {
+    if (count == 1) return Vec<Real>::load(p);
+    const int64_t half = (count + 1) / 2;
+    return tree_sum(p, step, half) + tree_sum(p + half * step, step, count - half);
+}
+
+template <class Real>
+void conv_combine(const ConvCombine<Real>& a) {
+    using V = Vec<Real>;
+    constexpr int kLanes = kBlockLanes<Real>;
+    const ConvEpilogue<Real>& e = a.epilogue;
+    for (int64_t b = 0; b < a.blocks; ++b) {
+        const int64_t lanes = b == a.blocks - 1 ? a.last_lanes : kLanes;
+        Real sums[kLanes], block[kLanes];
+        for (int v = 0; v < kLanes; v += V::width) {
+            tree_sum(a.partials + b * kLanes + v, a.partial_step, a.n_partials).store(sums + v);
+        }
+        if (a.finish) {
+            finish_block(e, sums, e.bias == nullptr ? nullptr : e.bias + b * kLanes,
+                         e.residual.data == nullptr ? nullptr : e.residual.data + b * e.residual.block_step,
+                         e.keep.data == nullptr ? nullptr : e.keep.data + b * e.keep.block_step,
+                         e.positive.data == nullptr ? nullptr : e.positive.data + b * e.positive.block_step, lanes,
+                         block);
+        }
+        store_block(a.finish ? block : sums, lanes, a.exact, a.output + b * kLanes);
+    }
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
+
+CONVLENS_EXPORT_KERNEL(conv_tile, ConvTile)
+CONVLENS_EXPORT_KERNEL(conv_combine, ConvCombine)

@@ -1,0 +1,114 @@
+// Depthwise convolution: lanes are channels, so a tap is one multiplication of vectors.
+#include "kernels/args/depthwise.hpp"
+#include "kernels/conv_finish.hpp"
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+template <class Real, int Columns>
+void depthwise_columns(const ConvTile<Real>& a, TilePlace place) {
+    using V = Vec<Real>;
+    constexpr int kVecs = kBlockVecs<Real>;
+    V sums[Columns][kVecs];
+    CONVLENS_UNROLL
+    for (int i = 0; i < Columns; ++i) {
+        CONVLENS_UNROLL
+        for (int v = 0; v < kVecs; ++v) sums[i][v] = V::zero();
+    }
+    const Real* source = place.at(a.source);
+    for (int64_t t = 0; t < a.n_taps; ++t) {
+        const Real* s = source + a.taps[t].source;
+        const Real* w = a.weight + a.taps[t].weight;
+        V ws[kVecs];
+        CONVLENS_UNROLL
+        for (int v = 0; v < kVecs; ++v) ws[v] = V::load(w + v * V::width);
+        CONVLENS_UNROLL
+        for (int i = 0; i < Columns; ++i) {
+            CONVLENS_UNROLL
+            for (int v = 0; v < kVecs; ++v) sums[i][v] = fma(V::load(s + v * V::width), ws[v], sums[i][v]);
+            s += a.source.column_step;
+        }
+    }
+    finish_tile<Real, Columns, 1>(a, sums, place);
+}
+
+template <class Real, int Columns>
+inline void depthwise_rest(const ConvTile<Real>& a, TilePlace place, int64_t columns) {
+    if constexpr (Columns > 0) {
+        if (columns == Columns) return depthwise_columns<Real, Columns>(a, place);
+        depthwise_rest<Real, Columns - 1>(a, place, columns);
+    }
+}
+
+template <class Real>
+void depthwise_tile(const ConvTile<Real>& a) {
+    constexpr int kColumns = kTileRows<Real> < 8 ? kTileRows<Real> : 8;
+    for (int64_t row = 0; row < a.rows; ++row) {
+        int64_t column = 0;
+        for (; column + kColumns <= a.columns; column += kColumns) {
+            depthwise_columns<Real, kColumns>(a, {row, column, 0});
+        }
+        depthwise_rest<Real, kColumns - 1>(a, {row, column, 0}, a.columns - column);
+    }
+}
+
+// `Taps` neighbours share a load of the gradient. Even and odd columns have sums of their own: a chain of fmas a tap
+// would wait for itself.
+template <class Real, int Taps>
+void depthwise_taps(const DepthwiseGradWeight<Real>& a, int64_t tap, int lane) {
+    using V = Vec<Real>;
+    V sums[2][Taps];
+    CONVLENS_UNROLL
+    for (int t = 0; t < Taps; ++t) sums[0][t] = sums[1][t] = V::zero();
+    const int64_t tap_step = a.source_tap_step, column_step = a.source.column_step;
+    for (int64_t row = 0; row < a.rows; ++row) {
+        const Real* grad = a.grad.data + row * a.grad.row_step + lane;
+        const Real* source = a.source.data + row * a.source.row_step + tap * tap_step + lane;
+        int64_t column = 0;
+        for (; column + 2 <= a.columns; column += 2) {
+            const V even = V::load(grad), odd = V::load(grad + a.grad.column_step);
+            CONVLENS_UNROLL
+            for (int t = 0; t < Taps; ++t) {
+                sums[0][t] = fma(even, V::load(source + t * tap_step), sums[0][t]);
+                sums[1][t] = fma(odd, V::load(source + column_step + t * tap_step), sums[1][t]);
+            }
+            grad += 2 * a.grad.column_step;
+            source += 2 * column_step;
+        }
+        if (column < a.columns) {
+            const V even = V::load(grad);
+            CONVLENS_UNROLL
+            for (int t = 0; t < Taps; ++t) {
+                sums[0][t] = fma(even, V::load(source + t * tap_step), sums[0][t]);
+            }
+        }
+    }
+    CONVLENS_UNROLL
+    for (int t = 0; t < Taps; ++t) {
+        Real* output = a.output + (tap + t) * kBlockLanes<Real> + lane;
+        (V::load(output) + (sums[0][t] + sums[1][t])).store(output);
+    }
+}
+
+template <class Real>
+void depthwise_grad_weight(const DepthwiseGradWeight<Real>& a) {
+    for (int lane = 0; lane < kBlockLanes<Real>; lane += Vec<Real>::width) {
+        int64_t tap = 0;
+        for (; tap + 5 <= a.taps; tap += 5) depthwise_taps<Real, 5>(a, tap, lane);
+        const int64_t rest = a.taps - tap;
+        if (rest == 4) depthwise_taps<Real, 4>(a, tap, lane);
+        if (rest == 3) depthwise_taps<Real, 3>(a, tap, lane);
+        if (rest == 2) depthwise_taps<Real, 2>(a, tap, lane);
+        if (rest == 1) depthwise_taps<Real, 1>(a, tap, lane);
+    }
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
+
+CONVLENS_EXPORT_KERNEL(depthwise_tile, ConvTile)
+CONVLENS_EXPORT_KERNEL(depthwise_grad_weight, DepthwiseGradWeight)

@@ -1,0 +1,189 @@
+// Blocks of lanes and what is done with a tile's sums: shared by the bodies of dense and depthwise convolutions.
+#pragma once
+
+#include "kernels/args/conv_tile.hpp"
+#include "kernels/bits.hpp"
+#include "kernels/unroll.hpp"
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+template <class Real>
+constexpr int kBlockLanes = 64 / static_cast<int>(sizeof(Real));
+template <class Real>
+constexpr int kBlockVecs = kBlockLanes<Real> / Vec<Real>::width;
+// AVX-512 holds 14 rows of two blocks; the others hold as many rows of one block as leave room for it and a broadcast:
+// 6 for AVX2 and NEON, 2 for 16 registers of 16 bytes.
+template <class Real>
+constexpr int kTileBlocks = kBlockVecs<Real> == 1 ? 2 : 1;
+template <class Real>
+constexpr int kTileVecs = kTileBlocks<Real>* kBlockVecs<Real>;
+template <class Real>
+constexpr int kTileRows = (Vec<Real>::registers - kTileVecs<Real> - 1) / kTileVecs<Real>;
+
+// Places of this tile: column x0 of a row, block b0.
+struct TilePlace {
+    int64_t row, column, block;
+    template <class T>
+    T* at(const ConvOperand<T>& operand) const {
+        return operand.data + row * operand.row_step + column * operand.column_step + block * operand.block_step;
+    }
+};
+
+// The lanes beyond `lanes` become zeros: zero weights times a NaN of the source are no zeros, and a clip's low need not
+// be one. An exact output has no room for them.
+template <class Real>
+inline void store_block(const Real* block, int64_t lanes, bool exact, Real* output) {
+    if (lanes == kBlockLanes<Real>) {
+        for (int v = 0; v < kBlockLanes<Real>; v += Vec<Real>::width) Vec<Real>::load(block + v).store(output + v);
+        return;
+    }
+    for (int64_t l = 0; l < lanes; ++l) output[l] = block[l];
+    if (exact) return;
+    for (int64_t l = lanes; l < kBlockLanes<Real>; ++l) output[l] = 0;
+}
+
+// One block of lanes after the reduction, whatever it takes. `lanes` of it are channels.
+template <class Real>
+inline void finish_block(const ConvEpilogue<Real>& e, const Real* sums, const Real* bias, const Real* residual,
+                         const uint8_t* keep, uint8_t* positive, int64_t lanes, Real* output) {
+    using V = Vec<Real>;
+    const unsigned keep_bits = keep == nullptr ? ~0u : load_bits<Real>(keep);
+    const V low = V::splat(e.activation == kConvClip ? e.low : Real(0)), high = V::splat(e.high);
+    unsigned positive_lanes = 0;
+    for (int v = 0; v < kBlockLanes<Real>; v += V::width) {
+        V sum = V::load(sums + v);
+        if (bias != nullptr) sum = sum + V::load(bias + v);
+        if (residual != nullptr) sum = sum + V::load(residual + v);
+        if (e.activation != kConvNone) sum = max(low, sum);
+        if (e.activation == kConvClip) sum = min(high, sum);
+        if (keep != nullptr) sum = keep_where(keep_bits >> v, sum);
+        if (positive != nullptr) positive_lanes |= positive_bits(sum) << v;
+        sum.store(output + v);
+    }
+    if (positive != nullptr) store_bits<Real>(positive, positive_lanes & ((1u << lanes) - 1));
+}
+
+// The rarer ends of a tile: masks, channels that do not fill their block. `sums` is [row][block][lane].
+template <class Real>
+__attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real* sums, TilePlace place, int rows,
+                                             int blocks) {
+    using V = Vec<Real>;
+    constexpr int kLanes = kBlockLanes<Real>;
+    const ConvEpilogue<Real>& e = a.epilogue;
+    const bool epilogue = a.finish == kConvEpilogue;
+    for (int i = 0; i < rows; ++i) {
+        for (int b = 0; b < blocks; ++b, sums += kLanes) {
+            const TilePlace here = {place.row, place.column + i, place.block + b};
+            const int64_t lanes = here.block == a.blocks - 1 ? a.last_lanes : kLanes;
+            Real* output = here.at(a.output);
+            Real block[kLanes];
+            if (epilogue) {
+                finish_block(e, sums, e.bias == nullptr ? nullptr : e.bias + here.block * kLanes,
+                             e.residual.data == nullptr ? nullptr : here.at(e.residual),
+                             e.keep.data == nullptr ? nullptr : here.at(e.keep),
+                             e.positive.data == nullptr ? nullptr : here.at(e.positive), lanes, block);
+            } else {
+                for (int v = 0; v < kLanes; v += V::width) {
+                    const V sum = V::load(sums + v);
+                    (a.finish == kConvAdd ? V::load(output + v) + sum : sum).store(block + v);
+                }
+            }
+            store_block(block, lanes, a.exact, output);
+        }
+    }
+}
+
+template <class Real, int Rows, int Blocks>
+inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks * kBlockVecs<Real>], TilePlace place) {
+    using V = Vec<Real>;
+    constexpr int kVecs = kBlockVecs<Real>;
+    const ConvEpilogue<Real>& e = a.epilogue;
+    const bool partial = a.last_lanes != kBlockLanes<Real> && place.block + Blocks == a.blocks;
+    if (partial || e.keep.data != nullptr || e.positive.data != nullptr) {
+        Real buffer[Rows * Blocks * kBlockLanes<Real>];
+        CONVLENS_UNROLL
+        for (int i = 0; i < Rows; ++i) {
+            CONVLENS_UNROLL
+            for (int v = 0; v < Blocks * kVecs; ++v) {
+                sums[i][v].store(buffer + (i * Blocks * kVecs + v) * V::width);
+            }
+        }
+        return finish_slowly(a, buffer, place, Rows, Blocks);
+    }
+    Real* output = place.at(a.output);
+    if (a.finish == kConvAdd) {
+        const Real* before = output;
+        CONVLENS_UNROLL
+        for (int i = 0; i < Rows; ++i) {
+            CONVLENS_UNROLL
+            for (int b = 0; b < Blocks; ++b) {
+                CONVLENS_UNROLL
+                for (int v = 0; v < kVecs; ++v) {
+                    const V there = V::load(before + b * a.output.block_step + v * V::width);
+                    sums[i][b * kVecs + v] = there + sums[i][b * kVecs + v];
+                }
+            }
+            before += a.output.column_step;
+        }
+    } else if (a.finish == kConvEpilogue) {
+        if (e.bias != nullptr) {
+            CONVLENS_UNROLL
+            for (int v = 0; v < Blocks * kVecs; ++v) {
+                const V bias = V::load(e.bias + place.block * kBlockLanes<Real> + v * V::width);
+                CONVLENS_UNROLL
+                for (int i = 0; i < Rows; ++i) sums[i][v] = sums[i][v] + bias;
+            }
+        }
+        if (e.residual.data != nullptr) {
+            const Real* residual = place.at(e.residual);
+            CONVLENS_UNROLL
+            for (int i = 0; i < Rows; ++i) {
+                CONVLENS_UNROLL
+                for (int b = 0; b < Blocks; ++b) {
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < kVecs; ++v) {
+                        const V r = V::load(residual + b * e.residual.block_step + v * V::width);
+                        sums[i][b * kVecs + v] = sums[i][b * kVecs + v] + r;
+                    }
+                }
+                residual += e.residual.column_step;
+            }
+        }
+        if (e.activation != kConvNone) {
+            // Relu is a clip at zero. max and min return their second argument when one is NaN: NaN survives.
+            const V low = V::splat(e.activation == kConvClip ? e.low : Real(0));
+            CONVLENS_UNROLL
+            for (int i = 0; i < Rows; ++i) {
+                CONVLENS_UNROLL
+                for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = max(low, sums[i][v]);
+            }
+            if (e.activation == kConvClip) {
+                const V high = V::splat(e.high);
+                CONVLENS_UNROLL
+                for (int i = 0; i < Rows; ++i) {
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = min(high, sums[i][v]);
+                }
+            }
+        }
+    }
+    CONVLENS_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+        CONVLENS_UNROLL
+        for (int b = 0; b < Blocks; ++b) {
+            CONVLENS_UNROLL
+            for (int v = 0; v < kVecs; ++v) {
+                sums[i][b * kVecs + v].store(output + b * a.output.block_step + v * V::width);
+            }
+        }
+        output += a.output.column_step;
+    }
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens

@@ -1,0 +1,135 @@
+// Shapes of the convolution tests, and the naive convolution in double that they are held against.
+#pragma once
+
+#include "ops/pack.hpp"
+#include "run_op.hpp"
+
+namespace convlens_tests {
+
+struct ConvCase {
+    int c, h, w, k, r, s;
+    int stride_h = 1, stride_w = 1, top = 0, left = 0, bottom = 0, right = 0, dilation_h = 1, dilation_w = 1,
+        groups = 1;
+
+    int p() const { return (h + top + bottom - dilation_h * (r - 1) - 1) / stride_h + 1; }
+    int q() const { return (w + left + right - dilation_w * (s - 1) - 1) / stride_w + 1; }
+    std::vector<std::int64_t> attributes() const {
+        return {r, s, stride_h, stride_w, top, left, dilation_h, dilation_w, groups};
+    }
+    std::vector<std::int64_t> weight_attributes() const { return {k, c, r, s, groups}; }
+    std::string name() const {
+        char text[160];
+        std::snprintf(text, sizeof text, "c%d h%d w%d k%d r%d s%d st%d,%d p%d,%d,%d,%d d%d,%d g%d", c, h, w, k, r, s,
+                      stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w, groups);
+        return text;
+    }
+};
+
+inline std::vector<ConvCase> conv_cases() {
+    return {
+        {16, 5, 7, 16, 1, 1},                              // one block each way
+        {32, 14, 14, 32, 1, 1},                            // whole tiles of a panel
+        {3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1},             // narrower than a vector
+        {19, 6, 15, 33, 3, 3, 1, 1, 1, 1, 1, 1},           // odd, three output blocks
+        {1, 8, 9, 8, 3, 3},                                // one channel
+        {1, 1, 1, 1, 1, 1},                                // one of everything
+        {40, 1, 29, 20, 1, 1},                             // one row, longer than a tile
+        {8, 6, 5, 12, 1, 1, 2, 2},                         // 1x1 with stride
+        {7, 11, 13, 9, 3, 3, 2, 2, 1, 1, 1, 1},            // stride 2
+        {5, 10, 9, 6, 2, 2, 3, 3},                         // stride beyond the kernel
+        {4, 9, 8, 18, 3, 2, 1, 2, 0, 1, 2, 0},             // asymmetric padding and strides
+        {6, 12, 12, 7, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2},      // dilated
+        {6, 13, 12, 7, 3, 2, 2, 1, 3, 1, 2, 3, 3, 2},      // dilated with stride
+        {3, 15, 17, 10, 7, 7, 2, 2, 3, 3, 3, 3},           // a stem
+        {2, 3, 4, 3, 5, 5, 1, 1, 4, 4, 4, 4},              // kernel larger than the image
+        {24, 7, 7, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 24},  // depthwise
+        {19, 9, 8, 19, 3, 5, 2, 2, 1, 2, 1, 2, 1, 1, 19},  // depthwise, stride 2
+        {5, 9, 9, 5, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 5},     // depthwise, dilated
+        {6, 6, 7, 18, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6},    // depthwise with multiplier
+        {16, 6, 5, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4},   // 4 channels a group
+        {24, 6, 5, 24, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 3},   // 8 a group
+        {48, 5, 5, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3},   // 16 a group
+        {48, 5, 5, 72, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 2},   // 24 a group, 36 out
+        {96, 4, 4, 96, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2},   // 48 a group: panels of two and one
+        {20, 4, 6, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 5},   // 4 in, 8 out a group
+    };
+}
+// Larger: several strips, passes over channels, panels and images a task.
+inline std::vector<ConvCase> large_conv_cases() {
+    return {
+        {512, 7, 7, 40, 3, 3, 1, 1, 1, 1, 1, 1},
+        {64, 28, 28, 96, 3, 3, 1, 1, 1, 1, 1, 1},
+        {256, 14, 14, 64, 1, 1},
+    };
+}
+
+inline Halo pads_as_halo(const ConvCase& k) { return {k.top, k.left, k.bottom, k.right}; }
+
+// Values and magnitudes (sums of absolute products) of the plain convolution.
+struct Sums {
+    std::vector<double> value, magnitude;
+    explicit Sums(std::size_t size) : value(size), magnitude(size) {}
+    void add(std::size_t at, double product) {
+        value[at] += product;
+        magnitude[at] += std::fabs(product);
+    }
+};
+
+// Calls f(image, k, p, q, c, y, x, weight index) for every product of the convolution that lies inside the image.
+template <class F>
+void each_product(const ConvCase& k, std::int64_t n, F f) {
+    const int c_group = k.c / k.groups, k_group = k.k / k.groups;
+    for (std::int64_t i = 0; i < n; ++i)
+        for (int ko = 0; ko < k.k; ++ko)
+            for (int p = 0; p < k.p(); ++p)
+                for (int q = 0; q < k.q(); ++q)
+                    for (int cg = 0; cg < c_group; ++cg)
+                        for (int r = 0; r < k.r; ++r)
+                            for (int s = 0; s < k.s; ++s) {
+                                const int y = p * k.stride_h - k.top + r * k.dilation_h;
+                                const int x = q * k.stride_w - k.left + s * k.dilation_w;
+                                if (y < 0 || y >= k.h || x < 0 || x >= k.w) continue;
+                                f(i, ko, p, q, ko / k_group * c_group + cg, y, x,
+                                  ((static_cast<std::int64_t>(ko) * c_group + cg) * k.r + r) * k.s + s);
+                            }
+}
+
+inline std::size_t flat_index(std::int64_t i, std::int64_t c, std::int64_t h, std::int64_t w, const Tensor& t) {
+    return static_cast<std::size_t>(((i * t.channels + c) * t.height + h) * t.width + w);
+}
+
+template <class Real>
+constexpr double kEpsilon = sizeof(Real) == 4 ? 1.1920929e-7 : 2.220446049250313e-16;
+
+// c * eps * sqrt(K) * sum |a||b|, style.md's bound; `terms` is K.
+template <class Real>
+double tolerance(double magnitude, double terms) {
+    return 2 * kEpsilon<Real> * std::sqrt(terms + 4) * (magnitude + 1e-30) + 1e-37;
+}
+
+// Plain and packed weights of a case, packed by the op itself.
+template <class Real>
+struct PackedPair {
+    Buffer<Real> plain, packed;
+    PackedPair(const ConvCase& k, std::uint64_t seed, double low = -1, double high = 1)
+        : plain(tensor_of<Real>(Layout::plain, k.k, k.c / k.groups, k.r * k.s, {}, false), 1),
+          packed(tensor_of<Real>(Layout::packed,
+                                 static_cast<int>(packed_elements(k.k, k.c, k.r, k.s, k.groups, kLanes<Real>)), 1, 1,
+                                 {}, false),
+                 1) {
+        plain.fill_random(seed, low, high);
+        pack(k);
+    }
+    void pack(const ConvCase& k) {
+        Runner<Real> runner("pack_weight", {&plain.tensor}, {&packed.tensor}, k.weight_attributes());
+        const Status status = runner.run({&plain}, {&packed}, 1, runnable_kernels()[0], 1);
+        CHECK_SAY(status.ok(), "pack %s: %s", k.name().c_str(), status.message);
+    }
+    double at(std::int64_t index) const {
+        Real value;
+        std::memcpy(&value, plain.data + index * static_cast<std::int64_t>(sizeof(Real)), sizeof value);
+        return static_cast<double>(value);
+    }
+};
+
+}  // namespace convlens_tests
