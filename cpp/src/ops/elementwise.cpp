@@ -337,11 +337,7 @@ void zero_rest(const Call& call, const Walk& walk, std::int64_t image, std::int6
             }
         }
         if (unit1 != walk.planes * walk.rows * walk.pieces) continue;
-        if (walk.flat && t.layout == Layout::blocked && t.dtype == DType::real) {  // walked as plain
-            Real* data = reinterpret_cast<Real*>(view.data + image * view.image_stride);
-            for (std::int64_t c = t.channels; c < round_up(t.channels, kLanes<Real>); ++c) data[c] = 0;
-        }
-        zero_padding<Real>(view, image);
+        zero_beyond_channels<Real>(view, image);
     }
 }
 

@@ -201,4 +201,15 @@ void zero_padding(const View& view, std::int64_t image) {
     std::memset(view.data + image * view.image_stride + used, 0, static_cast<std::size_t>(padding));
 }
 
+// After a vector was written as plain, or a plain image: what follows its elements, the lanes of a block included.
+template <class Real>
+void zero_beyond_channels(const View& view, std::int64_t image) {
+    const Tensor& t = *view.tensor;
+    if (t.layout == Layout::blocked && t.dtype == DType::real && one_pixel(t)) {
+        Real* data = image_data<Real>(view, image);
+        for (std::int64_t c = t.channels; c < round_up(t.channels, kLanes<Real>); ++c) data[c] = 0;
+    }
+    zero_padding<Real>(view, image);
+}
+
 }  // namespace convlens

@@ -8,3 +8,4 @@
 #include "kernels/args/conv_tile.hpp"
 #include "kernels/args/depthwise.hpp"
 #include "kernels/args/pack.hpp"
+#include "kernels/args/softmax.hpp"
