@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,8 @@ def test_the_rule_table_has_a_line_for_every_operator():
 def test_the_same_call_gives_the_same_graph():
     first, second = (backward(chain(), "c", ["x", "weight"])[0] for _ in range(2))
     assert first.nodes == second.nodes
+
+
+def test_the_documented_table_is_the_one_in_force():
+    page = Path(__file__).parents[2] / "docs" / "rules.md"
+    assert page.read_text().endswith("\n\n" + rule_table()), "replace the table in docs/rules.md by rule_table()"

@@ -222,11 +222,15 @@ def test_second_derivatives_of_convolutions():
     check(first, values, ["x", "w"], output=gradients["x"])
 
 
-def test_batch_norm_in_training_mode():
+@pytest.mark.parametrize("counted", [True, False])
+def test_batch_norm_in_training_mode(counted):
     b = GraphBuilder()
     x = b.input("x", F, (N, 3, 2, 2))
     operands = [b.input(name, F, (3,)) for name in ("scale", "bias", "mean", "var")]
-    y, new_mean, new_var = expand_batch_norm_training(b, x, *operands, momentum=0.25, epsilon=1e-3, name="y")
+    correction = None if counted else b.constant(np.array(16 / 15))
+    y, new_mean, new_var = expand_batch_norm_training(
+        b, x, *operands, momentum=0.25, epsilon=1e-3, correction=correction, name="y"
+    )
     graph = b.build([y, new_mean, new_var])
     rng = np.random.default_rng(0)
     values = {"x": rng.normal(size=(4, 3, 2, 2)), **{n: rng.normal(size=3) for n in ("scale", "bias", "mean", "var")}}

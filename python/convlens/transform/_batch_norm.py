@@ -18,6 +18,7 @@ def expand_batch_norm_training(
     *,
     momentum: float = 0.1,
     epsilon: float = 1e-5,
+    correction: str | None = None,
     name: str = "batchnormalization",
 ) -> tuple[str, str, str]:
     """Append batch normalisation by the statistics of the batch.
@@ -33,6 +34,9 @@ def expand_batch_norm_training(
         The share of the new statistics, as in PyTorch: ``running = (1 - momentum) running + momentum new``.
     epsilon : float
         Added to the variance.
+    correction : str, optional
+        The scalar ``count / (count - 1)`` for ``count`` values a channel, where the caller knows it; otherwise the
+        images are counted, in one more pass over `x`.
     name : str
         The output's name and the stem of the others.
 
@@ -61,11 +65,13 @@ def expand_batch_norm_training(
     y = builder.add("Add", [e.mul(centred, slope), shift], name=name)
 
     flat = e.ints([channels])
-    sizes = [dim for i, dim in enumerate(kind.shape) if i in axes and dim != BATCH]
-    count = e.scalar(float(math.prod(int(dim) for dim in sizes)))
-    if kind.batched:
-        count = e.mul(e.batch_size(x), count)
-    unbiased = e.mul(e.emit("Reshape", [var, flat]), e.div(count, e.sub(count, e.scalar(1.0))))
+    if correction is None:
+        sizes = [dim for i, dim in enumerate(kind.shape) if i in axes and dim != BATCH]
+        count = e.scalar(float(math.prod(int(dim) for dim in sizes)))
+        if kind.batched:
+            count = e.mul(e.batch_size(x), count)
+        correction = e.div(count, e.sub(count, e.scalar(1.0)))
+    unbiased = e.mul(e.emit("Reshape", [var, flat]), correction)
     new_mean = e.add(e.times(running_mean, 1 - momentum), e.times(e.emit("Reshape", [mean, flat]), momentum))
     new_var = e.add(e.times(running_var, 1 - momentum), e.times(unbiased, momentum))
     return y, new_mean, new_var

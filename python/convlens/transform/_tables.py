@@ -47,11 +47,14 @@ GUIDED = GRADIENT.replace("guided", {"Relu": _guided_relu, "Clip": _guided_clip}
 # Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901.
 DECONVNET = GRADIENT.replace("deconvnet", {"Relu": _deconvnet_relu, "Clip": _deconvnet_relu}, {"Clip": _CLIP_NOTE})
 
+# Rules that serve a part of their operator, for the documentation; the rest is an UnsupportedError.
+_LIMITS = {"Resize": "nearest with whole scales", "Pad": "of the padded tensor, not of the constant value"}
+
 TABLES = (GRADIENT, GUIDED, DECONVNET)
 
 
 def rule_table() -> str:
-    """The tables as one page of Markdown: operator x table, generated for the documentation.
+    """The tables as Markdown: operator x table. ``docs/rules.md`` is made of it.
 
     A cell says which table's rule holds (``gradient`` or the table's own, with its note), or ``-`` for none: asking
     for it is an UnsupportedError. Operators without floating-point output never carry a gradient.
@@ -65,10 +68,10 @@ def rule_table() -> str:
                 cells.append("-")
                 continue
             cell = next(other.name for other in TABLES if other.get(op) is table[op])
-            if op in table.notes:
-                if table.notes[op] not in notes:
-                    notes.append(table.notes[op])
-                cell += f" [{notes.index(table.notes[op]) + 1}]"
+            for note in (table.notes.get(op), _LIMITS.get(op)):
+                if note:
+                    notes += [note] if note not in notes else []
+                    cell += f" [{notes.index(note) + 1}]"
             cells.append(cell)
         lines.append(f"| {op} | {' | '.join(cells)} |")
     lines += ["", *(f"[{number}] {note}." for number, note in enumerate(notes, 1))]
