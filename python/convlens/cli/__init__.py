@@ -1,0 +1,3 @@
+"""The command line: `convlens info | demo | explain | compile | bench`."""
+
+from ._main import main as main

@@ -1,0 +1,69 @@
+"""`convlens explain`: a picture of why a network answered as it did."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ._common import Commands, command, load_images, load_network, names
+
+
+def add_to(commands: Commands) -> None:
+    """Register the command."""
+    parser = command(
+        commands,
+        "explain",
+        help="draw what an answer rests on",
+        description="Classify a picture and draw, for each method, what the answer rests on.",
+        example="convlens explain digits.npz seven.png --method saliency,grad_cam --out why.png",
+    )
+    parser.add_argument("net", metavar="NET", help="a network saved by net.save (.npz, .safetensors)")
+    parser.add_argument(
+        "image",
+        metavar="IMAGE",
+        help="a picture, converted to the network's channels, resized to its size and scaled to 0 ... 1 (extra [image]); "
+        "or an .npy array in the network's own shape and scale",
+    )
+    parser.add_argument(
+        "--method",
+        metavar="METHODS",
+        type=names,
+        default=["saliency"],
+        help=f"one, or several with commas between: {', '.join(_methods())} (default: saliency)",
+    )
+    parser.add_argument("--target", metavar="CLASS", type=int, help="the class to explain (default: the top one)")
+    parser.add_argument("--labels", metavar="FILE", help="names of the classes, one a line")
+    parser.add_argument("--out", metavar="FILE", default="why.png", help="the picture to write (default: why.png)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Explain, print the answer, write the picture."""
+    from .. import explain, plot
+
+    net = load_network(options.net)
+    images, pictures = load_images(options.image, net)
+    if len(images) != 1:
+        raise ValueError(f"IMAGE holds {len(images)} images: give one")
+    labels = Path(options.labels).read_text(encoding="utf-8").splitlines() if options.labels else []
+    rows = [explain.find(name) for name in options.method]
+    whys = [row.function(net, images, options.target) for row in rows]
+    first = whys[0]
+    target = int(np.ravel(first.target)[0])
+    name = f"{target} ({labels[target]})" if target < len(labels) else str(target)
+    probability = "" if first.probability is None else f", probability {float(first.probability[0]):.3f}"
+    print(f"class {name}, {first.output} {float(first.score[0]):.4g}{probability}")
+    for row, why in zip(rows, whys, strict=True):
+        for note in why.notes:
+            print(f"{row.name}: {note}")
+    plot.side_by_side(whys, pictures[0]).savefig(options.out)
+    print(f"wrote {options.out}")
+    return 0
+
+
+def _methods() -> list[str]:
+    from ..explain import methods
+
+    return [name for name, row in methods().items() if row.values != "layer"]
