@@ -14,7 +14,7 @@ from ..nn import Network, load
 Commands = Any  # argparse keeps the type of its subparsers private
 
 
-def command(commands: Commands, name: str, *, help: str, description: str, example: str) -> argparse.ArgumentParser:  # noqa: A002
+def command(commands: Commands, name: str, *, help: str, description: str, example: str) -> argparse.ArgumentParser:
     """Add one command with an example under its help."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -29,7 +29,9 @@ def command(commands: Commands, name: str, *, help: str, description: str, examp
 def load_network(path: str) -> Network:
     """Read NET of the command line."""
     if path.endswith(".onnx"):
-        raise ValueError(f"NET (={path!r}) is an ONNX file, which this version does not read: give .npz or .safetensors")
+        raise ValueError(
+            f"NET (={path!r}) is an ONNX file, which this version does not read: give .npz or .safetensors"
+        )
     return load(path)
 
 

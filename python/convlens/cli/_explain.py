@@ -23,8 +23,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "image",
         metavar="IMAGE",
-        help="a picture, converted to the network's channels, resized to its size and scaled to 0 ... 1 (extra [image]); "
-        "or an .npy array in the network's own shape and scale",
+        help="a picture, converted to the network's channels, resized to its size and scaled to 0 ... 1 "
+        "(extra [image]); or an .npy array in the network's own shape and scale",
     )
     parser.add_argument(
         "--method",

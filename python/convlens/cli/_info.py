@@ -17,7 +17,8 @@ def add_to(commands: Commands) -> None:
         commands,
         "info",
         help="describe this installation, or a network",
-        description="Describe this installation: version, kernels chosen and why, threads. With NET, describe a network.",
+        description="Describe this installation: version, kernels chosen and why, threads. With NET, describe a "
+        "network.",
         example="convlens info digits.npz --layers",
     )
     parser.add_argument("net", metavar="NET", nargs="?", help="a network saved by net.save (.npz, .safetensors)")

@@ -151,3 +151,18 @@ class Layer(ABC):
         given.update(kwargs)
         words = [f"{key}={'...' if value is ... else repr(value)}" for key, value in given.items()]
         return f"{cls.__name__}({', '.join(words)})"
+
+
+def image_of(layer: Layer, kind: TensorType) -> tuple[int, int, int]:
+    """(C, H, W) of a batch of images, or an error that says what the layer got."""
+    if len(kind.shape) != 4:
+        raise ValueError(
+            f"{type(layer).__name__} needs images of shape (N, C, H, W), not {written(kind)}: "
+            "put it before Flatten, or reshape with nn.Reshape(shape=(C, H, W))"
+        )
+    channels, height, width = kind.per_image
+    return channels, height, width
+
+
+def written(kind: TensorType) -> str:
+    return f"({', '.join(map(str, kind.shape))})"
