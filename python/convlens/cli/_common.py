@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..image import Recipe
+from ..image import load as load_image
 from ..nn import Network, load
 
 Commands = Any  # argparse keeps the type of its subparsers private
@@ -19,7 +22,7 @@ def command(commands: Commands, name: str, *, help: str, description: str, examp
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
-        description=description,
+        description=textwrap.fill(description, 100),
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,39 +53,26 @@ def load_images(path: str, net: Network) -> tuple[npt.NDArray[Any], npt.NDArray[
     ----------
     path : str
         A picture in any format Pillow reads is converted to the network's channels, resized to its size and scaled to
-        0 ... 1. An .npy file holds images of the network's own shape and scale.
+        0 ... 1. An .npy file holds one image of the network's own shape and scale.
     net : Network
 
     Returns
     -------
-    images : ndarray of shape (N, C, H, W)
-    pictures : ndarray of shape (N, H, W) or (N, H, W, 3)
-        What to show underneath, 0 ... 1.
+    images : ndarray of shape (1, C, H, W)
+    picture : ndarray of shape (H, W) or (H, W, 3)
+        What to show underneath.
     """
     channels, height, width = net.input_shape
     if Path(path).suffix == ".npy":
         images = net.check_images(np.load(path, allow_pickle=False), name="IMAGE")
+        if len(images) != 1:
+            raise ValueError(f"IMAGE holds {len(images)} images: give one")
         low, high = images.min(), images.max()
-        shown = (images - low) / (high - low if high > low else 1)
-    else:
-        shown = _picture(path, channels, (height, width))[np.newaxis]
-        images = shown.astype(net.dtype)
-    return images, shown[:, 0] if channels == 1 else np.moveaxis(shown[:, :3], 1, -1)
-
-
-def _picture(path: str, channels: int, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise ImportError('pictures need an extra: pip install "convlens[image]"; .npy arrays need none') from error
+        shown = (images[0] - low) / (high - low if high > low else 1)
+        return images, shown[0] if channels not in (3,) else np.moveaxis(shown, 0, -1)
     if channels not in (1, 3):
         raise ValueError(f"NET takes {channels} channels, a picture has 1 or 3: give an .npy array")
-    try:
-        with Image.open(path) as picture:
-            resized = picture.convert("L" if channels == 1 else "RGB").resize(
-                (size[1], size[0]), Image.Resampling.BILINEAR
-            )
-    except UnidentifiedImageError as error:
-        raise ValueError(f"IMAGE (={path!r}) is not a picture that Pillow can read") from error
-    pixels = np.asarray(resized, np.float32) / 255
-    return pixels[np.newaxis] if channels == 1 else np.moveaxis(pixels, -1, 0)
+    grey = channels == 1
+    recipe = Recipe((height, width), channels="grey" if grey else "RGB", mean=(0.0,) * channels, std=(1.0,) * channels)
+    images, picture, _ = load_image(path, recipe)
+    return images.astype(net.dtype), picture

@@ -63,6 +63,6 @@ def _ports(types: object, tensors: tuple[str, ...]) -> str:
 
 
 def _programs() -> list[str]:
-    from ..explain import programs
+    from ..explain import methods
 
-    return [row.name for row in programs()]
+    return [name for name, row in methods().items() if row.program is not None]

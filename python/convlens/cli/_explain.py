@@ -44,11 +44,13 @@ def run(options: argparse.Namespace) -> int:
     from .. import explain, plot
 
     net = load_network(options.net)
-    images, pictures = load_images(options.image, net)
-    if len(images) != 1:
-        raise ValueError(f"IMAGE holds {len(images)} images: give one")
+    images, picture = load_images(options.image, net)
     labels = Path(options.labels).read_text(encoding="utf-8").splitlines() if options.labels else []
-    rows = [explain.find(name) for name in options.method]
+    known = explain.methods()
+    for name in options.method:
+        if name not in _methods():
+            raise ValueError(f"--method (={name!r}) must be one of {', '.join(_methods())}")
+    rows = [known[name] for name in options.method]
     whys = [row.function(net, images, options.target) for row in rows]
     first = whys[0]
     target = int(np.ravel(first.target)[0])
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     for row, why in zip(rows, whys, strict=True):
         for note in why.notes:
             print(f"{row.name}: {note}")
-    plot.side_by_side(whys, pictures[0]).savefig(options.out)
+    plot.side_by_side(whys, picture).savefig(options.out)
     print(f"wrote {options.out}")
     return 0
 
