@@ -1,0 +1,106 @@
+"""Several methods side by side, for one image or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._maps import Explained, draw_map, reduce_map
+from ._picture import Picture, bare, shown
+
+Array = npt.NDArray[Any]
+
+
+def compare(
+    maps: Mapping[str, Explained | npt.ArrayLike],
+    pictures: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
+    *,
+    captions: Sequence[str] | None = None,
+    title: str = "",
+    percentile: float = 99.0,
+) -> Picture:
+    """Draw methods in columns and images in rows.
+
+    Parameters
+    ----------
+    maps : mapping of str to Explanation or array_like of shape (N, C, H, W)
+        By the name that heads the column. Arrays are drawn with a sign if any of their values is negative.
+    pictures : sequence of N array_like, or array_like of shape (N, C, H, W), optional
+        Shown in the first column and beneath the maps.
+    captions : sequence of N str, optional
+        At the left of the rows.
+    title : str
+    percentile : float
+        As of :func:`convlens.plot.signed_map`; unsigned maps are not clipped.
+
+    Returns
+    -------
+    Picture
+        Each map has its own scale, written beneath it.
+    """
+    if not maps:
+        raise ValueError("`maps` is empty; give {name: explanation}")
+    columns = {name: _values(name, given) for name, given in maps.items()}
+    counts = {name: len(values) for name, (values, _) in columns.items()}
+    rows = next(iter(counts.values()))
+    under = None if pictures is None else [shown(each) for each in pictures]  # type: ignore[union-attr]
+    if under is not None:
+        counts["pictures"] = len(under)
+    if captions is not None:
+        counts["captions"] = len(captions)
+    if len(set(counts.values())) != 1 or rows == 0:
+        raise ValueError(f"`maps`, `pictures` and `captions` must be of as many images each, at least one: {counts}")
+    values = next(iter(columns.values()))[0]
+    shape = values.shape[-2] / values.shape[-1]
+    first = 0 if under is None else 1
+    side = 1.15
+    picture = Picture(
+        side * (len(columns) + first) + (0.5 if captions else 0.1),
+        (side * shape + 0.2) * rows + 0.75 + (0.25 if title else 0),
+    )
+    axes = picture.subplots(rows, len(columns) + first, squeeze=False)
+    strongest = []
+    for row in range(rows):
+        if under is not None:
+            axes[row, 0].imshow(under[row], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            bare(axes[row, 0], "image" if row == 0 else "", size=7)
+        for column, (name, (values, signed)) in enumerate(columns.items(), first):
+            reduced = reduce_map(values[row], signed=signed, percentile=percentile if signed else 100.0)
+            beneath = None if under is None else under[row]
+            draw_map(axes[row, column], reduced, beneath, _headed(name) if row == 0 else "", size=7)
+            axes[row, column].set_xlabel(f"{'±' if signed else '0 to '}{reduced.limit:.2g}", fontsize=6, labelpad=2)
+            if row == 0:
+                place = np.unravel_index(np.argmax(np.nan_to_num(reduced.map)), reduced.map.shape)
+                strongest.append(f"{name} is highest at row {place[0]}, column {place[1]}")
+        if captions is not None:
+            axes[row, 0].set_ylabel(captions[row], fontsize=7, rotation=0, ha="right", va="center", labelpad=4)
+    if title:
+        picture.suptitle(title, fontsize=9)
+    caption = "Channels are summed. Each map has its own scale, written beneath it"
+    signs = [signed for _, signed in columns.values()]
+    if any(signs):
+        caption += f"; signed maps (orange for, purple against) are clipped at the {percentile:g}th percentile"
+    if not all(signs):
+        caption += "; unsigned maps (bright is more) are not clipped"
+    alt = f"{title + ': ' if title else ''}{rows} image(s) explained by {', '.join(columns)}. In the first, "
+    return picture.describe(caption + ".", alt + "; ".join(strongest) + ".")
+
+
+def _values(name: str, given: Explained | npt.ArrayLike) -> tuple[Array, bool]:
+    values = np.asarray(getattr(given, "values", given), dtype=np.float64)
+    if values.ndim != 4:
+        raise ValueError(f"`maps[{name!r}]` has the shape {values.shape}; it must be (N, C, H, W)")
+    signed = getattr(given, "signed", None)
+    return values, bool((np.nan_to_num(values) < 0).any()) if signed is None else bool(signed)
+
+
+def _headed(name: str) -> str:
+    """Long names on two lines, so that columns can be narrow."""
+    words = name.replace("_", " ").split()
+    if len(name) < 14 or len(words) == 1:
+        return " ".join(words)
+    half = (len(words) + 1) // 2
+    return " ".join(words[:half]) + "\n" + " ".join(words[half:])
