@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ..nn import Network
@@ -115,4 +116,10 @@ def grad_cam(
         **options,
     )
     clean, arrays = task.vectors()
-    return task.explanation(arrays[0], clean, layer_values=arrays[-1])
+    empty = np.flatnonzero(~arrays[-1].reshape(len(clean.score), -1).any(axis=1)) if relu else []
+    notes = (
+        (f"zero everywhere for {len(empty)} image(s): nothing speaks for the target; see relu=False",)
+        if len(empty)
+        else ()
+    )
+    return task.explanation(arrays[0], clean, layer_values=arrays[-1], notes=notes)

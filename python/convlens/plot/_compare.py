@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._colours import QUIET
 from ._maps import Explained, draw_map, reduce_map
 from ._picture import Picture, bare, shown
 
@@ -59,8 +60,9 @@ def compare(
     side = 1.15
     picture = Picture(
         side * (len(columns) + first) + (0.5 if captions else 0.1),
-        (side * shape + 0.2) * rows + 0.75 + (0.25 if title else 0),
+        (side * shape + 0.12) * rows + 0.65 + (0.25 if title else 0),
     )
+    picture.tighten()
     axes = picture.subplots(rows, len(columns) + first, squeeze=False)
     strongest = []
     for row in range(rows):
@@ -71,10 +73,13 @@ def compare(
             reduced = reduce_map(values[row], signed=signed, percentile=percentile if signed else 100.0)
             beneath = None if under is None else under[row]
             draw_map(axes[row, column], reduced, beneath, _headed(name) if row == 0 else "", size=7)
-            axes[row, column].set_xlabel(f"{'±' if signed else '0 to '}{reduced.limit:.2g}", fontsize=6, labelpad=2)
+            scale = "all zero" if reduced.empty else f"{'±' if signed else '0 to '}{reduced.limit:.2g}"
+            axes[row, column].set_xlabel(scale, fontsize=6, labelpad=2, color=QUIET)
             if row == 0:
-                place = np.unravel_index(np.argmax(np.nan_to_num(reduced.map)), reduced.map.shape)
-                strongest.append(f"{name} is highest at row {place[0]}, column {place[1]}")
+                known = np.nan_to_num(reduced.map)
+                place = np.unravel_index(np.argmax(known), known.shape)
+                where = f"highest at row {place[0]}, column {place[1]}" if known.any() else "zero everywhere"
+                strongest.append(f"{name} is {where}")
         if captions is not None:
             axes[row, 0].set_ylabel(captions[row], fontsize=7, rotation=0, ha="right", va="center", labelpad=4)
     if title:
@@ -99,7 +104,7 @@ def _values(name: str, given: Explained | npt.ArrayLike) -> tuple[Array, bool]:
 
 def _headed(name: str) -> str:
     """Long names on two lines, so that columns can be narrow."""
-    words = name.replace("_", " ").split()
+    words = name.replace("_", " ").replace("grad cam", "Grad-CAM").split()
     if len(name) < 14 or len(words) == 1:
         return " ".join(words)
     half = (len(words) + 1) // 2

@@ -27,21 +27,26 @@ def loss_curves(history: Mapping[str, Any], *, title: str = "") -> Picture:
     Picture
         Training is a solid line, validation a dashed one with dots.
     """
-    loss = list(history.get("loss") or ())
+    loss = _numbers(history, "loss")
     if not loss:
         raise ValueError("`history` has no `loss`: train for an epoch first")
-    accuracy = list(history.get("accuracy") or ())
+    accuracy = _numbers(history, "accuracy")
     picture = Picture(6.4 if accuracy else 3.6, 2.9)
     axes = picture.subplots(1, 2 if accuracy else 1, squeeze=False)[0]
-    words = [_panel(axes[0], "loss", loss, list(history.get("validation_loss") or ()))]
+    words = [_panel(axes[0], "loss", loss, _numbers(history, "validation_loss"))]
     if accuracy:
-        words.append(_panel(axes[1], "accuracy", accuracy, list(history.get("validation_accuracy") or ())))
+        words.append(_panel(axes[1], "accuracy", accuracy, _numbers(history, "validation_accuracy")))
     if title:
         picture.suptitle(title, fontsize=9, color=INK)
     caption = (
         "Solid: training, as it went. Dashed: validation, after the epoch." if any("valid" in w for w in words) else ""
     )
     return picture.describe(caption, f"{title + ': ' if title else ''}{len(loss)} epochs; {'; '.join(words)}.")
+
+
+def _numbers(history: Mapping[str, Any], name: str) -> list[float]:
+    given = history.get(name)
+    return [] if given is None else [float(number) for number in given]
 
 
 def _panel(axes: Axes, name: str, training: Sequence[float], validation: Sequence[float]) -> str:

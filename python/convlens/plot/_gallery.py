@@ -43,6 +43,7 @@ def gallery(
     lines = max(text.count("\n") + 1 for text in texts) if any(texts) else 0
     shape = float(np.mean([image.shape[0] / image.shape[1] for image in images]))
     picture = Picture(1.25 * columns + 0.1, rows * (1.15 * shape + 0.14 * lines + 0.12) + (0.3 if title else 0.05))
+    picture.tighten()
     axes = picture.subplots(rows, columns, squeeze=False)
     for i, cell in enumerate(axes.flat):
         if i < len(images):

@@ -104,7 +104,7 @@ def _mosaic(tiles: list[tuple[str, Array]], signed: bool, limit: float, columns:
     label = max(height, width) * 0.24
     pitch_x, pitch_y = width + gap, height + label + gap
     wide = 6.4
-    picture = Picture(wide, max(1.2, wide * rows * pitch_y / (columns * pitch_x) * 0.92 + 0.75))
+    picture = Picture(wide, max(1.2, wide * rows * pitch_y / (columns * pitch_x) * 0.86 + 0.62))
     axes = picture.subplots()
     colours: Colormap = SIGNED if signed else UNSIGNED
     norm = Normalize(-limit if signed else 0.0, limit)

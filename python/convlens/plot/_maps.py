@@ -43,6 +43,11 @@ class Reduced:
     caption: str
     signed: bool
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to see."""
+        return not np.nan_to_num(self.map if self.signed else np.maximum(self.map, 0)).any()
+
     def rgba(self, *, veil: bool) -> Array:
         """Colours (H, W, 4); with `veil`, what is small lets the picture beneath show."""
         unit = np.clip(np.nan_to_num(self.map) / self.limit, -1 if self.signed else 0, 1)
@@ -194,7 +199,7 @@ def draw_map(axes: Axes, reduced: Reduced, picture: npt.ArrayLike | None, title:
     else:
         under = grey(shown(picture))
         # A pale underlay: the colours keep their lightness and lines stay visible through them.
-        pale = 0.62 + 0.38 * under if reduced.signed else under
+        pale = 0.76 + 0.24 * under if reduced.signed else under
         axes.imshow(pale, cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest")
         axes.imshow(reduced.rgba(veil=True), extent=box, interpolation=smooth)
     bare(axes, title, size=size)

@@ -45,6 +45,10 @@ class Picture(Figure):
             self.supxlabel("\n".join(lines), fontsize=7, color=QUIET, x=0.5)
         return self
 
+    def tighten(self) -> None:
+        """Put the axes of a grid close together."""
+        self.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
+
     def savefig(self, fname: str | os.PathLike[Any] | IO[Any], **options: Any) -> None:
         """Write the picture; PNG, SVG and PDF files carry the alternative text."""
         ending = Path(fname).suffix[1:] if isinstance(fname, (str, os.PathLike)) else ""
