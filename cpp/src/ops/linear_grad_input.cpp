@@ -1,0 +1,232 @@
+// dx[c][h][w] = (sum over k of dy[k] * w[k][c][h][w]) + residual[c][h][w], zero where the mask is
+//
+// inputs  dy (K, 1, 1), blocked or plain; w packed as a convolution (K, C, H, W); [mask], [residual] of dx's shape
+// outputs dx (C, H, W), blocked; of one pixel also plain
+//
+// The tile wants weights with C in the lanes. A task transposes those of a few pixels at a time into scratch of its
+// thread, so a layer's weights are in memory once.
+#include "ops/linear.hpp"
+
+namespace convlens {
+namespace {
+
+// A unit is a block of channels at one pixel. Packed weights of consecutive units lie side by side: four of them are
+// 8 KB a panel, enough for memory to stream.
+constexpr std::int64_t kRunUnits = 4;
+constexpr std::int64_t kTaskWeightBytes = 64 << 10;
+// Transposing costs as much as multiplying with some ten images: 28 in a group, where there are as many. Partial sums
+// of more than 112 leave the second-level cache.
+constexpr std::int64_t kFewestImages = 28, kMostImages = 112;
+
+struct Plan {
+    PackedWeight weight;
+    Split chunks;  // of blocks of K
+    Split unit_groups;
+    std::int64_t images_per_task;
+
+    std::int64_t chunk_outputs() const { return chunks.longest() * weight.lanes; }
+    // Elements a unit's weights take in scratch.
+    std::int64_t panel_elements() const { return chunk_outputs() * weight.lanes; }
+};
+
+template <class Real>
+Plan plan_of(const Problem& p) {
+    Plan plan{};
+    const PackedWeight w = plan.weight = linear_weight<Real>(*p.inputs[0], *p.outputs[0]);
+    const std::int64_t units = w.steps * w.R * w.S, size = sizeof(Real);
+    plan.chunks = {w.k_blocks, min_of(w.k_blocks, chunks_of(w.K))};
+    plan.unit_groups = {units, max_of(1, min_of(ceil_div(units, kRunUnits), w.elements() * size / kTaskWeightBytes))};
+    const std::int64_t products = w.elements() / plan.unit_groups.parts;
+    plan.images_per_task = max_of(kFewestImages, kTaskProducts * 4 / size / products);
+    if (plan.chunks.parts > 1) plan.images_per_task = min_of(plan.images_per_task, kMostImages);
+    return plan;
+}
+
+template <class Real>
+Status check(const Problem& p, ScratchNeed* scratch) {
+    const Instruction& i = *p.instruction;
+    if (i.n_inputs < 2 || i.n_inputs > 4 || i.n_outputs != 1 || i.n_attributes != 0) {
+        return fail(Code::corrupt_file,
+                    "linear_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 4, 1, none", i.n_inputs,
+                    i.n_outputs, i.n_attributes);
+    }
+    CONVLENS_RETURN_IF_ERROR(check_features<Real>(p.inputs[0], "dy"));
+    CONVLENS_RETURN_IF_ERROR(check_source<Real>(p.outputs[0], "dx"));
+    const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
+    if (dx.layout == Layout::plain && !one_pixel(dx)) {
+        return fail(Code::corrupt_file, "`dx` (%d x %d x %d) must have layout blocked", dx.channels, dx.height,
+                    dx.width);
+    }
+    CONVLENS_RETURN_IF_ERROR(check_linear_weight<Real>(p.inputs[1], "w", dy, dx));
+    CONVLENS_RETURN_IF_ERROR(check_apart(dx, "dx", dy, "dy"));
+    if (p.inputs[2] != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(p.inputs[2], "mask", dx));
+    if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
+
+    const Plan plan = plan_of<Real>(p);
+    std::int64_t elements = kRunUnits * plan.panel_elements();
+    if (plan.chunks.parts > 1) elements += plan.images_per_task * kRunUnits * plan.chunks.parts * kLanes<Real>;
+    scratch->per_thread_bytes = elements * static_cast<std::int64_t>(sizeof(Real));
+    return {};
+}
+
+std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
+template <class Real>
+void make_plan(const Problem& p, void* memory) {
+    *static_cast<Plan*>(memory) = plan_of<Real>(p);
+}
+
+std::int64_t tasks(const Call& call) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    return plan.unit_groups.parts * image_groups(call.n, plan.images_per_task).parts;
+}
+
+// What a run of units works on.
+template <class Real>
+struct Run {
+    const Call& call;
+    const Plan& plan;
+    std::int64_t unit0, unit1, image0, image1;
+    Real* panels;    // [unit][k][lane]
+    Real* partials;  // [unit][image][chunk][lane]; nullptr when one chunk is all
+
+    struct Place {
+        std::int64_t step, tap, y, x;
+    };
+    Place place(std::int64_t unit) const {
+        const std::int64_t taps = plan.weight.R * plan.weight.S, tap = unit % taps;
+        return {unit / taps, tap, tap / plan.weight.S, tap % plan.weight.S};
+    }
+    std::int64_t lanes_of(std::int64_t unit) const {
+        return last_lanes<Real>(plan.weight.C, place(unit).step, 1);
+    }
+    template <class T>
+    ConvOperand<T> at(ConvOperand<T> (*operand)(const View&, std::int64_t, std::int64_t, std::int64_t, std::int64_t),
+                      const View& view, std::int64_t image, std::int64_t unit) const {
+        const Place p = place(unit);
+        return operand(view, image, p.step, p.y, p.x);
+    }
+    // Two units in one tile, wherever they lie.
+    template <class T>
+    ConvOperand<T> pair(ConvOperand<T> (*operand)(const View&, std::int64_t, std::int64_t, std::int64_t, std::int64_t),
+                        const View& view, std::int64_t unit, std::int64_t units) const {
+        ConvOperand<T> first = at(operand, view, image0, unit);
+        if (units == 2) first.block_step = at(operand, view, image0, unit + 1).data - first.data;
+        return first;
+    }
+};
+
+// Transposes a chunk's weights of all units.
+template <class Real>
+void transpose(const Run<Real>& r, std::int64_t block0, std::int64_t block1) {
+    const PackedWeight& w = r.plan.weight;
+    const Real* weight = reinterpret_cast<const Real*>(r.call.inputs[1].data);
+    for (std::int64_t k = block0; k < block1; ++k) {
+        const PackedPanel panel = w.panel(w.panel_of(k));
+        TransposeBlock<Real> t;
+        t.source = weight + panel.offset + r.unit0 * w.tap_elements(panel.blocks) + (k - panel.first_block) * w.lanes;
+        t.source_step = panel.blocks * w.lanes;
+        t.source_next = w.tap_elements(panel.blocks);
+        t.output = r.panels + (k - block0) * w.lanes * w.lanes;
+        t.output_step = w.lanes;
+        t.output_next = r.plan.panel_elements();
+        t.count = r.unit1 - r.unit0;
+        r.call.kernels->template set<Real>().transpose_block(t);
+    }
+}
+
+// A chunk of one unit, or of two of which the first has all its lanes.
+template <class Real>
+void run_units(const Run<Real>& r, std::int64_t unit, std::int64_t units, std::int64_t chunk) {
+    const Plan& plan = r.plan;
+    const PackedWeight& w = plan.weight;
+    const Call& call = r.call;
+    const std::int64_t k0 = plan.chunks.first(chunk) * w.lanes;
+    ConvTap tap = {0, 0};
+    ConvTile<Real> tile;
+    tile.rows = 1, tile.columns = r.image1 - r.image0, tile.blocks = units;
+    tile.source.data = images_at<Real>(call.inputs[0], r.image0, 0, 0, 0).data + k0;
+    tile.source.column_step = image_step<Real>(call.inputs[0]);
+    tile.weight = r.panels + (unit - r.unit0) * plan.panel_elements();
+    tile.weight_block_step = plan.panel_elements();
+    tile.taps = &tap, tile.n_taps = 1, tile.steps = 1;
+    tile.elements = tile.last_elements = min_of(w.K, plan.chunks.first(chunk + 1) * w.lanes) - k0;
+    tile.source_element_step = 1, tile.weight_element_step = w.lanes;
+    if (r.partials != nullptr) {
+        const std::int64_t image_elements = plan.chunks.parts * w.lanes;
+        const std::int64_t unit_elements = plan.images_per_task * image_elements;
+        tile.output = {r.partials + (unit - r.unit0) * unit_elements + chunk * w.lanes, 0, image_elements,
+                       unit_elements};
+        tile.last_lanes = w.lanes;
+    } else {
+        tile.output = r.pair(images_at<Real>, call.outputs[0], unit, units);
+        tile.last_lanes = r.lanes_of(unit + units - 1);
+        tile.exact = is_exact(*call.problem->outputs[0]);
+        tile.finish = kConvEpilogue;
+        if (call.inputs[2]) tile.epilogue.keep = constant(r.pair(mask_images_at<Real>, call.inputs[2], unit, units));
+        if (call.inputs[3]) tile.epilogue.residual = constant(r.pair(images_at<Real>, call.inputs[3], unit, units));
+    }
+    call.kernels->set<Real>().conv_tile(tile);
+}
+
+template <class Real>
+void combine(const Run<Real>& r, std::int64_t unit, std::int64_t image) {
+    const Plan& plan = r.plan;
+    const Call& call = r.call;
+    ConvCombine<Real> a;
+    a.n_partials = plan.chunks.parts, a.partial_step = kLanes<Real>;
+    a.partials = r.partials + ((unit - r.unit0) * plan.images_per_task + image - r.image0) * a.n_partials * kLanes<Real>;
+    a.output = r.at(images_at<Real>, call.outputs[0], image, unit).data;
+    a.blocks = 1, a.last_lanes = r.lanes_of(unit);
+    a.exact = is_exact(*call.problem->outputs[0]);
+    a.finish = true;
+    if (call.inputs[2]) a.epilogue.keep = constant(r.at(mask_images_at<Real>, call.inputs[2], image, unit));
+    if (call.inputs[3]) a.epilogue.residual = constant(r.at(images_at<Real>, call.inputs[3], image, unit));
+    call.kernels->set<Real>().conv_combine(a);
+}
+
+template <class Real>
+void run_units_of_task(const Run<Real>& r) {
+    const Plan& plan = r.plan;
+    for (std::int64_t chunk = 0; chunk < plan.chunks.parts; ++chunk) {
+        transpose(r, plan.chunks.first(chunk), plan.chunks.first(chunk + 1));
+        std::int64_t units;
+        for (std::int64_t unit = r.unit0; unit < r.unit1; unit += units) {
+            // A tile's blocks have all lanes but for its last one.
+            units = unit + 1 < r.unit1 && r.lanes_of(unit) == kLanes<Real> ? 2 : 1;
+            run_units(r, unit, units, chunk);
+        }
+    }
+    for (std::int64_t unit = r.unit0; unit < r.unit1; ++unit) {
+        const bool first_pixel = r.place(unit).tap == 0;
+        for (std::int64_t i = r.image0; i < r.image1; ++i) {
+            if (r.partials != nullptr) combine(r, unit, i);
+            if (first_pixel) {
+                zero_halo<Real>(r.call.outputs[0], i, r.place(unit).step, 0, r.call.problem->outputs[0]->height);
+            }
+        }
+    }
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int thread) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const Split images = image_groups(call.n, plan.images_per_task);
+    const std::int64_t group = task % images.parts, piece = task / images.parts;
+    Real* panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* partials = plan.chunks.parts > 1 ? panels + kRunUnits * plan.panel_elements() : nullptr;
+    const std::int64_t end = plan.unit_groups.first(piece + 1);
+    for (std::int64_t unit = plan.unit_groups.first(piece); unit < end; unit += kRunUnits) {
+        run_units_of_task<Real>({call, plan, unit, min_of(end, unit + kRunUnits), images.first(group),
+                                 images.first(group + 1), panels, partials});
+    }
+}
+
+template <class Real>
+constexpr Op make_linear_grad_input() {
+    return {"linear_grad_input", check<Real>, nullptr, plan_bytes, make_plan<Real>, {{tasks, run<Real>}}};
+}
+
+}  // namespace
+}  // namespace convlens
+
+CONVLENS_DEFINE_OP(linear_grad_input, make_linear_grad_input)
