@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._elementwise import ElementwiseStep, Formula
-from ._flow import Flow, Geometry, Step, chw, operand_shape
+from ._flow import Flow, Geometry, Step, chw
 from ._ports import INPUTS, OUTPUTS
 from ._tensors import BLOCKED, PACKED, PLAIN
 
@@ -65,12 +65,9 @@ class Homes:
                         changed = True
 
     def _full(self, step: ElementwiseStep) -> list[str]:
-        elements = step_elements(self.flow, step)
-        return [
-            name
-            for name in step.inputs
-            if self.flow.dynamic(name) and elements > 1 and chw(self.flow.types[name])[0] == elements
-        ]
+        if step_elements(self.flow, step) == 1:
+            return []
+        return [name for name in step.inputs if self.flow.dynamic(name) and is_full(self.flow, step, name)]
 
     def _packing_of(self, step: ElementwiseStep) -> Geometry | None:
         if step_batched(self.flow, step):
@@ -84,7 +81,8 @@ class Homes:
         if not isinstance(step, ElementwiseStep):
             for name, port in zip(step.outputs, OUTPUTS[step.op], strict=False):
                 if name and self.flow.root_of(name) not in self.packing:
-                    plain = port == "P" or not self.flow.types[name].batched
+                    narrow = step.op == "reduce" and self.flow.base_of(name)[1:] != (1, 1)  # one channel
+                    plain = port == "P" or narrow or not self.flow.types[name].batched
                     self.layout[name] = PLAIN if plain else BLOCKED
             if step.op == "reorder":
                 self._choose_reorder(step)
@@ -109,7 +107,7 @@ class Homes:
         flow = self.flow
         domain = flow.base_of(step_out(step))
         if domain[1:] == (1, 1):
-            return BLOCKED
+            return PLAIN  # the same bytes, and the caller's own memory will do
         tensors = [name for name in [*step.inputs, *step.outputs] if name and flow.dynamic(name)]
         if any(flow.types[name].dtype == "bool" and flow.root_of(name) not in flow.graph.inputs for name in tensors):
             return BLOCKED  # masks are kept blocked everywhere
@@ -117,7 +115,7 @@ class Homes:
         for name in step.inputs:
             if flow.dynamic(name) and flow.types[name].batched:
                 root = flow.root_of(name)
-                if operand_shape(flow.types[step_out(step)], flow.types[name]) != chw(flow.types[step_out(step)]):
+                if not is_full(flow, step, name):
                     continue
                 home = self.layout.get(root, PLAIN)
                 for layout in cost:
@@ -140,6 +138,12 @@ def step_batched(flow: Flow, step: ElementwiseStep) -> bool:
     return flow.types[step_out(step)].batched
 
 
+def is_full(flow: Flow, step: ElementwiseStep, name: str) -> bool:
+    """Whether an operand has as many numbers as the step's result, rather than being broadcast to it."""
+    c, h, w = chw(flow.types[name])
+    return flow.types[name].batched == step_batched(flow, step) and c * h * w == step_elements(flow, step)
+
+
 def step_elements(flow: Flow, step: ElementwiseStep) -> int:
     """Numbers in one copy of the step's result."""
     c, h, w = flow.base_of(step_out(step))
@@ -152,8 +156,7 @@ def keeps_zero(flow: Flow, step: ElementwiseStep) -> bool:
     Scalars stand for what a caller may give (a rate, a step count), so they are tried as numbers.
     """
     assert step.formula is not None
-    elements = step_elements(flow, step)
-    scalars = [chw(flow.types[name])[0] != elements or elements == 1 for name in step.formula.inputs]
+    scalars = [not is_full(flow, step, name) or step_elements(flow, step) == 1 for name in step.formula.inputs]
     for value in (0.37, 1.7):
         with np.errstate(all="ignore"):
             stored = interpret(step.formula, [value if scalar else 0.0 for scalar in scalars])

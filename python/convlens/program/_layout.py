@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import TensorType
-from ._choose import Homes, step_out
+from ._choose import Homes, is_full, step_out
 from ._elementwise import ElementwiseStep
 from ._flow import Chw, Flow, Geometry, Step, chw
 from ._ports import INPUTS, OUTPUTS, WRITES_EXTERNAL
@@ -149,9 +149,13 @@ class Layouter:
         pixel = shape[1:] == (1, 1) and v.shape[1:] == (1, 1) and not any(v.halo)
         if v.shape != shape:
             return False
-        if v.place == EXTERNAL and layout == BLOCKED:
-            return pixel and shape[0] % self.target.lanes == 0
-        return v.layout == layout or (pixel and v.dtype == REAL)
+        if v.place == EXTERNAL:
+            return layout == PLAIN or (pixel and shape[0] % self.target.lanes == 0)
+        if v.layout != layout and pixel:
+            if v.place == ARENA and v.batched:
+                v.layout = BLOCKED  # the same bytes, but a halo makes a difference
+            return True
+        return v.layout == layout
 
     def _convert(
         self, versions: list[Tensor], root: str, shape: Chw, layout: str, entry: int, geometry: Geometry | None
@@ -237,8 +241,10 @@ class Layouter:
             assert step.geometry is not None
             return self.get(name, (step.geometry.C, step.geometry.R, step.geometry.S), BLOCKED, entry)
         if port == "X":
-            layout, exact = self.target.image_layout(step, shape, kind)
+            layout, exact = self.target.image_layout(step, shape, flow.base_of(step.outputs[0]))
             return self.get(name, shape, layout, entry, exact=exact)
+        if step.op == "reduce" and step.attributes[0] == 1:  # over images alone: an image is one vector
+            return self.get(name, chw(flow.types[step.outputs[0]]), PLAIN, entry, exact=True)
         if port == "A":
             home = self.versions[flow.root_of(name)][0]
             layout = PLAIN if home.layout == PACKED else home.layout
@@ -325,19 +331,14 @@ class Layouter:
     def _elementwise_operand(
         self, step: ElementwiseStep, name: str, domain: Chw, batched: bool, geometry: Geometry | None
     ) -> Tensor:
-        flow, kind = self.flow, self.flow.types[name]
-        out = flow.types[step_out(step)]
-        elements = chw(kind)
-        if not batched:
-            if elements == domain and elements != (1, 1, 1):
-                return self.get(name, elements, step.layout, step.entry, geometry)
-            return self.get(name, elements, PLAIN, step.entry, exact=self.target.exact_operands)
-        if not kind.batched:
-            return self.get(name, elements, PLAIN, step.entry, exact=self.target.exact_operands)
-        if chw(out) == elements:  # full: in the shape the bytes are in, which a Flatten does not change
-            return self.get(name, domain, step.layout, step.entry, exact=self.target.exact_operands)
-        plain = elements[0] == 1 and elements[1:] != (1, 1)
-        return self.get(name, elements, PLAIN if plain else BLOCKED, step.entry, exact=self.target.exact_operands)
+        kind = self.flow.types[name]
+        shape = chw(kind)
+        if is_full(self.flow, step, name) and domain != (1, 1, 1):
+            # In the shape the bytes are in, which a Flatten does not change.
+            return self.get(name, domain, step.layout, step.entry, geometry, exact=True)
+        plane = kind.batched and shape[1:] != (1, 1)
+        layout = BLOCKED if batched and kind.batched and not plane else PLAIN
+        return self.get(name, shape, layout, step.entry, exact=True)
 
     # -- what is asked for ---------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .._errors import UnsupportedError
-from ..graph import Graph, Node, TensorType
+from ..graph import Graph, Node, TensorType, reduce_axes
 from ._expression import Expression, apply, freeze, number
 from ._flow import Chw, Entry, Flow, Geometry, Op, chw, names, operand_shape
 
@@ -104,10 +104,9 @@ def _normalise_node(flow: Flow, node: Node) -> None:
         _gemm(flow, op)
     else:
         flow.ops.append(op)
-        if node.op in ELEMENTWISE:
-            base = _elementwise_base(flow, op)
-            if base is not None:
-                flow.base[op.outputs[0]] = base
+        base = _elementwise_base(flow, op) if node.op in ELEMENTWISE else _reduced_base(flow, op)
+        if base is not None:
+            flow.base[op.outputs[0]] = base
         for out in node.outputs:
             if out and types[out].dtype not in ("float32", "float64", "bool", "uint8"):
                 op.unsupported(f"its output is {types[out].dtype}; supported: float32, float64, bool and uint8 offsets")
@@ -281,6 +280,17 @@ def _elementwise_base(flow: Flow, op: Op) -> Chw | None:
         elif shape != (1, 1, 1):
             return None
     return bases.pop() if len(bases) == 1 and bases != {natural} else None
+
+
+def _reduced_base(flow: Flow, op: Op) -> Chw | None:
+    """What a reduction leaves is computed with its axes kept; dropping them is an alias."""
+    kind = flow.types[op.inputs[0]] if op.inputs and op.inputs[0] else None
+    if not op.op.startswith("Reduce") or kind is None or not kind.batched:
+        return None
+    axes = reduce_axes(flow.call(op))
+    if 0 in axes:
+        return None
+    return chw(TensorType(kind.dtype, tuple(1 if i in axes else dim for i, dim in enumerate(kind.shape))))
 
 
 def _place(flow: Flow) -> None:

@@ -290,8 +290,8 @@ def _reduce(s: Selection, op: Op) -> Step:
         if not all(a in axes for a in spatial):
             op.unsupported(f"axes {axes} of {kind}; supported: batch, channels, and height and width together")
         bits |= 4
-    if bits & 6 == 6:
-        x = flow.root_of(x)  # over all of an image, whatever its shape
+    if all(a in axes for a in range(1, rank) if sizes[a] != 1):
+        bits, x = bits | 6, flow.root_of(x)  # over all of an image, whatever its shape
     return s.step("reduce", [x], op.outputs, [bits, code], [op])
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from .. import _core
 from .._errors import UnsupportedError
-from ..graph import TensorType
 from ._elementwise import Operation
 from ._flow import Chw, Geometry, Step
 from ._tensors import ARENA, BLOCKED, EXTERNAL, INT64, MASK, PACKED, PLAIN, REAL, STATE, UINT8, WEIGHT, Instruction, Tensor
@@ -32,9 +31,6 @@ class Target:
     dtype : {"float32", "float64"}
     """
 
-    #: Whether element-wise instructions read exact external tensors (without padding to 64 bytes).
-    exact_operands = True
-
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
         self.float64 = dtype == "float64"
@@ -56,9 +52,17 @@ class Target:
         """The element-wise program that loads its input and stores it."""
         return [self.word(Operation("load", 0, 0)), self.word(Operation("store", 0, 0))]
 
-    def image_layout(self, step: Step, shape: Chw, kind: TensorType) -> tuple[str, bool]:
-        """Layout of a convolution's input, and whether the caller's own memory will do."""
-        return BLOCKED, False
+    def image_layout(self, step: Step, shape: Chw, out: Chw) -> tuple[str, bool]:
+        """Layout of a convolution's input, and whether the caller's own memory will do: when no window looks outside.
+
+        A convolution of few channels (an image) reads them plain: a block would be mostly padding.
+        """
+        r, s, stride_h, stride_w, top, left, dilation_h, dilation_w, groups = (int(a) for a in step.attributes[:9])
+        plain = shape[0] < self.lanes // 2 and groups == 1
+        bottom = (out[1] - 1) * stride_h - top + (r - 1) * dilation_h + 1
+        right = (out[2] - 1) * stride_w - left + (s - 1) * dilation_w + 1
+        inside = top == 0 and left == 0 and bottom <= shape[1] and right <= shape[2]
+        return (PLAIN if plain else BLOCKED), inside
 
     def record(self, tensor: Tensor) -> bytes:
         """A tensor as 64 bytes."""

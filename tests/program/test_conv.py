@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from check import check
+
+from convlens.graph import GraphBuilder
+from convlens.program import Entry, Weights, compile
+
+# channels, height, width, out_channels, kernel, strides, pads (top, left, bottom, right), dilations, groups
+SHAPES = {
+    "1x1": (1, 1, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    "image": (3, 9, 8, 18, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    "image-valid": (3, 9, 8, 4, (2, 2), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    "narrower-than-a-vector": (5, 6, 3, 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    "odd": (17, 7, 5, 33, (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 1),
+    "stride-beyond-kernel": (20, 11, 11, 20, (2, 2), (3, 3), (0, 0, 0, 0), (1, 1), 1),
+    "asymmetric": (18, 7, 8, 12, (2, 4), (1, 2), (0, 2, 1, 1), (1, 1), 1),
+    "depthwise": (20, 8, 8, 20, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 20),
+    "grouped": (24, 6, 6, 12, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3),
+    "dilated": (16, 9, 9, 16, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 1),
+    "1x1-strided": (32, 8, 8, 16, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1),
+}
+
+
+def conv_attributes(shape):
+    _, _, _, _, kernel, strides, pads, dilations, group = shape
+    return {"kernel_shape": kernel, "strides": strides, "pads": pads, "dilations": dilations, "group": group}
+
+
+def conv_graph(shape, *, bias=True, given=False):
+    """A convolution whose weight is a constant, or given at every call."""
+    c, h, w, k, (r, s), *_, groups = shape
+    rng = np.random.default_rng(3)
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", c, h, w))
+    weight = rng.standard_normal((k, c // groups, r, s)).astype(np.float32)
+    operands = [x, b.input("w", "float32", weight.shape) if given else b.constant(weight, "w")]
+    if bias:
+        operands.append(b.input("b", "float32", (k,)) if given else b.constant(weight.reshape(-1)[:k].copy(), "b"))
+    y = b.add("Conv", operands, conv_attributes(shape), name="y")
+    return b, y
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["constant", "given"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_convolution(name, given):
+    b, y = conv_graph(SHAPES[name], given=given)
+    check(b.build([y]))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_relu_residual_and_mask_join_the_convolution(name):
+    b, y = conv_graph(SHAPES[name])
+    kind = b.types[y]
+    other = b.input("other", "float32", kind.shape)
+    r = b.add("Relu", [b.add("Add", [other, y])])
+    mask = b.add("Greater", [r, b.constant(np.float32(0))])
+    seed = b.input("seed", "float32", kind.shape)
+    g = b.add("Where", [mask, seed, b.constant(np.float32(0))])
+    graph = b.build([r, g])
+    entries = {"forward": Entry(("x", "other"), (r,)), "backward": Entry(("seed",), (g,))}
+    program = check(graph, entries)
+    # in: two reorders; conv; out: one; then seed in, where, out
+    assert program.n_instructions <= 7
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_batch_normalization_is_folded_into_the_weight(name):
+    shape = SHAPES[name]
+    k = shape[3]
+    rng = np.random.default_rng(5)
+    for bias in (False, True):
+        b, y = conv_graph(shape, bias=bias)
+        p = [b.constant((rng.random(k) + 0.5).astype(np.float32)) for _ in range(4)]
+        y = b.add("BatchNormalization", [y, *p], {"epsilon": 1e-3})
+        low, high = b.constant(np.float32(-0.1)), b.constant(np.float32(1.5))
+        program = check(b.build([b.add("Clip", [y, low, high])]))
+        assert program.n_instructions <= 3
+
+
+def test_a_tensor_asked_for_ends_the_run():
+    b, y = conv_graph(SHAPES["odd"])
+    r = b.add("Relu", [y])
+    check(b.build([y, r]))
+
+
+def test_an_image_read_by_several_convolutions_has_the_largest_halo():
+    rng = np.random.default_rng(0)
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 20, 9, 9))
+    ys = []
+    for r, pads in [(1, (0, 0, 0, 0)), (3, (1, 1, 1, 1)), (5, (4, 0, 0, 4)), (3, (0, 2, 2, 0))]:
+        w = b.constant(rng.standard_normal((8, 20, r, r)).astype(np.float32))
+        ys.append(b.add("Conv", [x, w], {"kernel_shape": (r, r), "pads": pads}))
+    ys.append(b.add("MaxPool", [x], {"kernel_shape": (2, 2)}))
+    ys.append(b.add("Tanh", [x]))
+    check(b.build(ys))
+
+
+def test_one_program_serves_all_versions_of_the_weights():
+    b, y = conv_graph(SHAPES["image"])
+    graph = b.build([y])
+    program = compile(graph, {"run": Entry(("x",), (y,))})
+    x = np.ones((1, 3, 9, 8), np.float32)
+    first = program.run("run", {"x": x}, Weights(graph.constants))[y]
+    doubled = Weights({name: value * 2 for name, value in graph.constants.items()})
+    np.testing.assert_array_equal(program.run("run", {"x": x}, doubled)[y], 2 * first)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_batch_and_threads_do_not_change_a_bit(name):
+    b, y = conv_graph(SHAPES[name])
+    graph = b.build([b.add("Relu", [y])])
+    program = compile(graph, {"run": Entry(("x",), graph.outputs)})
+    weights = Weights(graph.constants)
+    x = np.random.default_rng(0).standard_normal((8, *graph.types["x"].per_image)).astype(np.float32)
+    whole = program.run("run", {"x": x}, weights, threads=1)
+    assert np.array_equal(*(r[graph.outputs[0]] for r in (whole, program.run("run", {"x": x}, weights, threads=2))))
+    each = [program.run("run", {"x": x[i : i + 1]}, weights)[graph.outputs[0]] for i in range(8)]
+    assert np.array_equal(whole[graph.outputs[0]], np.concatenate(each))
