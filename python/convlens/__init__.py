@@ -1,7 +1,8 @@
 """Convolutional networks on the CPU, and why they answered as they did.
 
 ``nn`` builds networks, ``train`` fits them, ``explain`` shows what an answer rests on, ``diagnose`` where a network
-fails, ``plot`` draws it; ``ops`` are the kernels on NumPy arrays and ``reference`` their plain NumPy oracle.
+fails, ``plot`` draws it, ``image`` reads photographs; ``ops`` are the kernels on NumPy arrays and ``reference`` their
+plain NumPy oracle.
 """
 
 from __future__ import annotations
@@ -15,23 +16,28 @@ if TYPE_CHECKING:
     from . import diagnose as diagnose
     from . import explain as explain
     from . import graph as graph
+    from . import image as image
     from . import nn as nn
     from . import ops as ops
+    from . import perturb as perturb
     from . import plot as plot
     from . import program as program
     from . import reference as reference
     from . import train as train
     from . import transform as transform
+    from ._core import get_num_threads as get_num_threads
+    from ._core import set_num_threads as set_num_threads
     from .nn import Network as Network
     from .nn import load as load
-    from .ops import get_num_threads as get_num_threads
-    from .ops import set_num_threads as set_num_threads
 
 __version__ = "0.1.0"
 
 # Imported when first used: `import convlens` stays quick, and drawing needs Matplotlib only when something is drawn.
-_MODULES = ("diagnose", "explain", "graph", "nn", "ops", "plot", "program", "reference", "train", "transform")
-_HOMES = {"Network": "nn", "load": "nn", "get_num_threads": "ops", "set_num_threads": "ops"}
+_MODULES = (
+    *("diagnose", "explain", "graph", "image", "nn", "ops"),
+    *("perturb", "plot", "program", "reference", "train", "transform"),
+)
+_HOMES = {"Network": "nn", "load": "nn", "get_num_threads": "_core", "set_num_threads": "_core"}
 
 __all__ = ["UnsupportedError", "__version__", *_HOMES, *_MODULES]
 

@@ -51,7 +51,8 @@ class History:
         """Draw loss and accuracy over the epochs (extra ``[plot]``)."""
         from ..plot import loss_curves
 
-        return loss_curves(self.as_dict())
+        picture: Figure = loss_curves(self.as_dict())
+        return picture
 
     def __repr__(self) -> str:
         if not self.loss:
