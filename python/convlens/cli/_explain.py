@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
     for row, why in zip(rows, whys, strict=True):
         for note in why.notes:
             print(f"{row.name}: {note}")
-    plot.side_by_side(whys, picture).savefig(options.out)
+    columns = {row.title: why for row, why in zip(rows, whys, strict=True)}
+    plot.compare(columns, [picture], captions=[f"class {name}"]).savefig(options.out)
     print(f"wrote {options.out}")
     return 0
 
