@@ -6,7 +6,7 @@ from ..graph import TensorType
 from ._choose import Homes, is_full, step_out
 from ._elementwise import ElementwiseStep
 from ._flow import Chw, Flow, Geometry, Step, chw
-from ._ports import INPUTS, OUTPUTS, WRITES_EXTERNAL
+from ._ports import INPUTS, OUTPUTS, WRITES_IMAGES, WRITES_PIXELS
 from ._target import Target
 from ._tensors import (
     ARENA,
@@ -129,7 +129,8 @@ class Layouter:
             return self.weight(WeightKey(flow.constants[name], geometry), name)
         usable = [v for v in self.versions.get(root, ()) if self._usable(v, root, entry)]
         for version in usable:
-            if self._serves(version, shape, layout, geometry, exact):
+            given = exact and version.entry == entry
+            if (version.place != EXTERNAL or given) and self._serves(version, shape, layout, geometry):
                 return version
         own = [v for v in usable if v.place != EXTERNAL or v.entry == entry] or usable
         if not own:
@@ -141,9 +142,7 @@ class Layouter:
         home = made.entry if made is not None else self.flow.input_entry.get(root, 0)
         return version.place in (STATE, WEIGHT) or version.entry in (entry, home)
 
-    def _serves(self, v: Tensor, shape: Chw, layout: str, geometry: Geometry | None, exact: bool) -> bool:
-        if v.place == EXTERNAL and not exact:
-            return False
+    def _serves(self, v: Tensor, shape: Chw, layout: str, geometry: Geometry | None) -> bool:
         if layout == PACKED or v.layout == PACKED:
             return v.layout == layout and v.geometry == geometry
         pixel = shape[1:] == (1, 1) and v.shape[1:] == (1, 1) and not any(v.halo)
@@ -239,7 +238,11 @@ class Layouter:
             return self.get(name, shape, PACKED, entry, step.geometry)
         if port == "F":
             assert step.geometry is not None
-            return self.get(name, (step.geometry.C, step.geometry.R, step.geometry.S), BLOCKED, entry)
+            shape = (step.geometry.C, step.geometry.R, step.geometry.S)
+        if port in "FN":
+            given = any(v.place == EXTERNAL and v.entry == entry for v in self.versions[flow.root_of(name)])
+            plain = shape[1:] == (1, 1) or (given and port == "F" and step.op == "linear")
+            return self.get(name, shape, PLAIN if plain else BLOCKED, entry, exact=True)
         if port == "X":
             layout, exact = self.target.image_layout(step, shape, flow.base_of(step.outputs[0]))
             return self.get(name, shape, layout, entry, exact=exact)
@@ -249,10 +252,8 @@ class Layouter:
             home = self.versions[flow.root_of(name)][0]
             layout = PLAIN if home.layout == PACKED else home.layout
             return self.get(name, shape, layout, entry, exact=True)
-        if port in "VPL":
+        if port in "VPLS":
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
-        if port == "S":
-            return self.get(name, shape, PLAIN, entry)
         return self.get(name, shape, BLOCKED, entry, exact=True)
 
     def _result(self, step: Step, name: str, port: str) -> Tensor:
@@ -269,12 +270,12 @@ class Layouter:
     def _direct_output(self, step: Step, name: str, layout: str) -> Tensor | None:
         """The caller's own memory, when nothing else reads the tensor and the instruction writes exact plain ones."""
         wanted = self.outputs.get(name, [])
-        if step.op not in WRITES_EXTERNAL or len(wanted) != 1 or self.flow.uses(name):
+        shape = self.flow.base_of(name)
+        pixel = shape[1:] == (1, 1)
+        if step.op not in (WRITES_PIXELS if pixel else WRITES_IMAGES) or len(wanted) != 1 or self.flow.uses(name):
             return None
         entry, tensor = wanted[0]
-        shape = self.flow.base_of(name)
-        lanes = self.target.lanes
-        plain = layout == PLAIN or (layout == BLOCKED and shape[1:] == (1, 1) and shape[0] % lanes == 0)
+        plain = layout == PLAIN or (layout == BLOCKED and pixel)
         if entry != step.entry or not plain or _DTYPES[self.flow.types[name].dtype] != tensor.dtype:
             return None
         tensor.shape = shape

@@ -1,9 +1,8 @@
 """What each instruction takes and makes: one letter an operand.
 
-Activations: B blocked, P plain, E whichever layout is cheapest (element-wise), X blocked, or plain for a convolution of
-few channels, A any, F blocked in the shape of the weight's geometry, N as N images of one pixel (K 1 1), S a scalar or one
-number an image, M a mask, O window offsets, L labels.
-Not batched: W packed by the step's geometry, V one number a channel.
+Activations: B blocked; P plain; A any; X blocked, or plain for a convolution of few channels; N blocked, of one pixel
+also the caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a
+mask; O window offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ INPUTS = {
     "conv2d_grad_weight": "BX",
     "linear": "FWV",
     "linear_grad_input": "NWMF",
-    "linear_grad_weight": "NF",
+    "linear_grad_weight": "BF",
     "max_pool2d": "B",
     "max_pool2d_grad": "BO",
     "avg_pool2d": "B",
     "avg_pool2d_grad": "B",
     "reduce": "A",
-    "softmax": "B",
+    "softmax": "N",
     "cross_entropy": "NL",
     "cross_entropy_grad": "NLS",
     "resize": "P",
@@ -39,10 +38,11 @@ OUTPUTS = {
     "avg_pool2d": "B",
     "avg_pool2d_grad": "B",
     "reduce": "A",
-    "softmax": "B",
+    "softmax": "N",
     "cross_entropy": "SN",
     "cross_entropy_grad": "N",
     "resize": "P",
 }
-# Those that write an exact plain tensor, so that an output needs no copy.
-WRITES_EXTERNAL = frozenset({"reorder", "resize", "unpack_weight", "elementwise"})
+# Those that write the caller's memory, without halo and padding: images, and what has one pixel.
+WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise"})
+WRITES_PIXELS = WRITES_IMAGES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}

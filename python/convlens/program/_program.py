@@ -44,6 +44,8 @@ class _Port:
 
     def check(self, value: object, n: int) -> Array:
         """The array as the run takes it: C-contiguous, native byte order."""
+        if isinstance(value, np.generic):
+            value = np.asarray(value)
         if not isinstance(value, np.ndarray):
             raise TypeError(f"`{self.name}` must be a NumPy array, not {type(value).__name__}; np.asarray makes one")
         if value.dtype != self.dtype:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from check import check
+
+from convlens import UnsupportedError
+from convlens.graph import GraphBuilder
+from convlens.program import Entry, compile
+from convlens.transform import backward
+
+
+def weights(b, shape, *, given, name="w", seed=1):
+    value = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return b.input(name, "float32", shape) if given else b.constant(value, name)
+
+
+@pytest.mark.parametrize("trans", [0, 1])
+@pytest.mark.parametrize("features", [(1, 1), (7, 3), (16, 16), (40, 33)], ids=str)
+def test_linear_with_its_input_gradient(features, trans):
+    f, k = features
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", f))
+    w = weights(b, (k, f) if trans else (f, k), given=False)
+    y = b.add("Gemm", [x, w, weights(b, (k,), given=False, name="b")], {"transB": trans}, name="y")
+    r = b.add("Relu", [y])
+    graph, grads = backward(b.build([r]), r, [x])
+    graph = graph.subgraph((r, grads[x]))
+    check(graph, {"forward": Entry((x,), (r,)), "backward": Entry(("seed",), (grads[x],))})
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (16, 2, 2), (33, 1, 1), (20, 3, 3)], ids=str)
+def test_a_flatten_is_absorbed_by_the_weight_in_both_directions(shape):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", *shape))
+    pooled = b.add("Tanh", [b.add("MaxPool", [x], {"kernel_shape": (1, 1)})])
+    flat = b.add("Flatten", [pooled])
+    w = weights(b, (10, int(np.prod(shape))), given=False)
+    y = b.add("Gemm", [flat, w], {"transB": 1}, name="y")
+    graph, grads = backward(b.build([y]), y, [x])
+    program = check(graph.subgraph((y, grads[x])), {"all": Entry((x, "seed"), (y, grads[x]))})
+    # in, pool, tanh, linear; gradient of linear, of tanh, of the pool, out. No reorder between.
+    assert program.n_instructions <= 8
+
+
+@pytest.mark.parametrize("trans", [0, 1])
+def test_weight_gradients(trans):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 5, 3, 2))
+    flat = b.add("Flatten", [x])
+    w = weights(b, (4, 30) if trans else (30, 4), given=bool(trans))
+    y = b.add("Gemm", [flat, w, weights(b, (4,), given=True, name="b")], {"transB": trans}, name="y")
+    wrt = ["w", "b"] if trans else ["b"]
+    graph, grads = backward(b.build([y]), y, wrt)
+    graph = graph.subgraph((y, *(grads[name] for name in wrt)))
+    check(graph)
+
+
+def test_one_weight_in_two_products():
+    b = GraphBuilder()
+    x, z = b.input("x", "float32", ("N", 12)), b.input("z", "float32", ("N", 3, 2, 2))
+    w = weights(b, (5, 12), given=False)
+    ys = [b.add("Gemm", [t, w], {"transB": 1}) for t in (x, b.add("Flatten", [b.add("Relu", [z])]))]
+    check(b.build([b.add("Add", ys)]))
+
+
+def test_a_stack_of_layers_reads_the_callers_memory():
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 12))
+    h = b.add("Relu", [b.add("Gemm", [x, weights(b, (20, 12), given=False)], {"transB": 1})])
+    y = b.add("Gemm", [h, weights(b, (3, 20), given=False, name="v")], {"transB": 1})
+    program = check(b.build([b.add("Softmax", [y], {"axis": 1})]))
+    assert program.n_instructions == 3
+
+
+def test_what_gemm_does_not_support_names_the_node():
+    b = GraphBuilder()
+    x, w = b.input("x", "float32", ("N", 12)), weights(b, (5, 12), given=False)
+    y = b.add("Gemm", [x, w], {"transB": 1, "alpha": 0.5}, name="fc")
+    with pytest.raises(UnsupportedError, match=r"node 'fc' \(Gemm\): alpha \(=0.5\) .* must be 1"):
+        compile(b.build([y]), {"run": Entry(("x",), (y,))})
