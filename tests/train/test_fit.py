@@ -285,3 +285,10 @@ def test_progress_is_a_line_an_epoch_without_tqdm(capsys, monkeypatch):
 def test_silent_training_prints_nothing(capsys):
     _fit(residual())
     assert capsys.readouterr() == ("", "")
+
+
+def test_history_is_drawn_with_a_caption_in_words():
+    pytest.importorskip("matplotlib")
+    images, labels = data(20, seed=1)
+    picture = _fit(residual(), epochs=2, validation=(images, labels)).plot()
+    assert "loss" in picture.alt_text

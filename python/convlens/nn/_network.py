@@ -236,23 +236,24 @@ class Network:
         ValueError
             A name is unknown, a shape differs.
         """
-        graph = self.graph
-        constants = dict(graph.constants)
-        for name, value in parameters.items():
-            if name not in constants or not is_parameter(graph, name):
-                raise ValueError(
-                    f"`parameters` holds {name!r}, which the network does not have; it has {', '.join(self.parameters)}"
-                )
-            array = np.array(value, dtype=self.dtype, order="C")
-            if array.shape != constants[name].shape:
-                raise ValueError(
-                    f"`parameters[{name!r}]` has shape {array.shape}, it must have {constants[name].shape}"
-                )
-            constants[name] = array
         with self._lock:
+            graph = self.graph
+            constants = dict(graph.constants)
+            for name, value in parameters.items():
+                constants[name] = self._parameter(name, value)
             self.graph = _frozen(dataclasses.replace(graph, constants=constants))
             self._weights = None
             self.version += 1
+
+    def _parameter(self, name: str, value: npt.ArrayLike) -> Array:
+        """A new value for a parameter, copied and checked."""
+        known = self.parameters
+        if name not in known:
+            raise ValueError(f"`parameters` holds {name!r}, which the network does not have; it has {', '.join(known)}")
+        array = np.array(value, dtype=self.dtype, order="C")
+        if array.shape != known[name].shape:
+            raise ValueError(f"`parameters[{name!r}]` has shape {array.shape}, it must have {known[name].shape}")
+        return array
 
     def astype(self, dtype: npt.DTypeLike) -> Network:
         """Return a copy that computes in `dtype`, float32 or float64.

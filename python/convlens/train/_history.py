@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ..plot import Picture
 
 
 @dataclass
@@ -47,12 +47,11 @@ class History:
         """Return the fields as plain lists and numbers."""
         return asdict(self)
 
-    def plot(self) -> Figure:
+    def plot(self) -> Picture:
         """Draw loss and accuracy over the epochs (extra ``[plot]``)."""
         from ..plot import loss_curves
 
-        picture: Figure = loss_curves(self.as_dict())
-        return picture
+        return loss_curves(self.as_dict())
 
     def __repr__(self) -> str:
         if not self.loss:

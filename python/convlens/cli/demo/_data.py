@@ -63,7 +63,8 @@ def load_cat() -> npt.NDArray[np.float32]:
     except ImportError as error:
         raise ImportError(_install("Pillow")) from error
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)
+        pixels: npt.NDArray[np.float32] = np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)
+    return pixels
 
 
 def _file(package: str, path: str) -> Path:
