@@ -35,20 +35,20 @@ void overwrite(Random& random, char* at, std::size_t room) {
     const std::size_t sizes[] = {1, 2, 4, 8};
     std::size_t size = sizes[random.below(4)];
     if (size > room) size = 1;
-    std::int64_t value = 0;
+    std::uint64_t value = 0;
     std::memcpy(&value, at, size);
     switch (random.below(4)) {
         case 0:
-            value ^= std::int64_t{1} << random.below(size * 8);
+            value ^= std::uint64_t{1} << random.below(size * 8);
             break;
         case 1:
-            value += static_cast<std::int64_t>(random.below(5)) - 2;
+            value += random.below(5) - 2;
             break;
         case 2:
-            value = kInteresting[random.below(sizeof(kInteresting) / sizeof(kInteresting[0]))];
+            value = static_cast<std::uint64_t>(kInteresting[random.below(sizeof(kInteresting) / sizeof(kInteresting[0]))]);
             break;
         default:
-            value = static_cast<std::int64_t>(random.next());
+            value = random.next();
     }
     std::memcpy(at, &value, size);
 }
@@ -145,6 +145,11 @@ bool load(const char* path, AlignedBytes* file) {
 }
 
 }  // namespace
+
+#if defined(__SANITIZE_ADDRESS__)
+// A file may ask for more memory than there is: that must reach us as a null pointer.
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+#endif
 
 int main(int count, char** arguments) {
     const long mutations = count > 1 ? std::atol(arguments[1]) : 100000;
