@@ -1,0 +1,269 @@
+// dx[c][y][x] = (residual + sum over k, r, s of dy[k][p][q] * w[k][c][r][s]), zero where the mask is; p, q with
+//     y = p stride_h - pad_top + r dilation_h, x = q stride_w - pad_left + s dilation_w.
+//
+// inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape
+// outputs dx blocked
+// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
+//
+// Rows of one residue modulo stride_h see the same taps, and so do columns: each of the stride_h x stride_w phases is a
+// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. The first phase of
+// the op transposes: forward and backward share one packing.
+#include "ops/conv.hpp"
+
+namespace convlens {
+namespace {
+
+// One residue of rows and columns: pixels (y0 + i stride_h, x0 + j stride_w) of dx, from pixel (p0 + i, q0 + j) of dy
+// on.
+struct Residue {
+    std::int64_t y0, x0, first_tap, n_taps;
+};
+
+struct Plan {
+    PackedWeight forward, backward;  // the same if depthwise
+    ConvGrid grid;
+    std::int64_t steps_a_pass, residues_h, residues_w;
+    bool flat;
+    ConvTap* taps() { return reinterpret_cast<ConvTap*>(this + 1); }
+    const ConvTap* taps() const { return reinterpret_cast<const ConvTap*>(this + 1); }
+    const Residue* residues() const { return reinterpret_cast<const Residue*>(taps() + forward.R * forward.S); }
+    Residue* residues() { return reinterpret_cast<Residue*>(taps() + forward.R * forward.S); }
+};
+
+template <class Real>
+PackedWeight forward_weight(const Problem& p) {
+    const ConvAttributes a = ConvAttributes::of(p);
+    return PackedWeight::make(p.inputs[0]->channels, p.outputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
+}
+template <class Real>
+PackedWeight backward_weight(const Problem& p) {
+    const ConvAttributes a = ConvAttributes::of(p);
+    return PackedWeight::make(p.outputs[0]->channels, p.inputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
+}
+
+template <class Real>
+Status check(const Problem& p, ScratchNeed* scratch) {
+    const Instruction& i = *p.instruction;
+    if (i.n_inputs < 2 || i.n_inputs > 4 || i.n_outputs != 1 || i.n_attributes != kConvAttributes) {
+        return fail(Code::corrupt_file,
+                    "conv2d_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 4, 1, %d", i.n_inputs,
+                    i.n_outputs, i.n_attributes, kConvAttributes);
+    }
+    const ConvAttributes a = ConvAttributes::of(p);
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "dy", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "dx", Layout::blocked));
+    const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
+    CONVLENS_RETURN_IF_ERROR(check_weight_sizes(dy.channels, dx.channels, a.R, a.S, a.groups));
+    CONVLENS_RETURN_IF_ERROR(check_attributes(a));
+    if (a.stride_h * a.stride_w > 1 << 20) {
+        return fail(Code::unsupported, "`stride` (=%lld x %lld) must have at most 2^20 phases",
+                    static_cast<long long>(a.stride_h), static_cast<long long>(a.stride_w));
+    }
+    const PackedWeight w = forward_weight<Real>(p);
+    CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", w.elements()));
+    if (p.inputs[2] != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(p.inputs[2], "mask", dx));
+    if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
+    if (!w.depthwise) {
+        scratch->fixed_bytes = backward_weight<Real>(p).elements() * static_cast<std::int64_t>(sizeof(Real));
+    }
+    return check_halo(dy, "dy", backward_rectangle(a, whole(dx)));
+}
+
+Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
+    if (input == 0) return backward_rectangle(ConvAttributes::of(p), r);
+    if (input == 3) return r;
+    return {0, 0, 0, 0};
+}
+
+std::int64_t plan_bytes(const Problem& p) {
+    const ConvAttributes a = ConvAttributes::of(p);
+    return static_cast<std::int64_t>(sizeof(Plan)) + a.R * a.S * static_cast<std::int64_t>(sizeof(ConvTap)) +
+           a.stride_h * a.stride_w * static_cast<std::int64_t>(sizeof(Residue));
+}
+
+template <class Real>
+void make_plan(const Problem& p, void* memory) {
+    Plan& plan = *static_cast<Plan*>(memory);
+    const ConvAttributes a = ConvAttributes::of(p);
+    const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
+    plan.forward = forward_weight<Real>(p);
+    const PackedWeight w = plan.backward = backward_weight<Real>(p);
+    const std::int64_t size = sizeof(Real);
+    plan.residues_h = min_of(a.stride_h, dx.height), plan.residues_w = min_of(a.stride_w, dx.width);
+    const std::int64_t products = w.elements() * pixels_of(dx) / (a.stride_h * a.stride_w) * (w.depthwise ? 4 : 1);
+    // What is cut are rows of one residue.
+    plan.grid = ConvGrid::make(ceil_div(dx.height, a.stride_h), w.panels, products, size,
+                               planes_of<Real>(dy) * plane_stride<Real>(dy) * size, w.elements() * size);
+    plan.steps_a_pass = steps_a_pass(w, ceil_div(a.R, a.stride_h) * ceil_div(a.S, a.stride_w), size);
+    const auto gapless = [](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
+    plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
+                dx.width == dy.width && gapless(&dx) && gapless(&dy) && gapless(p.inputs[3]);
+
+    const std::int64_t tap = w.depthwise ? w.lanes : w.tap_elements(1);
+    std::int64_t n_taps = 0;
+    for (std::int64_t y0 = 0; y0 < plan.residues_h; ++y0) {
+        for (std::int64_t x0 = 0; x0 < plan.residues_w; ++x0) {
+            Residue& residue = plan.residues()[y0 * plan.residues_w + x0];
+            residue = {y0, x0, n_taps, 0};
+            for (std::int64_t r = 0; r < a.R; ++r) {
+                const std::int64_t y = y0 + a.pad_top - r * a.dilation_h;
+                if (floor_div(y, a.stride_h) * a.stride_h != y) continue;
+                for (std::int64_t s = 0; s < a.S; ++s) {
+                    const std::int64_t x = x0 + a.pad_left - s * a.dilation_w;
+                    if (floor_div(x, a.stride_w) * a.stride_w != x) continue;
+                    plan.taps()[n_taps++] = {
+                        floor_div(y, a.stride_h) * row_stride<Real>(dy) + floor_div(x, a.stride_w) * w.lanes,
+                        (r * a.S + s) * tap};
+                }
+            }
+            residue.n_taps = n_taps - residue.first_tap;
+        }
+    }
+}
+
+// ---- phase 0: transpose ----
+
+std::int64_t transpose_units(const Plan& plan) {
+    return plan.forward.depthwise ? 0 : plan.backward.panels * plan.backward.steps;
+}
+template <class Real>
+std::int64_t transpose_chunk(const Plan& plan) {
+    return units_per_task(plan.backward.step_elements(plan.backward.panel_blocks) *
+                          static_cast<std::int64_t>(sizeof(Real)));
+}
+
+template <class Real>
+std::int64_t transpose_tasks(const Call& call) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    return call.n == 0 ? 0 : ceil_div(transpose_units(plan), transpose_chunk<Real>(plan));
+}
+
+// All taps of one step (a block of dy's channels) of one panel (blocks of dx's).
+template <class Real>
+void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int64_t step) {
+    const PackedWeight &f = plan.forward, &b = plan.backward;
+    const PackedPanel to = b.panel(p);
+    const std::int64_t k_block = to.first_step + step;
+    const PackedPanel from = f.panel(f.panel_of(k_block));
+    Real* output = reinterpret_cast<Real*>(call.fixed_scratch) + to.offset + step * b.step_elements(to.blocks);
+    for (std::int64_t i = 0; i < to.blocks; ++i, output += b.lanes) {
+        const std::int64_t from_step = to.first_block + i - from.first_step;
+        TransposeBlock<Real> square;
+        square.output = output, square.output_step = to.blocks * b.lanes;
+        square.count = b.R * b.S, square.output_next = b.tap_elements(to.blocks);
+        if (from_step >= 0 && from_step < f.steps) {
+            square.source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset +
+                            from_step * f.step_elements(from.blocks) + (k_block - from.first_block) * f.lanes;
+            square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+            call.kernels->set<Real>().transpose_block(square);
+            continue;
+        }
+        // Blocks whose groups do not meet.
+        for (std::int64_t t = 0; t < square.count; ++t) {
+            for (std::int64_t row = 0; row < b.lanes; ++row) {
+                std::memset(static_cast<void*>(output + t * square.output_next + row * square.output_step), 0,
+                            kBlockBytes);
+            }
+        }
+    }
+}
+
+template <class Real>
+void transpose(const Call& call, std::int64_t task, int) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const std::int64_t chunk = transpose_chunk<Real>(plan);
+    for (std::int64_t unit = task * chunk; unit < min_of(transpose_units(plan), (task + 1) * chunk); ++unit) {
+        transpose_step<Real>(call, plan, unit / plan.backward.steps, unit % plan.backward.steps);
+    }
+}
+
+// ---- phase 1: convolve ----
+
+std::int64_t tasks(const Call& call) { return static_cast<const Plan*>(call.plan)->grid.tasks(call.n); }
+
+// Rows [i0, i1) of one residue, in steps of the stride.
+template <class Real>
+void run_residue(const Call& call, const Plan& plan, const Residue& residue, const PackedPanel& panel,
+                 std::int64_t image, std::int64_t i0, std::int64_t i1) {
+    const PackedWeight& w = plan.backward;
+    const ConvAttributes a = ConvAttributes::of(*call.problem);
+    const Tensor& dx = *call.problem->outputs[0];
+    const std::int64_t rows = min_of(i1, ceil_div(dx.height - residue.y0, a.stride_h)) - i0;
+    const std::int64_t columns = ceil_div(dx.width - residue.x0, a.stride_w);
+    if (rows <= 0) return;
+    const std::int64_t y0 = residue.y0 + i0 * a.stride_h, block = panel.first_block;
+    const auto strided = [&](auto operand) {
+        widen(&operand, a.stride_h, a.stride_w);
+        return operand;
+    };
+
+    ConvTile<Real> tile;
+    tile.output = strided(operand_at<Real>(call.outputs[0], image, block, y0, residue.x0));
+    tile.rows = plan.flat ? 1 : rows, tile.columns = plan.flat ? rows * columns : columns;
+    tile.blocks = panel.blocks;
+    tile.last_lanes = last_lanes<Real>(dx.channels, block, panel.blocks);
+    tile.taps = plan.taps() + residue.first_tap, tile.n_taps = residue.n_taps;
+    tile.source = constant(operand_at<Real>(call.inputs[0], image, panel.first_step, i0, 0));
+    tile.source_step = tile.source.block_step;
+    tile.source.block_step = 0;
+    if (call.inputs[2]) {
+        const ConvOperand<std::uint8_t> keep = strided(mask_at<Real>(call.inputs[2], image, block, y0, residue.x0));
+        tile.epilogue.keep = {keep.data, keep.row_step, keep.column_step, keep.block_step};
+    }
+    if (call.inputs[3]) {
+        tile.epilogue.residual = strided(constant(operand_at<Real>(call.inputs[3], image, block, y0, residue.x0)));
+    }
+    if (w.depthwise) {
+        tile.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + panel.offset;
+        tile.finish = kConvEpilogue;
+        return call.kernels->set<Real>().depthwise_tile(tile);
+    }
+    tile.weight = reinterpret_cast<const Real*>(call.fixed_scratch) + panel.offset;
+    tile.weight_block_step = w.lanes;
+    tile.weight_element_step = panel.blocks * w.lanes;
+    tile.weight_step = w.step_elements(panel.blocks);
+    tile.weight_taps = panel.blocks;
+    tile.source_element_step = 1;
+    tile.elements = w.lanes;
+    const std::int64_t pass = residue.n_taps == 0 ? w.steps : plan.steps_a_pass;
+    for (std::int64_t step = 0; step < w.steps; step += pass) {
+        tile.steps = min_of(pass, w.steps - step);
+        tile.last_elements = w.step_lanes(panel, step + tile.steps - 1);
+        tile.resume = step > 0;
+        tile.finish = step + tile.steps == w.steps ? kConvEpilogue : kConvStore;
+        call.kernels->set<Real>().conv_tile(tile);
+        tile.source.data += tile.steps * tile.source_step;
+        tile.weight += tile.steps * tile.weight_step;
+    }
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const ConvAttributes a = ConvAttributes::of(*call.problem);
+    const Tensor& dx = *call.problem->outputs[0];
+    const ConvPiece piece = piece_of(plan.grid, call.n, task);
+    for (std::int64_t image = piece.image0; image < piece.image1; ++image) {
+        for (std::int64_t p = piece.panel0; p < piece.panel1; ++p) {
+            const PackedPanel panel = plan.backward.panel(p);
+            for (std::int64_t i = 0; i < plan.residues_h * plan.residues_w; ++i) {
+                run_residue<Real>(call, plan, plan.residues()[i], panel, image, piece.row0, piece.row1);
+            }
+            for (std::int64_t b = 0; b < panel.blocks; ++b) {
+                zero_halo<Real>(call.outputs[0], image, panel.first_block + b, piece.row0 * a.stride_h,
+                                min_of(dx.height, piece.row1 * a.stride_h));
+            }
+        }
+    }
+}
+
+template <class Real>
+constexpr Op make_conv2d_grad_input() {
+    return {"conv2d_grad_input", check<Real>,     input_rectangle,
+            plan_bytes,          make_plan<Real>, {{transpose_tasks<Real>, transpose<Real>}, {tasks, run<Real>}}};
+}
+
+}  // namespace
+}  // namespace convlens
+
+CONVLENS_DEFINE_OP(conv2d_grad_input, make_conv2d_grad_input)
