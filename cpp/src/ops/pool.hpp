@@ -8,9 +8,20 @@ namespace convlens {
 // Attributes 0..7: R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w; an average also has
 // 8..10: count_include_pad, pad_bottom, pad_right.
 inline PoolWindow pool_window(const Problem& p, const Tensor& x, bool average) {
-    PoolWindow w{x.height,       x.width,        p.attribute(0), p.attribute(1), p.attribute(2),
-                 p.attribute(3), p.attribute(4), p.attribute(5), p.attribute(6), p.attribute(7),
-                 0,              0,              x.height,       x.width};
+    PoolWindow w{x.height,
+                 x.width,
+                 p.attribute(0),
+                 p.attribute(1),
+                 p.attribute(2),
+                 p.attribute(3),
+                 p.attribute(4),
+                 p.attribute(5),
+                 p.attribute(6),
+                 p.attribute(7),
+                 0,
+                 0,
+                 x.height,
+                 x.width};
     if (average && p.attribute(8) != 0) {
         w.counted_top = -w.pad_top, w.counted_left = -w.pad_left;
         w.counted_bottom += p.attribute(9), w.counted_right += p.attribute(10);
@@ -18,11 +29,23 @@ inline PoolWindow pool_window(const Problem& p, const Tensor& x, bool average) {
     return w;
 }
 
+// Every window must hold an element of x: a maximum over nothing is no number, in lanes beyond the channels either.
+inline Status check_reach(std::int64_t out, std::int64_t in, std::int64_t stride, std::int64_t pad,
+                          std::int64_t dilation, std::int64_t reach, const char* axis) {
+    const bool first = reach >= pad, last = (out - 1) * stride - pad < in, between = pad == 0 || dilation <= in;
+    if (first && last && between) return {};
+    return fail(Code::corrupt_file,
+                "a window of %s %lld over %lld with stride %lld, padding %lld for %lld outputs holds no element of `x`",
+                axis, static_cast<long long>(reach + 1), static_cast<long long>(in), static_cast<long long>(stride),
+                static_cast<long long>(pad), static_cast<long long>(out));
+}
+
 // `x` is the plane the window slides over (x, or dx of a gradient), `y` has one pixel a window.
 template <class Real>
 Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool average) {
-    static const char* const kNames[] = {"R",          "S",          "stride_h",          "stride_w",   "pad_top",  "pad_left",
-                                         "dilation_h", "dilation_w", "count_include_pad", "pad_bottom", "pad_right"};
+    static const char* const kNames[] = {"R",        "S",          "stride_h",   "stride_w",          "pad_top",
+                                         "pad_left", "dilation_h", "dilation_w", "count_include_pad", "pad_bottom",
+                                         "pad_right"};
     constexpr std::int64_t kMost = 1 << 20;
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, "x", Layout::blocked));
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, "y", Layout::blocked));
@@ -34,6 +57,11 @@ Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool avera
                         static_cast<long long>(kMost));
         }
     }
+    const PoolWindow w = pool_window(p, *x, average);
+    CONVLENS_RETURN_IF_ERROR(check_reach(y->height, x->height, w.stride_height, w.pad_top, w.dilation_height,
+                                         (w.kernel_height - 1) * w.dilation_height, "height"));
+    CONVLENS_RETURN_IF_ERROR(check_reach(y->width, x->width, w.stride_width, w.pad_left, w.dilation_width,
+                                         (w.kernel_width - 1) * w.dilation_width, "width"));
     if (x->channels != y->channels) {
         return fail(Code::corrupt_file, "pooling keeps the channels; `x` has %d, `y` %d", x->channels, y->channels);
     }
@@ -65,7 +93,7 @@ inline Rectangle pool_rectangle(const PoolWindow& w, Rectangle r) {
 // Rows of `out` a task computes, when each of its elements meets a window.
 template <class Real>
 std::int64_t pool_chunk(const Problem& p, const Tensor& out, bool gradient) {
-    std::int64_t visits = p.attribute(0) * p.attribute(1);
+    std::int64_t visits = min_of(p.attribute(0) * p.attribute(1), 1 << 16);
     if (gradient) visits = visits / max_of(1, p.attribute(2) * p.attribute(3)) + 1;
     return units_per_task(out.width * kBlockBytes * min_of(visits, pixels_of(out) + 64));
 }
@@ -92,7 +120,8 @@ void run_pool(const Call& call, std::int64_t task, int) {
                                   offset ? winners + row * t.width * kLanes<Real> : nullptr, row, 0, t.width});
                       }
                       zero_halo<Real>(y, image, block, row0, row1);
-                      if (offset && block == blocks_of<Real>(t) - 1 && row1 == t.height) zero_padding<Real>(offset, image);
+                      if (offset && block == blocks_of<Real>(t) - 1 && row1 == t.height)
+                          zero_padding<Real>(offset, image);
                   });
 }
 

@@ -37,8 +37,8 @@ Source source_of(const Problem& p) {
         while (row >= kShortestRow && elements % row != 0) row /= 2;
         if (row >= kShortestRow) return {axes, 1, elements / row, row, row, elements, 0, false};
     }
-    return {axes,           planes_of<Real>(x), x.height,  x.width, row_stride<Real>(x), plane_stride<Real>(x),
-            origin<Real>(x), blocked};
+    return {axes,   planes_of<Real>(x), x.height, x.width, row_stride<Real>(x), plane_stride<Real>(x), origin<Real>(x),
+            blocked};
 }
 
 template <class Real>
@@ -53,12 +53,14 @@ Status check(const Problem& p, ScratchNeed* scratch) {
                     static_cast<long long>(axes));
     }
     if (kind < kReduceSum || kind > kReduceMax) {
-        return fail(Code::corrupt_file, "`kind` (=%lld) must be 0 (sum), 1 (mean) or 2 (max)", static_cast<long long>(kind));
+        return fail(Code::corrupt_file, "`kind` (=%lld) must be 0 (sum), 1 (mean) or 2 (max)",
+                    static_cast<long long>(kind));
     }
     const Source s = source_of<Real>(p);
     if (!(s.axes & kSpatial) && s.axes != kChannels && s.axes != kImages) {
-        return fail(Code::unsupported, "reduce over n and channels of %d x %d pixels; over one of them, or over all axes",
-                    x.height, x.width);
+        return fail(Code::unsupported,
+                    "reduce over n and channels of %d x %d pixels; over one of them, or over all axes", x.height,
+                    x.width);
     }
     const std::int64_t channels = axes & kChannels ? 1 : x.channels;
     const std::int64_t height = axes & kSpatial ? 1 : x.height, width = axes & kSpatial ? 1 : x.width;
@@ -99,7 +101,8 @@ double count_of(const Call& call, std::int64_t axes) {
 }
 template <class Real>
 Real finished(const Call& call, double total) {
-    return static_cast<Real>(call.attribute(1) == kReduceMean ? total / count_of<Real>(call, call.attribute(0)) : total);
+    return static_cast<Real>(call.attribute(1) == kReduceMean ? total / count_of<Real>(call, call.attribute(0))
+                                                              : total);
 }
 double join(const Call& call, double a, double b) {
     if (call.attribute(1) == kReduceMax) return b > a || b != b ? b : a;
@@ -119,63 +122,85 @@ template <class Real>
 std::int64_t plane_chunk(const Source& s) {
     return units_per_task(s.rows * s.pixels * (s.blocked ? kBlockBytes : static_cast<std::int64_t>(sizeof(Real))));
 }
+// Without spatial axes: rows of y, whatever is added up behind each of its elements.
+template <class Real>
+std::int64_t rows_of(const Call& call, const Source& s) {
+    const Tensor& y = *call.outputs[0].tensor;
+    return (y.batched ? call.n : 1) * (s.axes == kImages ? planes_of<Real>(y) : 1) * y.height;
+}
+template <class Real>
+std::int64_t row_chunk(const Call& call, const Source& s) {
+    const Tensor& y = *call.outputs[0].tensor;
+    const std::int64_t behind = s.axes == kImages ? images_of<Real>(call) * row_stride<Real>(y)
+                                                  : y.width * s.planes * (s.blocked ? kLanes<Real> : 1);
+    return units_per_task(behind * static_cast<std::int64_t>(sizeof(Real)));
+}
 template <class Real>
 std::int64_t plane_tasks(const Call& call) {
     const Source s = source_of<Real>(*call.problem);
     if (s.axes & kSpatial) return ceil_div(images_of<Real>(call) * s.planes, plane_chunk<Real>(s));
-    // Rows of y, whatever is added up behind each of its elements.
-    const Tensor& y = *call.outputs[0].tensor;
-    return (y.batched ? call.n : 1) * (s.axes == kImages ? planes_of<Real>(y) : 1) * y.height;
+    return ceil_div(rows_of<Real>(call, s), row_chunk<Real>(call, s));
 }
 
 template <class Real>
-void run_channels(const Call& call, const Source& s, std::int64_t task) {
+void run_channels(const Call& call, const Source& s, std::int64_t unit) {
     const View &x = call.inputs[0], &y = call.outputs[0];
     const Tensor& t = *y.tensor;
-    const std::int64_t image = task / t.height, row = task % t.height;
+    const std::int64_t image = unit / t.height, row = unit % t.height;
     const std::int64_t step = pixel_elements<Real>(t), lanes = kLanes<Real>;
     Real* to = image_data<Real>(y, image) + row * row_stride<Real>(t);
     if (step > 1) std::memset(static_cast<void*>(to), 0, static_cast<std::size_t>(t.width) * kBlockBytes);
     const double scale = call.attribute(1) == kReduceMean ? 1.0 / x.tensor->channels : 1.0;
-    call.kernels->set<Real>().reduce_channels({image_data<Real>(x, image) + row * s.row_stride, s.plane_stride, s.planes,
-                                               t.width, x.tensor->channels - (s.planes - 1) * lanes, s.blocked,
-                                               static_cast<int>(call.attribute(1)), scale, to, step});
+    call.kernels->set<Real>().reduce_channels({image_data<Real>(x, image) + row * s.row_stride, s.plane_stride,
+                                               s.planes, t.width, x.tensor->channels - (s.planes - 1) * lanes,
+                                               s.blocked, static_cast<int>(call.attribute(1)), scale, to, step});
     zero_halo<Real>(y, image, 0, row, row + 1);
     if (row == t.height - 1) zero_padding<Real>(y, image);
 }
 
 template <class Real>
-void run_images(const Call& call, std::int64_t task) {
+void run_images(const Call& call, std::int64_t row) {
     const View &x = call.inputs[0], &y = call.outputs[0];
     const std::int64_t stride = row_stride<Real>(*y.tensor);
-    Real* to = image_data<Real>(y, 0) + task * stride;
+    Real* to = image_data<Real>(y, 0) + row * stride;
     for (std::int64_t i = 0; i < stride; ++i) {
         double total = start(call);
         for (std::int64_t image = 0; image < images_of<Real>(call); ++image) {
-            total = join(call, total, static_cast<double>(image_data<Real>(x, image)[task * stride + i]));
+            total = join(call, total, static_cast<double>(image_data<Real>(x, image)[row * stride + i]));
         }
         to[i] = finished<Real>(call, total);
     }
     const Tensor& t = *y.tensor;
     if (t.layout == Layout::blocked && call.n == 0) {  // a mean of nothing is NaN, but not in lanes beyond the channels
-        const std::int64_t block = task / t.height, channels = t.channels - block * kLanes<Real>;
-        for (std::int64_t i = 0; i < stride; ++i) if (i % kLanes<Real> >= channels) to[i] = 0;
+        const std::int64_t block = row / t.height, channels = t.channels - block * kLanes<Real>;
+        for (std::int64_t i = 0; i < stride; ++i)
+            if (i % kLanes<Real> >= channels) to[i] = 0;
     }
-    if (task == planes_of<Real>(t) * t.height - 1) zero_padding<Real>(y, 0);
+    if (row == planes_of<Real>(t) * t.height - 1) zero_padding<Real>(y, 0);
 }
 
 template <class Real>
 void run_planes(const Call& call, std::int64_t task, int) {
     const Source s = source_of<Real>(*call.problem);
-    if (s.axes == kChannels) return run_channels<Real>(call, s, task);
-    if (s.axes == kImages) return run_images<Real>(call, task);
+    if (!(s.axes & kSpatial)) {
+        const std::int64_t chunk = row_chunk<Real>(call, s), end = min_of((task + 1) * chunk, rows_of<Real>(call, s));
+        for (std::int64_t row = task * chunk; row < end; ++row) {
+            if (s.axes == kChannels) {
+                run_channels<Real>(call, s, row);
+            } else {
+                run_images<Real>(call, row);
+            }
+        }
+        return;
+    }
     const std::int64_t chunk = plane_chunk<Real>(s), units = images_of<Real>(call) * s.planes;
     for (std::int64_t unit = task * chunk; unit < min_of(units, (task + 1) * chunk); ++unit) {
         const std::int64_t image = unit / s.planes, plane = unit % s.planes;
         const Real* x = reinterpret_cast<const Real*>(call.inputs[0].data + image * call.inputs[0].image_stride);
-        call.kernels->set<Real>().reduce_plane({x + s.origin + plane * s.plane_stride, s.row_stride, s.rows, s.pixels,
-                                                s.blocked, static_cast<int>(call.attribute(1)),
-                                                totals_of<Real>(call, s, image) + plane * (s.blocked ? kLanes<Real> : 1)});
+        call.kernels->set<Real>().reduce_plane(
+            {x + s.origin + plane * s.plane_stride, s.row_stride, s.rows, s.pixels, s.blocked,
+             static_cast<int>(call.attribute(1)),
+             totals_of<Real>(call, s, image) + plane * (s.blocked ? kLanes<Real> : 1)});
     }
 }
 
@@ -227,8 +252,8 @@ void run_finish(const Call& call, std::int64_t task, int) {
     for (std::int64_t c = task * lanes; c < min_of((task + 1) * lanes, room_of<Real>(*y.tensor)); ++c) {
         double total = start(call);
         for (std::int64_t image = 0; image < images && c < y.tensor->channels; ++image) {
-            total = join(call, total, axes & kChannels ? over_channels<Real>(call, s, image)
-                                                       : totals_of<Real>(call, s, image)[c]);
+            total = join(call, total,
+                         axes & kChannels ? over_channels<Real>(call, s, image) : totals_of<Real>(call, s, image)[c]);
         }
         to[c] = c < y.tensor->channels ? finished<Real>(call, total) : Real(0);
     }
@@ -236,8 +261,8 @@ void run_finish(const Call& call, std::int64_t task, int) {
 
 template <class Real>
 constexpr Op make_reduce() {
-    return {"reduce", check<Real>, nullptr, nullptr, nullptr,
-            {{plane_tasks<Real>, run_planes<Real>}, {finish_tasks<Real>, run_finish<Real>}}};
+    return {"reduce", check<Real>, nullptr,
+            nullptr,  nullptr,     {{plane_tasks<Real>, run_planes<Real>}, {finish_tasks<Real>, run_finish<Real>}}};
 }
 
 }  // namespace

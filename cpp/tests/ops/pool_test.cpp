@@ -6,7 +6,8 @@ using namespace convlens_tests;
 namespace {
 
 struct Case {
-    int channels, height, width, kernel_h, kernel_w, stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w;
+    int channels, height, width, kernel_h, kernel_w, stride_h, stride_w, top, left, bottom, right, dilation_h,
+        dilation_w;
     bool ceil;
     int out(int in, int kernel, int stride, int before, int after, int dilation) const {
         const int span = in + before + after - dilation * (kernel - 1) - 1;
@@ -18,8 +19,9 @@ struct Case {
     int out_width() const { return out(width, kernel_w, stride_w, left, right, dilation_w); }
     std::string text() const {
         char text[160];
-        std::snprintf(text, sizeof text, "c%d h%d w%d r%d s%d st%dx%d p%d,%d,%d,%d d%dx%d%s", channels, height, width, kernel_h,
-                      kernel_w, stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w, ceil ? " ceil" : "");
+        std::snprintf(text, sizeof text, "c%d h%d w%d r%d s%d st%dx%d p%d,%d,%d,%d d%dx%d%s", channels, height, width,
+                      kernel_h, kernel_w, stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w,
+                      ceil ? " ceil" : "");
         return text;
     }
     std::vector<std::int64_t> attributes() const {
@@ -28,12 +30,23 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, false},    {3, 5, 7, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, false},
-    {16, 6, 6, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false},   {17, 9, 11, 3, 2, 1, 1, 0, 0, 0, 0, 1, 1, false},
-    {33, 8, 5, 2, 3, 3, 4, 0, 1, 1, 1, 1, 1, false},   {5, 7, 7, 3, 3, 2, 2, 0, 0, 0, 0, 1, 1, true},
-    {8, 10, 9, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, true},    {20, 12, 13, 2, 2, 1, 2, 0, 0, 0, 0, 3, 2, false},
-    {4, 6, 20, 1, 5, 1, 5, 0, 2, 0, 2, 1, 1, false},   {48, 7, 7, 7, 7, 1, 1, 0, 0, 0, 0, 1, 1, false},
-    {2, 4, 4, 2, 2, 5, 5, 0, 0, 0, 0, 1, 1, false},    {6, 9, 9, 3, 3, 1, 1, 1, 0, 0, 1, 2, 2, false},
+    {1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, false},
+    {3, 5, 7, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, false},
+    {16, 6, 6, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false},
+    {17, 9, 11, 3, 2, 1, 1, 0, 0, 0, 0, 1, 1, false},
+    {33, 8, 5, 2, 3, 3, 4, 0, 1, 1, 1, 1, 1, false},
+    {5, 7, 7, 3, 3, 2, 2, 0, 0, 0, 0, 1, 1, true},
+    {8, 10, 9, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, true},
+    {20, 12, 13, 2, 2, 1, 2, 0, 0, 0, 0, 3, 2, false},
+    {4, 6, 20, 1, 5, 1, 5, 0, 2, 0, 2, 1, 1, false},
+    {48, 7, 7, 7, 7, 1, 1, 0, 0, 0, 0, 1, 1, false},
+    // stride and dilation with a common divisor, windows with gaps between them, every pixel in one padded window
+    {3, 26, 31, 3, 4, 4, 6, 2, 3, 2, 3, 6, 4, false},
+    {7, 11, 10, 2, 2, 3, 3, 1, 1, 1, 1, 1, 1, false},
+    {18, 7, 9, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, false},
+    {9, 5, 6, 3, 3, 3, 3, 1, 2, 1, 1, 1, 1, true},
+    {2, 4, 4, 2, 2, 5, 5, 0, 0, 0, 0, 1, 1, false},
+    {6, 9, 9, 3, 3, 1, 1, 1, 0, 0, 1, 2, 2, false},
 };
 
 // Calls f(y, x, ky, kx) for the window positions of output (i, j) that fall inside x.
@@ -41,7 +54,8 @@ template <class F>
 void each_inside(const Case& c, std::int64_t i, std::int64_t j, F f) {
     for (int ky = 0; ky < c.kernel_h; ++ky) {
         for (int kx = 0; kx < c.kernel_w; ++kx) {
-            const std::int64_t y = i * c.stride_h - c.top + ky * c.dilation_h, x = j * c.stride_w - c.left + kx * c.dilation_w;
+            const std::int64_t y = i * c.stride_h - c.top + ky * c.dilation_h,
+                               x = j * c.stride_w - c.left + kx * c.dilation_w;
             if (y >= 0 && y < c.height && x >= 0 && x < c.width) f(y, x, ky, kx);
         }
     }
@@ -50,7 +64,8 @@ int count_of(const Case& c, std::int64_t i, std::int64_t j, bool padding) {
     int count = 0;
     for (int ky = 0; ky < c.kernel_h; ++ky) {
         for (int kx = 0; kx < c.kernel_w; ++kx) {
-            const std::int64_t y = i * c.stride_h - c.top + ky * c.dilation_h, x = j * c.stride_w - c.left + kx * c.dilation_w;
+            const std::int64_t y = i * c.stride_h - c.top + ky * c.dilation_h,
+                               x = j * c.stride_w - c.left + kx * c.dilation_w;
             count += padding ? y >= -c.top && y < c.height + c.bottom && x >= -c.left && x < c.width + c.right
                              : y >= 0 && y < c.height && x >= 0 && x < c.width;
         }
@@ -68,7 +83,8 @@ void check_max(const Case& c, std::int64_t n, bool ties) {
     x.poison_halo();
     const Halo halo{0, 1, 2, 1};
     Buffer<Real> y(tensor_of<Real>(Layout::blocked, c.channels, c.out_height(), c.out_width(), halo), n);
-    Buffer<Real> offset(tensor_of<Real>(Layout::blocked, c.channels, c.out_height(), c.out_width(), {}, true, DType::uint8), n);
+    Buffer<Real> offset(
+        tensor_of<Real>(Layout::blocked, c.channels, c.out_height(), c.out_width(), {}, true, DType::uint8), n);
     Runner<Real> runner("max_pool2d", {&x.tensor}, {&y.tensor, &offset.tensor}, c.attributes());
     run_everywhere<Real>(runner, {&x}, {&y, &offset}, n, "max " + c.text(), [&](const Kernels* kernels) {
         bool same = true;
@@ -108,7 +124,8 @@ void check_max(const Case& c, std::int64_t n, bool ties) {
             const double bound = 16 * std::numeric_limits<Real>::epsilon() * size.get(i, ch, h, w);
             same = same && std::fabs(dx.get(i, ch, h, w) - want.get(i, ch, h, w)) <= bound;
         });
-        CHECK_SAY(same && dx.rest_is_zero(), "max grad %s: %s differs from the formula", c.text().c_str(), kernels->isa);
+        CHECK_SAY(same && dx.rest_is_zero(), "max grad %s: %s differs from the formula", c.text().c_str(),
+                  kernels->isa);
     });
 }
 
@@ -211,6 +228,34 @@ TEST(pooling_is_the_same_to_the_bit_alone_and_in_a_batch) {
     CHECK_OK(runner.run({&alone}, {&y1}, 1, kernels, 1));
     CHECK_OK(runner.run({&batch}, {&y5}, 5, kernels, 2));
     CHECK(std::memcmp(y1.data, y5.data, static_cast<std::size_t>(out.bytes)) == 0);
+}
+
+TEST(max_pooling_names_the_first_of_several_nan) {
+    const Case c{1, 3, 3, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1, false};
+    Buffer<float> x(tensor_of<float>(Layout::blocked, 1, 3, 3), 1), y(tensor_of<float>(Layout::blocked, 1, 1, 1), 1);
+    Buffer<float> offset(tensor_of<float>(Layout::blocked, 1, 1, 1, {}, true, DType::uint8), 1);
+    x.fill([](std::int64_t, std::int64_t, std::int64_t h, std::int64_t w) {
+        return h == 1 && w != 1 ? std::numeric_limits<double>::quiet_NaN() : double(h * 3 + w);
+    });
+    Runner<float> runner("max_pool2d", {&x.tensor}, {&y.tensor, &offset.tensor}, c.attributes());
+    run_everywhere<float>(runner, {&x}, {&y, &offset}, 1, "nan twice", [&](const Kernels* kernels) {
+        CHECK_SAY(std::isnan(y.get(0, 0, 0, 0)) && offset.get(0, 0, 0, 0) == 3, "%s names %g", kernels->isa,
+                  offset.get(0, 0, 0, 0));
+    });
+}
+
+TEST(pooling_refuses_windows_without_an_element) {
+    const Tensor x = tensor_of<float>(Layout::blocked, 4, 6, 6);
+    const auto refused = [&](int height, int width, std::vector<std::int64_t> attributes) {
+        const Tensor y = tensor_of<float>(Layout::blocked, 4, height, width);
+        Runner<float> runner("max_pool2d", {&x}, {&y}, std::move(attributes));
+        return !runner.check().ok();
+    };
+    CHECK(!refused(3, 3, {2, 2, 2, 2, 0, 0, 1, 1}));
+    CHECK(refused(4, 3, {2, 2, 2, 2, 0, 0, 1, 1}));  // the last window starts below
+    CHECK(refused(3, 3, {2, 2, 2, 2, 2, 0, 1, 1}));  // the first ends above
+    CHECK(refused(1, 1, {2, 2, 1, 1, 1, 1, 7, 7}));  // one element on either side of x
+    CHECK(refused(3, 3, {2, 2, 2, 2, 0, 0, 1, std::int64_t{1} << 40}));
 }
 
 TEST(pooling_refuses_windows_that_offsets_cannot_name) {

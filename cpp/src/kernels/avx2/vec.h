@@ -68,5 +68,27 @@ inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
     const __m256i set = _mm256_and_si256(_mm256_set1_epi64x(static_cast<long long>(bits)), lane);
     return {_mm256_and_pd(a.v, _mm256_castsi256_pd(_mm256_cmpeq_epi64(set, lane)))};
 }
+// Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h). Written out
+// because compilers convert such vectors one element at a time.
+inline Vec<float> widen_bytes(const unsigned char* p, Vec<float>) {
+    return {_mm256_castsi256_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+}
+inline Vec<double> widen_bytes(const unsigned char* p, Vec<double>) {
+    int bytes;
+    __builtin_memcpy(&bytes, p, 4);
+    return {_mm256_castsi256_pd(_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes)))};
+}
+inline void narrow_bytes(unsigned char* p, Vec<float> a) {
+    const __m256i v = _mm256_castps_si256(a.v);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+}
+inline void narrow_bytes(unsigned char* p, Vec<double> a) {
+    const __m256i v = _mm256_castpd_si256(a.v);
+    const __m256i low = _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm_setzero_si128());
+    const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+    __builtin_memcpy(p, &bytes, 4);
+}
 
 } } } }

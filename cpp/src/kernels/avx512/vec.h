@@ -69,5 +69,19 @@ inline Vec<float> keep_where(unsigned bits, Vec<float> a) {
 inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
     return {_mm512_maskz_mov_pd(static_cast<__mmask8>(bits), a.v)};
 }
+// Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h). Written out
+// because compilers convert such vectors one element at a time.
+inline Vec<float> widen_bytes(const unsigned char* p, Vec<float>) {
+    return {_mm512_castsi512_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+inline Vec<double> widen_bytes(const unsigned char* p, Vec<double>) {
+    return {_mm512_castsi512_pd(_mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+}
+inline void narrow_bytes(unsigned char* p, Vec<float> a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(a.v)));
+}
+inline void narrow_bytes(unsigned char* p, Vec<double> a) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm512_cvtepi64_epi8(_mm512_castpd_si512(a.v)));
+}
 
 } } } }

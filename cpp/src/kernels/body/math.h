@@ -18,7 +18,6 @@ struct Format<float> {
     typedef int32_t Int;
     typedef int32_t Ints __attribute__((vector_size(Vec<float>::width * 4)));
     typedef uint32_t Words __attribute__((vector_size(Vec<float>::width * 4)));
-    typedef uint8_t Bytes __attribute__((vector_size(Vec<float>::width)));
     static constexpr int mantissa_bits = 23;
     static constexpr Int exponent_bias = 127;
     static constexpr Int one = 0x3f800000, sqrt_half = 0x3f3504f3, quiet_nan = 0x7fc00000, infinity = 0x7f800000;
@@ -35,7 +34,6 @@ struct Format<double> {
     typedef int64_t Int;
     typedef int64_t Ints __attribute__((vector_size(Vec<double>::width * 8)));
     typedef uint64_t Words __attribute__((vector_size(Vec<double>::width * 8)));
-    typedef uint8_t Bytes __attribute__((vector_size(Vec<double>::width)));
     static constexpr int mantissa_bits = 52;
     static constexpr Int exponent_bias = 1023;
     static constexpr Int one = 0x3ff0000000000000, sqrt_half = 0x3fe6a09e667f3bcd, quiet_nan = 0x7ff8000000000000,
@@ -136,22 +134,6 @@ inline Mask<Real> from_bits(unsigned bits) {
     Ints<Real> place;
     for (int i = 0; i < Vec<Real>::width; ++i) place[i] = typename Format<Real>::Int{1} << i;
     return {(Ints<Real>)((splat_ints<Real>(static_cast<typename Format<Real>::Int>(bits)) & place) != Ints<Real>{})};
-}
-
-// uint8 values a lane.
-template <class Real>
-inline void store_bytes(uint8_t* p, Vec<Real> a) {
-    typedef typename Format<Real>::Bytes Bytes;
-    const Bytes bytes = __builtin_convertvector(__builtin_convertvector(a.v, Ints<Real>), Bytes);
-    __builtin_memcpy(p, &bytes, sizeof bytes);
-}
-template <class Real>
-inline Vec<Real> load_bytes(const uint8_t* p) {
-    typename Format<Real>::Bytes bytes;
-    __builtin_memcpy(&bytes, p, sizeof bytes);
-    Vec<Real> y;
-    y.v = (decltype(y.v))__builtin_convertvector(__builtin_convertvector(bytes, Ints<Real>), decltype(y.v));
-    return y;
 }
 
 template <class Real>

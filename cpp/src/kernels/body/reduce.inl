@@ -1,7 +1,10 @@
 // Sums and maxima. NaN wins a maximum, as it spoils a sum.
 #include "kernels/args/reduce.hpp"
 
-namespace convlens { namespace kernels { namespace CONVLENS_ISA_NAME { namespace {
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
 
 template <class Real>
 struct Reduction {
@@ -84,27 +87,45 @@ void reduce_plane(const ReducePlaneArgs<Real>& a) {
 }
 
 template <class Real, bool Max>
-void reduce_channels_as(const ReduceChannelsArgs<Real>& a) {
+void reduce_blocks(const ReduceChannelsArgs<Real>& a) {
     typedef Reduction<Real> R;
     constexpr int lanes = R::lanes;
     for (int64_t p = 0; p < a.pixels; ++p) {
-        if (a.blocked) {
-            Real total[lanes];
-            const Real* x = a.x + p * lanes;
-            for (int v = 0; v < lanes; v += R::width) {
-                const auto part = chains<Real, Max>(x + v, a.plane_stride, a.planes - 1);
-                __builtin_memcpy(total + v, &part, sizeof part);
-            }
-            x += (a.planes - 1) * a.plane_stride;
-            for (int64_t l = 0; l < a.last_lanes; ++l) total[l] = R::template join<Max>(total[l], x[l]);
-            a.y[p * a.y_step] = (Real)((double)tree<Real, Max>(total, lanes) * a.scale);
-        } else {
-            double total = R::template first<Max>();
-            for (int64_t c = 0; c < a.planes; ++c) {
-                total = R::template join<Max>(total, (double)a.x[c * a.plane_stride + p]);
-            }
-            a.y[p * a.y_step] = (Real)(total * a.scale);
+        Real total[lanes];
+        const Real* x = a.x + p * lanes;
+        for (int v = 0; v < lanes; v += R::width) {
+            const auto part = chains<Real, Max>(x + v, a.plane_stride, a.planes - 1);
+            __builtin_memcpy(total + v, &part, sizeof part);
         }
+        x += (a.planes - 1) * a.plane_stride;
+        for (int64_t l = 0; l < a.last_lanes; ++l) total[l] = R::template join<Max>(total[l], x[l]);
+        a.y[p * a.y_step] = (Real)((double)tree<Real, Max>(total, lanes) * a.scale);
+    }
+}
+
+// Pixels side by side, so that the loop over them is vector code.
+template <class Real, bool Max>
+void reduce_planes(const ReduceChannelsArgs<Real>& a) {
+    typedef Reduction<Real> R;
+    constexpr int64_t tile = 64;
+    for (int64_t p0 = 0; p0 < a.pixels; p0 += tile) {
+        const int64_t count = a.pixels - p0 < tile ? a.pixels - p0 : tile;
+        double total[tile];
+        for (int64_t p = 0; p < count; ++p) total[p] = R::template first<Max>();
+        for (int64_t c = 0; c < a.planes; ++c) {
+            const Real* x = a.x + c * a.plane_stride + p0;
+            for (int64_t p = 0; p < count; ++p) total[p] = R::template join<Max>(total[p], (double)x[p]);
+        }
+        for (int64_t p = 0; p < count; ++p) a.y[(p0 + p) * a.y_step] = (Real)(total[p] * a.scale);
+    }
+}
+
+template <class Real, bool Max>
+void reduce_channels_as(const ReduceChannelsArgs<Real>& a) {
+    if (a.blocked) {
+        reduce_blocks<Real, Max>(a);
+    } else {
+        reduce_planes<Real, Max>(a);
     }
 }
 template <class Real>
@@ -116,7 +137,10 @@ void reduce_channels(const ReduceChannelsArgs<Real>& a) {
     }
 }
 
-} } } }
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
 
 CONVLENS_EXPORT_KERNEL(reduce_plane, ReducePlaneArgs)
 CONVLENS_EXPORT_KERNEL(reduce_channels, ReduceChannelsArgs)

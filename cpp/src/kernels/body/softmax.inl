@@ -107,8 +107,13 @@ void softmax_plain(const SoftmaxArgs<Real>& a) {
         const int64_t count = a.pixels - p < lanes ? a.pixels - p : lanes;
         for (int64_t c = 0; c < a.channels; ++c) {
             Real* to = a.scratch + c * lanes;
-            if (count < lanes) __builtin_memset(to, 0, 64);
-            __builtin_memcpy(to, a.x + c * a.x_plane_stride + p, count * sizeof(Real));
+            const Real* from = a.x + c * a.x_plane_stride + p;
+            if (count == lanes) {
+                __builtin_memcpy(to, from, 64);
+            } else {
+                __builtin_memset(to, 0, 64);
+                __builtin_memcpy(to, from, count * sizeof(Real));
+            }
         }
         for (int64_t r = 0; r < lanes; r += V::width) {
             Real* values = a.scratch + r;
@@ -127,7 +132,12 @@ void softmax_plain(const SoftmaxArgs<Real>& a) {
             }
         }
         for (int64_t c = 0; c < a.channels; ++c) {
-            __builtin_memcpy(a.y + c * a.y_plane_stride + p, a.scratch + c * lanes, count * sizeof(Real));
+            Real* to = a.y + c * a.y_plane_stride + p;
+            if (count == lanes) {
+                __builtin_memcpy(to, a.scratch + c * lanes, 64);
+            } else {
+                __builtin_memcpy(to, a.scratch + c * lanes, count * sizeof(Real));
+            }
         }
     }
 }

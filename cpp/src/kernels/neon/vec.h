@@ -76,5 +76,28 @@ inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
     const uint64x2_t set = vtstq_u64(vdupq_n_u64(bits), lane);
     return {vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(a.v), set))};
 }
+// Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h). Written out
+// because compilers convert such vectors one element at a time.
+inline Vec<float> widen_bytes(const unsigned char* p, Vec<float>) {
+    uint32_t bytes;
+    __builtin_memcpy(&bytes, p, 4);
+    const uint16x8_t halves = vmovl_u8(vcreate_u8(bytes));
+    return {vreinterpretq_f32_u32(vmovl_u16(vget_low_u16(halves)))};
+}
+inline Vec<double> widen_bytes(const unsigned char* p, Vec<double>) {
+    const uint64x2_t integers = {p[0], p[1]};
+    return {vreinterpretq_f64_u64(integers)};
+}
+inline void narrow_bytes(unsigned char* p, Vec<float> a) {
+    const uint16x4_t halves = vmovn_u32(vreinterpretq_u32_f32(a.v));
+    const uint8x8_t bytes = vmovn_u16(vcombine_u16(halves, halves));
+    const uint32_t low = vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
+    __builtin_memcpy(p, &low, 4);
+}
+inline void narrow_bytes(unsigned char* p, Vec<double> a) {
+    const uint64x2_t integers = vreinterpretq_u64_f64(a.v);
+    p[0] = static_cast<unsigned char>(vgetq_lane_u64(integers, 0));
+    p[1] = static_cast<unsigned char>(vgetq_lane_u64(integers, 1));
+}
 
 } } } }

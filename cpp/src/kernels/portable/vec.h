@@ -89,5 +89,26 @@ inline Vec<Real> keep_where(unsigned bits, Vec<Real> a) {
     }
     return a;
 }
+// Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h).
+template <class Real, class Int>
+inline Vec<Real> widen_bytes_as(const unsigned char* p) {
+    Int integers[Vec<Real>::width];
+    for (int i = 0; i < Vec<Real>::width; ++i) integers[i] = p[i];
+    Vec<Real> a;
+    __builtin_memcpy(&a.v, integers, sizeof a.v);
+    return a;
+}
+template <class Int, class Real>
+inline void narrow_bytes_as(unsigned char* p, Vec<Real> a) {
+    Int integers[Vec<Real>::width];
+    __builtin_memcpy(integers, &a.v, sizeof a.v);
+    for (int i = 0; i < Vec<Real>::width; ++i) p[i] = static_cast<unsigned char>(integers[i]);
+}
+inline Vec<float> widen_bytes(const unsigned char* p, Vec<float>) { return widen_bytes_as<float, unsigned>(p); }
+inline Vec<double> widen_bytes(const unsigned char* p, Vec<double>) {
+    return widen_bytes_as<double, unsigned long long>(p);
+}
+inline void narrow_bytes(unsigned char* p, Vec<float> a) { narrow_bytes_as<unsigned>(p, a); }
+inline void narrow_bytes(unsigned char* p, Vec<double> a) { narrow_bytes_as<unsigned long long>(p, a); }
 
 } } } }
