@@ -7,35 +7,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._answers import classes_of
 from ._labels import check_labels
 
 Array = npt.NDArray[Any]
 
 
-def accuracy(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+def accuracy(outputs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Share of the images whose predicted class is the true one; NaN of none.
 
     Parameters
     ----------
-    labels, predicted : array_like of shape (N,), integers
+    outputs : array_like of shape (N, K), floating, or (N,), integers
+        Logits or probabilities, or the predicted classes.
+    labels : array_like of shape (N,), integers
 
     Examples
     --------
-    >>> accuracy([0, 1, 2, 2], [0, 1, 1, 2])
+    >>> accuracy([0, 1, 1, 2], [0, 1, 2, 2])
     0.75
     """
-    true, answered = _pair(labels, predicted)
-    return float((true == answered).mean()) if len(true) else float("nan")
+    predicted, n_classes = classes_of(outputs)
+    true = check_labels(labels, len(predicted), n_classes)
+    return float((true == predicted).mean()) if len(true) else float("nan")
 
 
-def confusion_matrix(labels: npt.ArrayLike, predicted: npt.ArrayLike, n_classes: int | None = None) -> Array:
+def confusion_matrix(outputs: npt.ArrayLike, labels: npt.ArrayLike, *, n_classes: int | None = None) -> Array:
     """Count which class is taken for which.
 
     Parameters
     ----------
-    labels, predicted : array_like of shape (N,), integers
+    outputs : array_like of shape (N, K), floating, or (N,), integers
+        Logits or probabilities, or the predicted classes.
+    labels : array_like of shape (N,), integers
     n_classes : int, optional
-        By default one more than the highest class that occurs.
+        By default K, or one more than the highest class that occurs.
 
     Returns
     -------
@@ -44,23 +50,27 @@ def confusion_matrix(labels: npt.ArrayLike, predicted: npt.ArrayLike, n_classes:
 
     Examples
     --------
-    >>> confusion_matrix([0, 1, 2, 2], [0, 1, 1, 2])
+    >>> confusion_matrix([0, 1, 1, 2], [0, 1, 2, 2])
     array([[1, 0, 0],
            [0, 1, 0],
            [0, 1, 1]])
     """
-    true, answered = _pair(labels, predicted, n_classes)
-    k = n_classes if n_classes is not None else int(max(true.max(initial=-1), answered.max(initial=-1))) + 1
-    return np.bincount(true * k + answered, minlength=k * k).reshape(k, k).astype(np.int64)
+    predicted, known = classes_of(outputs)
+    k = known if n_classes is None else n_classes
+    true = check_labels(labels, len(predicted), k)
+    predicted = check_labels(predicted, len(predicted), k, name="outputs")
+    if k is None:
+        k = int(max(true.max(initial=-1), predicted.max(initial=-1))) + 1
+    return np.bincount(true * k + predicted, minlength=k * k).reshape(k, k).astype(np.int64)
 
 
-def misclassification_rate(matrix: npt.ArrayLike) -> Array:
+def misclassification_rate(outputs: npt.ArrayLike, labels: npt.ArrayLike, *, n_classes: int | None = None) -> Array:
     """Share of each class's images that are taken for another.
 
     Parameters
     ----------
-    matrix : array_like of shape (K, K)
-        What :func:`confusion_matrix` returned.
+    outputs, labels, n_classes
+        As of :func:`confusion_matrix`.
 
     Returns
     -------
@@ -69,18 +79,11 @@ def misclassification_rate(matrix: npt.ArrayLike) -> Array:
 
     Examples
     --------
-    >>> misclassification_rate([[1, 0, 0], [0, 1, 0], [0, 1, 1]])
+    >>> misclassification_rate([0, 1, 1, 2], [0, 1, 2, 2])
     array([0. , 0. , 0.5])
     """
-    counts = np.asarray(matrix)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
-        raise ValueError(f"`matrix` has the shape {counts.shape}; it must be (K, K)")
+    counts = confusion_matrix(outputs, labels, n_classes=n_classes)
     totals = counts.sum(axis=1)
     rate = np.full(len(counts), np.nan)
     np.divide(totals - np.diag(counts), totals, out=rate, where=totals > 0)
     return rate
-
-
-def _pair(labels: npt.ArrayLike, predicted: npt.ArrayLike, n_classes: int | None = None) -> tuple[Array, Array]:
-    n = len(np.atleast_1d(np.asarray(predicted)))
-    return check_labels(labels, n, n_classes), check_labels(predicted, n, n_classes, name="predicted")

@@ -4,101 +4,124 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from ._answers import probabilities_of
 from ._labels import check_labels
 
 if TYPE_CHECKING:
     from ..plot import Picture
 
-Array = npt.NDArray[Any]
 
-
-@dataclass(frozen=True, eq=False)
-class Mistakes:
-    """Wrong answers, the surest first.
+@dataclass(frozen=True)
+class Mistake:
+    """One wrong answer.
 
     Attributes
     ----------
-    index : ndarray of shape (M,), int64
-        Places in the images that were given.
-    labels, predicted : ndarray of shape (M,), int64
-    confidence : ndarray of shape (M,), float64
-        Probability of the predicted class.
-    given_to_truth : ndarray of shape (M,), float64
-        Probability of the true class.
+    index : int
+        Place of the image among those given.
+    label, predicted : int
+        The true class, and the one it was taken for.
+    confidence : float
+        Probability the network gave to its answer.
+    doubt : float
+        Probability it gave to the true class.
     """
 
-    index: Array
-    labels: Array
-    predicted: Array
-    confidence: Array
-    given_to_truth: Array
+    index: int
+    label: int
+    predicted: int
+    confidence: float
+    doubt: float
+
+
+class Mistakes(Sequence[Mistake]):
+    """Wrong answers, the surest first; prints as a list and draws its pictures."""
+
+    def __init__(self, mistakes: Sequence[Mistake], names: Sequence[str] | None = None) -> None:
+        self._mistakes = tuple(mistakes)
+        self._names = names
+
+    @overload
+    def __getitem__(self, place: int) -> Mistake: ...
+    @overload
+    def __getitem__(self, place: slice) -> Mistakes: ...
+    def __getitem__(self, place: int | slice) -> Mistake | Mistakes:
+        found = self._mistakes[place]
+        return found if isinstance(found, Mistake) else Mistakes(found, self._names)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self._mistakes)
 
-    def captions(self, names: Sequence[str] | None = None) -> list[str]:
-        """Two lines for each picture: what it is, and what it was taken for."""
-        named = [str(i) for i in range(1 + int(max(self.labels.max(initial=0), self.predicted.max(initial=0))))]
-        named = named if names is None else [str(name) for name in names]
+    def captions(self) -> list[str]:
+        """Two lines for each: what it is, what it was taken for and how surely."""
         return [
-            f"{named[true]} taken for {named[taken]}\nwith {confidence:.0%}, image {index}"
-            for index, true, taken, confidence in zip(
-                self.index, self.labels, self.predicted, self.confidence, strict=True
-            )
+            f"{self._name(one.label)} taken for {self._name(one.predicted)}\n"
+            f"with {one.confidence:.0%}, image {one.index}"
+            for one in self
         ]
 
-    def plot(
-        self, images: npt.ArrayLike, names: Sequence[str] | None = None, *, title: str = "Worst mistakes"
-    ) -> Picture:
+    def plot(self, images: npt.ArrayLike | Sequence[Any], *, title: str = "Worst mistakes") -> Picture:
         """Draw the pictures of the mistakes (extra ``[plot]``).
 
         Parameters
         ----------
-        images : array_like of shape (N, C, H, W), or a sequence of pictures
-            All of those the mistakes were found in.
-        names : sequence of str, optional
-            Of the classes.
+        images : array_like of shape (N, C, H, W), or a sequence of N pictures
+            All those the mistakes were found in.
+        title : str
         """
         from ..plot import gallery
 
-        chosen = [np.asarray(images[int(i)]) for i in self.index]  # type: ignore[index]
-        return gallery(chosen, self.captions(names), title=title)
+        chosen = [np.asarray(images[one.index]) for one in self]  # type: ignore[index]
+        return gallery(chosen, self.captions(), title=title)
+
+    def __repr__(self) -> str:
+        return "\n".join(caption.replace("\n", " ") for caption in self.captions()) or "no mistakes"
+
+    def _name(self, number: int) -> str:
+        return str(number) if self._names is None else str(self._names[number])
 
 
-def worst_mistakes(labels: npt.ArrayLike, probability: npt.ArrayLike, most: int = 12) -> Mistakes:
+def worst_mistakes(
+    outputs: npt.ArrayLike, labels: npt.ArrayLike, *, count: int = 12, names: Sequence[str] | None = None
+) -> Mistakes:
     """Find the wrong answers given with the highest confidence.
 
     Parameters
     ----------
+    outputs : array_like of shape (N, K), floating
+        Logits, or probabilities (none negative, rows that sum to 1).
     labels : array_like of shape (N,), integers
-    probability : array_like of shape (N, K)
-        What :func:`predict` returned.
-    most : int
+    count : int
         How many at most.
+    names : sequence of K str, optional
+        Of the classes.
 
     Returns
     -------
     Mistakes
-        Sorted by confidence, then by index.
+        A sequence of :class:`Mistake`, by confidence, then by index.
 
     Examples
     --------
-    >>> worst_mistakes([0, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]).index
-    array([1, 2])
+    >>> worst_mistakes([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], [0, 0, 1])
+    0 taken for 1 with 80%, image 1
+    1 taken for 0 with 60%, image 2
     """
-    if most < 1:
-        raise ValueError(f"`most` (={most!r}) must be at least 1")
-    chances = np.asarray(probability, dtype=np.float64)
-    if chances.ndim != 2:
-        raise ValueError(f"`probability` has the shape {chances.shape}; it must be (N, K)")
+    if count < 1:
+        raise ValueError(f"`count` (={count!r}) must be at least 1")
+    chances = probabilities_of(outputs)
     true = check_labels(labels, len(chances), chances.shape[1])
     predicted = chances.argmax(axis=1)
     confidence = chances[np.arange(len(chances)), predicted]
     wrong = np.flatnonzero(predicted != true)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")[:most]]
-    return Mistakes(worst, true[worst], predicted[worst], confidence[worst], chances[worst, true[worst]])
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")[:count]]
+    found = [
+        Mistake(int(i), int(true[i]), int(predicted[i]), float(confidence[i]), float(chances[i, true[i]]))
+        for i in worst
+    ]
+    return Mistakes(found, names)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..nn import Network
+from ._answers import predict
 from ._labels import check_labels
 from ._metrics import accuracy, confusion_matrix, misclassification_rate
 from ._mistakes import Mistakes, worst_mistakes
-from ._predict import predict
 
 if TYPE_CHECKING:
     from ..plot import Picture
@@ -57,7 +57,7 @@ class Report:
 
     def plot_mistakes(self, images: npt.ArrayLike, *, title: str = "Worst mistakes") -> Picture:
         """Draw the worst mistakes among the images the report was made of (extra ``[plot]``)."""
-        return self.mistakes.plot(images, self.names, title=title)
+        return self.mistakes.plot(images, title=title)
 
     def __repr__(self) -> str:
         n, right = len(self.labels), int((self.labels == self.predicted).sum())
@@ -74,13 +74,12 @@ class Report:
             mistaken = f"{self.names[taken]} ({others[taken]})" if wrong else ""
             lines.append(f"{name:<{width}}  {int(row.sum()):>6}  {wrong:>5}  {shown}  {mistaken}".rstrip())
         if len(self.mistakes):
-            lines += ["", "worst mistakes"]
-            lines += ["  " + caption.replace("\n", " ") for caption in self.mistakes.captions(self.names)[:5]]
+            lines += ["", "worst mistakes", *("  " + line for line in repr(self.mistakes[:5]).splitlines())]
         return "\n".join(lines)
 
 
 def report(
-    net: Network, images: npt.ArrayLike, labels: npt.ArrayLike, *, names: Sequence[str] | None = None, most: int = 12
+    net: Network, images: npt.ArrayLike, labels: npt.ArrayLike, *, names: Sequence[str] | None = None, count: int = 12
 ) -> Report:
     """Run a network on labelled images and say where it fails.
 
@@ -92,7 +91,7 @@ def report(
     labels : array_like of shape (N,), integers
     names : sequence of K str, optional
         Of the classes; their numbers by default.
-    most : int
+    count : int
         Mistakes to keep.
 
     Returns
@@ -121,15 +120,13 @@ def report(
     named = tuple(str(i) for i in range(n_classes)) if names is None else tuple(str(name) for name in names)
     if len(named) != n_classes:
         raise ValueError(f"`names` has {len(named)} names for the {n_classes} classes of the network")
-    predicted = probability.argmax(axis=1)
-    matrix = confusion_matrix(true, predicted, n_classes)
     return Report(
-        accuracy(true, predicted),
+        accuracy(probability, true),
         true,
-        predicted,
+        probability.argmax(axis=1),
         probability,
-        matrix,
-        misclassification_rate(matrix),
-        worst_mistakes(true, probability, most),
+        confusion_matrix(probability, true),
+        misclassification_rate(probability, true),
+        worst_mistakes(probability, true, count=count, names=named),
         named,
     )

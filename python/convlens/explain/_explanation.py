@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import Graph
+from ._rows import rows
 
 if TYPE_CHECKING:
     from ..image import Recipe
@@ -88,15 +89,16 @@ class Explanation:
                 raise IndexError(f"image {image} of an explanation of {len(self)}")
             start = int(image) % len(self)
             image = slice(start, start + 1)
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
-        return replace(self, **{name: None if array is None else array[image] for name, array in arrays.items()})
+        given: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
+        taken: dict[str, Any] = {name: None if array is None else array[image] for name, array in given.items()}
+        return replace(self, **taken)
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[image] for image in range(len(self)))
 
     def total(self) -> Array:
         """Sum of each image's values, in double: shape (N,)."""
-        return np.asarray(self.values.reshape(len(self), -1).sum(axis=1, dtype=np.float64))
+        return np.asarray(rows(self.values).sum(axis=1, dtype=np.float64))
 
     def plot(self, picture: npt.ArrayLike | None = None, **options: Any) -> Picture:
         """Draw the map of one image over its picture (extra ``[plot]``).

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._output import Output
+from ._rows import rows
 
 Array = npt.NDArray[Any]
 Of = Literal["output", "loss"]
@@ -43,11 +44,13 @@ class Goal:
         """Whether it is known which output is meant."""
         return self.index is not None or self.weights is not None
 
-    def resolve(self, logits: Array) -> Goal:
-        """Take the top class of the clean images where none was given."""
+    def resolve(self, logits: Array, done: int | None = None) -> Goal:
+        """Take the top class of the clean images where none was given; -1 from the image `done` on."""
         if self.resolved:
             return self
-        return replace(self, index=_flat(logits).argmax(axis=1).astype(np.int64))
+        index = rows(logits).argmax(axis=1).astype(np.int64)
+        index[len(index) if done is None else done :] = -1
+        return replace(self, index=index)
 
     def take(self, images: Any) -> Goal:
         """The goal of some of the images: a slice or an integer array."""
@@ -57,7 +60,7 @@ class Goal:
 
     def score(self, logits: Array) -> Array:
         """What is explained: shape (N,), float64."""
-        flat = _flat(logits).astype(np.float64)
+        flat = rows(logits).astype(np.float64)
         if self.weights is not None:
             return np.asarray((self.weights * flat).sum(axis=1))
         assert self.index is not None
@@ -66,7 +69,7 @@ class Goal:
 
     def seed(self, logits: Array) -> Array:
         """The gradient of the score with respect to the logits, in their shape and dtype."""
-        flat = _flat(logits)
+        flat = rows(logits)
         if self.weights is not None:
             seed = np.array(self.weights)
         elif self.of == "loss":
@@ -210,10 +213,6 @@ def _classes(name: str, output: Output, n: int, target: Any, values: Array) -> A
 
 def _shape(output: Output) -> str:
     return "(" + ", ".join(["N", *map(str, output.shape)]) + ")"
-
-
-def _flat(logits: Array) -> Array:
-    return logits.reshape(len(logits), int(np.prod(logits.shape[1:], dtype=np.int64)))
 
 
 def _log_sum_exp(flat: Array) -> Array:

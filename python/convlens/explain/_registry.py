@@ -35,6 +35,8 @@ class Method:
         Whether the method claims to depend on the weights.
     needs_layer : bool
         Whether it reads an inner layer.
+    seeded : bool
+        Whether it draws noise; its function then takes ``seed``.
     options : mapping
         Keyword arguments that make a call cheap; the contract suite and quick demonstrations pass them.
     """
@@ -47,12 +49,13 @@ class Method:
     program: Program | None
     model_dependent: bool
     needs_layer: bool
+    seeded: bool
     options: Mapping[str, Any]
 
     @property
     def title(self) -> str:
-        """The name in words: "grad_cam" -> "Grad-CAM"."""
-        return self.name.replace("_", " ").replace("grad cam", "Grad-CAM")
+        """The name in words: "Integrated gradients"."""
+        return self.name.replace("_", " ").replace("grad cam", "Grad-CAM").capitalize().replace("-cam", "-CAM")
 
 
 _METHODS: dict[str, Method] = {}
@@ -66,6 +69,7 @@ def method(
     program: Program | None = None,
     model_dependent: bool = True,
     needs_layer: bool = False,
+    seeded: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as an explanation method; see :class:`Method` for the arguments."""
@@ -75,7 +79,7 @@ def method(
     def register(function: Function) -> Function:
         name = function.__name__
         _METHODS[name] = Method(
-            name, function, values, signed, paper, program, model_dependent, needs_layer, dict(options or {})
+            name, function, values, signed, paper, program, model_dependent, needs_layer, seeded, dict(options or {})
         )
         return function
 

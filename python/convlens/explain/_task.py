@@ -18,6 +18,7 @@ from ._explanation import Explanation
 from ._goal import Goal, make_goal
 from ._graphs import Plan, make_plan
 from ._registry import find
+from ._rows import rows
 
 if TYPE_CHECKING:
     from ..program import Entry, Program
@@ -35,11 +36,11 @@ _PLANS: WeakKeyDictionary[Network, dict[Hashable, Plan]] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Clean:
-    """What the network says of the images themselves."""
+    """What the network says of the images themselves; `done` counts those it was asked about before an interrupt."""
 
-    logits: Array
     score: Array
     probability: Array | None
+    done: int
 
 
 class Task:
@@ -101,35 +102,43 @@ class Task:
         return (slice(start, min(start + size, len(self.images))) for start in range(0, len(self.images), size))
 
     def clean(self) -> Clean:
-        """Run the images themselves, forward only; resolves the target."""
+        """Run the images themselves, forward only; resolves the target. An interrupt is passed on."""
         return self._sweep(())[0]
 
     def vectors(self) -> tuple[Clean, list[Array]]:
-        """Run a pure program on every image: forward, target, and its own entry, over one Workspace a batch."""
+        """Run a pure program on every image: forward, target, and its own entry, over one Workspace a batch.
+
+        After an interrupt the images left have NaN, and the target -1 if it was to be the top class.
+        """
         return self._sweep(self.plan.results[self.entry])
 
     def _sweep(self, results: Sequence[str]) -> tuple[Clean, list[Array]]:
         probability = self.output.probability
         names = [self.output.name, *([probability] if probability else []), *results]
         n, dtype = len(self.images), self.images.dtype
-        arrays = {name: np.empty((n, *self.plan.shapes[name]), dtype) for name in names}
-        for part in self.parts():
-            goal = self.goal.take(part)
-            seed = partial(_resolved_seed, goal) if results else None
-            given = self.run(self.images[part], seed)
-            for name, array in arrays.items():
-                array[part] = given[name]
+        arrays = {name: np.full((n, *self.plan.shapes[name]), np.nan, dtype) for name in names}
+        done = 0
+        try:
+            for part in self.parts():
+                seed = partial(_resolved_seed, self.goal.take(part)) if results else None
+                given = self.run(self.images[part], seed)
+                for name, array in arrays.items():
+                    array[part] = given[name]
+                done = part.stop
+        except KeyboardInterrupt:
+            if done == 0 or not results:
+                raise
         logits = arrays[self.output.name]
-        self.goal = self.goal.resolve(logits)
+        self.goal = self.goal.resolve(logits, done)
         chances = self._probability(arrays[probability]) if probability else None
-        return Clean(logits, self.goal.score(logits), chances), [arrays[name] for name in results]
+        return Clean(self.goal.score(logits), chances, done), [arrays[name] for name in results]
 
     def _probability(self, probability: Array) -> Array | None:
         """The probability of each target; None where the goal is no single output."""
         index = self.goal.index
         if index is None:
             return None
-        flat = probability.reshape(len(probability), -1).astype(np.float64)
+        flat = rows(probability).astype(np.float64)
         chosen = flat[np.arange(len(flat)), index]
         return np.exp(chosen) if self.output.operator == "LogSoftmax" else chosen
 
@@ -151,6 +160,10 @@ class Task:
     def explanation(self, values: Array, clean: Clean, **more: Any) -> Explanation:
         """Collect what is known of the call."""
         notes = (*self.plan.notes, *more.pop("notes", ()))
+        n = len(self.images)
+        if clean.done < n:
+            notes += (f"interrupted: images from {clean.done} on (of {n}) are missing (NaN)",)
+        converged = more.pop("converged", True) and clean.done == n
         return Explanation(
             values=values,
             method=self.method.name,
@@ -161,6 +174,7 @@ class Task:
             layer=self.plan.layer,
             notes=notes,
             arguments=self.arguments,
+            converged=converged,
             signed=self.method.signed or not self.arguments.get("relu", True),
             model=self.graph,
             **more,
@@ -191,7 +205,7 @@ def check_images(net: Network, images: npt.ArrayLike, *, name: str = "images") -
     """Return `images` as the network takes them; NaN and infinity have no explanation."""
     checked = net.check_images(images, name=name)
     if not np.isfinite(checked).all():
-        bad = np.flatnonzero(~np.isfinite(checked).reshape(len(checked), -1).all(axis=1))
+        bad = np.flatnonzero(~rows(np.isfinite(checked)).all(axis=1))
         raise ValueError(
             f"`{name}` has NaN or infinite values (first in image {bad[0]}, {len(bad)} in all): an explanation of them "
             f"would be meaningless; drop the images, or replace the values with np.nan_to_num({name})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ..nn import Network
@@ -12,6 +11,7 @@ from ..transform import GRADIENT
 from ._canvas import Canvas
 from ._explanation import Explanation
 from ._registry import method
+from ._rows import rows
 from ._task import Task
 
 
@@ -91,8 +91,7 @@ def grad_cam(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from convlens import explain, nn
+    >>>     >>> from convlens import explain, nn
     >>> net = nn.Sequential(
     ...     nn.Conv2d(out_channels=4, kernel_size=3), nn.ReLU(), nn.MaxPool2d(kernel_size=2), nn.Flatten(),
     ...     nn.Linear(out_features=3), input_shape=(1, 8, 8), seed=0)
@@ -116,10 +115,7 @@ def grad_cam(
         **options,
     )
     clean, arrays = task.vectors()
-    empty = np.flatnonzero(~arrays[-1].reshape(len(clean.score), -1).any(axis=1)) if relu else []
-    notes = (
-        (f"zero everywhere for {len(empty)} image(s): nothing speaks for the target; see relu=False",)
-        if len(empty)
-        else ()
-    )
+    notes: tuple[str, ...] = ()
+    if relu and (empty := int((~rows(arrays[-1]).any(axis=1)).sum())):
+        notes = (f"zero everywhere for {empty} image(s): nothing at the layer speaks for the target; see relu=False",)
     return task.explanation(arrays[0], clean, layer_values=arrays[-1], notes=notes)

@@ -16,6 +16,7 @@ from ._explanation import Explanation
 from ._goal import Goal
 from ._progress import Progress
 from ._registry import method
+from ._rows import rows
 from ._task import Task, at_least
 
 Array = npt.NDArray[Any]
@@ -113,7 +114,7 @@ def integrated_gradients(
         else:
             sums = path.integrate(chosen, steps, bar)
             result = _Result(path.values(chosen, sums), not sums.interrupted, _interrupted(sums, steps))
-    delta = result.values.reshape(len(chosen), -1).sum(axis=1) - difference
+    delta = rows(result.values).sum(axis=1) - difference
     values = result.values.astype(task.images.dtype)
     return task.explanation(values, clean, delta=delta, converged=result.converged, notes=result.notes)
 
@@ -169,13 +170,13 @@ def _until_converged(path: _Path, difference: Array, tolerance: float, progress:
         if sums is None or sums.interrupted:
             if sums is not None:
                 # A whole coarser map is worth more than part of a finer one.
-                better = (sums.done == steps) | np.isnan(values[open_images]).reshape(len(open_images), -1).all(axis=1)
+                better = (sums.done == steps) | rows(np.isnan(values[open_images])).all(axis=1)
                 values[open_images[better]] = path.values(open_images, sums)[better]
             return _Result(
                 values, False, (f"interrupted at {steps} steps: {len(open_images)} of {n} maps are coarser",)
             )
         found = path.values(open_images, sums)
-        flat, before = found.reshape(len(found), -1), values[open_images].reshape(len(found), -1)
+        flat, before = rows(found), rows(values[open_images])
         change = np.abs(flat - before).sum(axis=1)
         delta = np.abs(flat.sum(axis=1) - difference[open_images])
         small = (delta <= tolerance * np.abs(difference[open_images])) & (

@@ -29,7 +29,7 @@ def occlusion(
     images: npt.ArrayLike,
     target: Any = None,
     *,
-    window: int | tuple[int, int],
+    window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     baselines: Any = None,
     of: str = "output",
@@ -44,11 +44,11 @@ def occlusion(
     ----------
     net, images, target, of, output, batch_size
         As of :func:`convlens.explain.saliency`. The target is resolved once, on the uncovered image.
-    window : int or tuple of int
-        Height and width of what is covered, in pixels, over all channels.
+    window : int or tuple of int, optional
+        Height and width of what is covered, in pixels, over all channels; None is a seventh of the shorter side.
     stride : int or tuple of int, optional
-        Pixels between windows, at most the window; None is the window itself. The last window of a row or column may
-        hang over the edge and is cut there.
+        Pixels between windows, at most the window; None is half the window. The last window of a row or column may hang
+        over the edge and is cut there.
     baselines : float, array_like or {"black", "white", "mean", "blur"}, optional
         What covers; 0 by default. The names need `recipe`.
     recipe : Recipe, optional
@@ -80,6 +80,7 @@ def occlusion(
     >>> bool(np.allclose(why.values.ravel(), net.parameters["linear1.weight"][2], atol=1e-6))
     True
     """
+    window, stride = _extents(net.input_shape, window, stride)
     task = Task(
         net,
         "",
@@ -91,8 +92,6 @@ def occlusion(
         method="occlusion",
         arguments={"window": window, "stride": stride, "baselines": baselines, "recipe": recipe},
     )
-    if task.images.ndim != 4:
-        raise ValueError(f"occlusion covers windows of images (N, C, H, W); the network takes {task.images.shape}")
     places = windows(task.images.shape[2:], window, stride)
     cover = make_baselines(task.images, baselines, recipe)
     clean = task.clean()
@@ -135,26 +134,31 @@ def _cover(
         bar.step(len(batch))
 
 
-def windows(size: tuple[int, ...], window: Any, stride: Any) -> list[Window]:
+def _extents(image: tuple[int, ...], window: Any, stride: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    if len(image) != 3:
+        raise ValueError(f"occlusion covers windows of images (N, C, H, W); the network takes (N, {image})")
+    extent = _pair("window", max(1, round(min(image[1:]) / 7)) if window is None else window)
+    return extent, ((extent[0] + 1) // 2, (extent[1] + 1) // 2) if stride is None else _pair("stride", stride)
+
+
+def windows(size: tuple[int, ...], window: tuple[int, int], stride: tuple[int, int]) -> list[Window]:
     """The windows (top, left, bottom, right) over an image of `size`, row by row.
 
-    >>> windows((3, 5), 2, 2)
+    >>> windows((3, 5), (2, 2), (2, 2))
     [(0, 0, 2, 2), (0, 2, 2, 4), (0, 4, 2, 5), (2, 0, 3, 2), (2, 2, 3, 4), (2, 4, 3, 5)]
     """
-    extent = _pair("window", window)
-    step = extent if stride is None else _pair("stride", stride)
     starts = []
     for axis in range(2):
-        if extent[axis] > size[axis]:
+        if window[axis] > size[axis]:
             raise ValueError(f"`window` (={window!r}) is larger than the image, {size[0]} x {size[1]}")
-        if step[axis] > extent[axis]:
+        if stride[axis] > window[axis]:
             raise ValueError(
                 f"`stride` (={stride!r}) must be at most `window` (={window!r}), or pixels would be skipped"
             )
-        count = -(-(size[axis] - extent[axis]) // step[axis]) + 1
-        starts.append([i * step[axis] for i in range(count)])
+        count = -(-(size[axis] - window[axis]) // stride[axis]) + 1
+        starts.append([i * stride[axis] for i in range(count)])
     return [
-        (top, left, min(top + extent[0], size[0]), min(left + extent[1], size[1]))
+        (top, left, min(top + window[0], size[0]), min(left + window[1], size[1]))
         for top in starts[0]
         for left in starts[1]
     ]

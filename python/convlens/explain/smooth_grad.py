@@ -15,6 +15,7 @@ from ._average import weighted_sum
 from ._explanation import Explanation
 from ._progress import Progress
 from ._registry import method
+from ._rows import rows
 from ._task import Task, at_least
 
 Array = npt.NDArray[Any]
@@ -23,6 +24,7 @@ Array = npt.NDArray[Any]
 @method(
     values="input",
     paper="Smilkov et al., SmoothGrad: removing noise by adding noise, arXiv:1706.03825",
+    seeded=True,
     options={"n_samples": 4},
 )
 def smooth_grad(
@@ -94,7 +96,7 @@ def smooth_grad(
     )
     clean = task.clean()
     n = len(task.images)
-    flat = task.images.reshape(n, -1).astype(np.float64)
+    flat = rows(task.images).astype(np.float64)
     sigma = noise_level * (flat.max(axis=1, initial=-np.inf) - flat.min(axis=1, initial=np.inf)) if n else np.empty(0)
 
     def variant(image: int, sample: int) -> Array:
@@ -106,7 +108,7 @@ def smooth_grad(
     values = np.full(task.images.shape, np.nan)
     some = sums.done > 0
     values[some] = sums.total[some] / sums.done[some].reshape(-1, *[1] * (values.ndim - 1))
-    notes = ()
+    notes: tuple[str, ...] = ()
     if sums.interrupted:
         fewest, missing = int(sums.done[some].min()), int((~some).sum())
         notes = (f"interrupted: maps average at least {fewest} of {n_samples} samples, {missing} are missing (NaN)",)
