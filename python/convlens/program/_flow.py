@@ -198,10 +198,13 @@ class Flow:
         root = self.root_of(name)
         return op.inputs[1] if self.root_of(op.inputs[0]) == root else op.inputs[0]
 
+    def node(self, op: Op) -> Node:
+        """The op as a node of the graph."""
+        return Node(op.op, tuple(op.inputs), tuple(op.outputs), op.attributes, op.name)
+
     def call(self, op: Op) -> Call:
         """The op as its shape rule saw it: operands by name, attributes with defaults."""
-        node = Node(op.op, tuple(op.inputs), tuple(op.outputs), op.attributes, op.name)
-        return call_of(node, self.types, self.graph.constants)
+        return call_of(self.node(op), self.types, self.graph.constants)
 
     def is_channel_vector(self, name: str, like: str) -> bool:
         """Whether `name` is not batched and broadcasts as one number a channel of `like`."""

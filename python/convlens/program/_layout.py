@@ -244,7 +244,8 @@ class Layouter:
             plain = shape[1:] == (1, 1) or (given and port == "F" and step.op == "linear")
             return self.get(name, shape, PLAIN if plain else BLOCKED, entry, exact=True)
         if port == "X":
-            layout, exact = self.target.image_layout(step, shape, flow.base_of(step.outputs[0]))
+            other = step.outputs[0] if step.op == "conv2d" else step.inputs[0]
+            layout, exact = self.target.image_layout(step, shape, flow.base_of(other))
             return self.get(name, shape, layout, entry, exact=exact)
         if step.op == "reduce" and step.attributes[0] == 1:  # over images alone: an image is one vector
             return self.get(name, chw(flow.types[step.outputs[0]]), PLAIN, entry, exact=True)

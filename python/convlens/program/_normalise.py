@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 from .._errors import UnsupportedError
 from ..graph import Graph, Node, TensorType, reduce_axes
@@ -315,7 +316,8 @@ def _place(flow: Flow) -> None:
         if op.op != "Assign" and not wanted:
             continue
         if op.entry < 0:
-            _missing(flow, op)
+            lacking = [n for n in op.inputs if flow.dynamic(n) and flow.root_of(n) not in available]
+            _missing(flow, op, lacking[0], len(flow.entries) - 1)
         # What several entries read belongs to none of them, so that each can run without the others.
         if len(wanted) == 1:
             op.entry = wanted.pop()
@@ -331,7 +333,7 @@ def _place(flow: Flow) -> None:
             if flow.dynamic(name):
                 root = flow.root_of(name)
                 if root not in available or available[root] > op.entry:
-                    _missing(flow, op, root)
+                    _missing(flow, op, root, op.entry)
                 earliest = max(earliest, made.get(root, available[root]))
         if op.outputs and all(flow.types[out].dtype in _HOISTED_DTYPES for out in op.outputs if out):
             op.entry = earliest
@@ -345,9 +347,10 @@ def _place(flow: Flow) -> None:
                 raise ValueError(f"entry {label!r}: {name!r} needs inputs that no entry up to it is given")
 
 
-def _missing(flow: Flow, op: Op, root: str = "") -> None:
+def _missing(flow: Flow, op: Op, name: str, entry: int) -> NoReturn:
+    label = list(flow.entries)[entry]
     wanted = [n for n in flow.graph.inputs if n not in flow.input_entry and n not in flow.updates]
     raise ValueError(
-        f"node {op.name!r} ({op.op}) needs {root or op.inputs[0]!r}, which no entry up to number {op.entry} can compute; "
+        f"node {op.name!r} ({op.op}) needs {name!r}, which no entry up to {label!r} is given or computes; "
         f"graph inputs that no entry lists: {names(wanted)}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..graph import pad_widths, reduce_axes, resize_geometry
+from ..graph import pad_widths, reduce_axes, resize_geometry, window_of
 from ._expression import apply
 from ._flow import Flow, Geometry, Op, Step, chw
 from ._normalise import ELEMENTWISE
@@ -95,15 +95,10 @@ def select(flow: Flow) -> tuple[list[Step], list[Op]]:
     return steps, [op for op in flow.ops if op.op in ELEMENTWISE and op not in selection.claimed]
 
 
-def window(op: Op) -> list[int | float]:
+def window(flow: Flow, op: Op) -> list[int | float]:
     """kernel, strides, leading pads and dilations as the instructions order them."""
-    kernel = op.attributes["kernel_shape"]
-    if len(kernel) != 2:
-        op.unsupported(f"kernel_shape has {len(kernel)} axes; supported: 2")
-    strides = op.attributes.get("strides", (1, 1))
-    pads = op.attributes.get("pads", (0, 0, 0, 0))
-    dilations = op.attributes.get("dilations", (1, 1))
-    return [*map(int, kernel), *map(int, strides), int(pads[0]), int(pads[1]), *map(int, dilations)]
+    w = window_of(flow.node(op), flow.types)
+    return [*w.kernel, *w.stride, w.pads[0], w.pads[1], *w.dilation]
 
 
 def _conv(s: Selection, op: Op) -> Step:
@@ -140,7 +135,7 @@ def _conv(s: Selection, op: Op) -> Step:
         ops.append(user)
         y = user.outputs[0]
     more, y, activation, mask = s.activation(y, op.entry)
-    step = s.step("conv2d", [x, w, bias, residual], [y, mask], [*window(op), groups, *activation], ops + more)
+    step = s.step("conv2d", [x, w, bias, residual], [y, mask], [*window(flow, op), groups, *activation], ops + more)
     step.geometry, step.scale = Geometry(k, c * groups, r, q, groups), scale
     return step
 
@@ -185,15 +180,16 @@ def _conv_grad_input(s: Selection, op: Op) -> Step:
         if vector in flow.constants and flow.is_channel_vector(vector, dy) and flow.native(g):
             scale, before, dy = flow.constants[vector].reshape((k,)), [source], g
     ops, dx, mask, residual = _gradient_tail(s, op.outputs[0], op.entry)
-    step = s.step("conv2d_grad_input", [dy, w, mask, residual], [dx], [*window(op), groups], [*before, op, *ops])
+    step = s.step("conv2d_grad_input", [dy, w, mask, residual], [dx], [*window(flow, op), groups], [*before, op, *ops])
     step.geometry, step.scale = Geometry(k, c * groups, r, q, groups), scale
     return step
 
 
 def _conv_grad_weight(s: Selection, op: Op) -> Step:
+    flow = s.flow
     groups = int(op.attributes.get("group", 1))
     k, c, r, q = (int(d) for d in op.attributes["weight_shape"])
-    step = s.step("conv2d_grad_weight", op.inputs[:2], op.outputs[:1], [*window(op), groups], [op])
+    step = s.step("conv2d_grad_weight", op.inputs[:2], op.outputs[:1], [*window(flow, op), groups], [op])
     step.geometry = Geometry(k, c * groups, r, q, groups)
     return step
 
@@ -240,31 +236,31 @@ def _max_pool(s: Selection, op: Op) -> Step:
     kind = s.flow.types[op.outputs[0]].shape
     for user in s.flow.uses(op.inputs[0]):
         twin = {op.op, user.op} == {"MaxPool", "MaxPoolOffset"} and user.entry == op.entry
-        if twin and user not in s.claimed and window(user) == window(op) and s.flow.types[user.outputs[0]].shape == kind:
+        if twin and user not in s.claimed and window(s.flow, user) == window(s.flow, op) and s.flow.types[user.outputs[0]].shape == kind:
             ops.append(user)
             values, offsets = values or user.outputs[0], offsets or user.outputs[0]
             break
     if not values:
         values = f"{offsets}/values"
         s.flow.types[values] = type(s.flow.types[offsets])(s.flow.types[op.inputs[0]].dtype, kind)
-    return s.step("max_pool2d", [op.inputs[0]], [values, offsets], window(op), ops)
+    return s.step("max_pool2d", [op.inputs[0]], [values, offsets], window(s.flow, op), ops)
 
 
-def _average(op: Op) -> list[int | float]:
-    pads = op.attributes.get("pads", (0, 0, 0, 0))
-    return [*window(op), int(op.attributes.get("count_include_pad", 0)), int(pads[2]), int(pads[3])]
+def _average(flow: Flow, op: Op) -> list[int | float]:
+    _, _, bottom, right = window_of(flow.node(op), flow.types).pads
+    return [*window(flow, op), int(op.attributes.get("count_include_pad", 0)), bottom, right]
 
 
 def _max_pool_grad(s: Selection, op: Op) -> Step:
-    return s.step("max_pool2d_grad", op.inputs, op.outputs, window(op), [op])
+    return s.step("max_pool2d_grad", op.inputs, op.outputs, window(s.flow, op), [op])
 
 
 def _average_pool(s: Selection, op: Op) -> Step:
-    return s.step("avg_pool2d", op.inputs, op.outputs[:1], _average(op), [op])
+    return s.step("avg_pool2d", op.inputs, op.outputs[:1], _average(s.flow, op), [op])
 
 
 def _average_pool_grad(s: Selection, op: Op) -> Step:
-    return s.step("avg_pool2d_grad", op.inputs, op.outputs, _average(op), [op])
+    return s.step("avg_pool2d_grad", op.inputs, op.outputs, _average(s.flow, op), [op])
 
 
 def _global_average_pool(s: Selection, op: Op) -> Step:

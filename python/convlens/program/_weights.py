@@ -43,6 +43,7 @@ class Weights:
         self._packed: dict[tuple[Hashable, str], Bytes] = {}
         self._by_content: dict[Hashable, Bytes] = {}
         self._lock = threading.Lock()
+        self._from_file = False
 
     @property
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -70,8 +71,8 @@ class Weights:
             return found
 
     def _pack(self, key: Hashable, dtype: str) -> Bytes:
-        if not isinstance(key, WeightKey):
-            raise ValueError(f"`weights` has no {key}; a Program read from a file runs with the Weights read beside it")
+        if not isinstance(key, WeightKey) or self._from_file:
+            raise ValueError("`weights` are of another Program: one read from a file runs with the Weights read beside it")
         try:
             value = evaluate(key.expression, self._arrays)
             scale = None if key.scale is None else evaluate(key.scale, self._arrays).reshape(-1)
@@ -92,6 +93,7 @@ class Weights:
     def _of_packed(cls, packed: Mapping[Hashable, Bytes], dtype: str) -> Weights:
         """Weights that exist packed only, as read from a compiled file."""
         made = cls({})
+        made._from_file = True
         made._packed = {(key, dtype): array for key, array in packed.items()}
         return made
 

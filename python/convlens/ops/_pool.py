@@ -1,0 +1,227 @@
+"""Maximum and average pooling with their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from .._errors import UnsupportedError
+from ..graph import Padding, Window, pair, resolve_padding
+from ._call import Array, Build, images, run, shape_of
+
+Ints = int | Sequence[int]
+
+
+@overload
+def max_pool2d(
+    x: npt.ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = ...,
+    padding: Padding = ...,
+    dilation: Ints = ...,
+    ceil_mode: bool = ...,
+    return_indices: Literal[False] = ...,
+) -> Array: ...
+@overload
+def max_pool2d(
+    x: npt.ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = ...,
+    padding: Padding = ...,
+    dilation: Ints = ...,
+    ceil_mode: bool = ...,
+    return_indices: Literal[True],
+) -> tuple[Array, npt.NDArray[np.int64]]: ...
+def max_pool2d(
+    x: npt.ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Array | tuple[Array, npt.NDArray[np.int64]]:
+    """Take the largest of each window.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W), float32 or float64
+    kernel_size, stride, dilation : int or (height, width)
+        `stride` is `kernel_size` when None.
+    padding : int, (height, width), ((top, bottom), (left, right)), "same" or "valid"
+        Padding never wins.
+    ceil_mode : bool
+        Round the output's size up, with windows that reach beyond the image.
+    return_indices : bool
+        Also return each winner's place in its image's channel, ``row * W + column``, as PyTorch does.
+
+    Returns
+    -------
+    ndarray of shape (N, C, P, Q), or a pair of it and an int64 array of that shape
+
+    Notes
+    -----
+    The first maximum of a tied window wins; NaN wins over everything.
+    """
+    x = images(x)
+    window = _window(x.shape[1:], kernel_size, stride, padding, dilation, ceil_mode)
+    if return_indices and window.kernel[0] * window.kernel[1] > 256:
+        raise UnsupportedError(f"`return_indices` with `kernel_size` {window.kernel}: windows of up to 256 are supported")
+
+    def build(b: Build) -> Sequence[str]:
+        attributes = _attributes(window)
+        ops = ["MaxPool", "MaxPoolOffset"] if return_indices else ["MaxPool"]
+        return [b.add(op, "x", **attributes) for op in ops]
+
+    results = run(("max_pool2d", window, return_indices), {"x": x}, build)
+    return (results[0], _indices(results[1], window, x.shape[3])) if return_indices else results[0]
+
+
+def max_pool2d_grad(
+    grad_output: npt.ArrayLike,
+    indices: npt.ArrayLike,
+    input_shape: Sequence[int],
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+) -> Array:
+    """Give each window's gradient to its winner.
+
+    Parameters
+    ----------
+    grad_output : ndarray of shape (N, C, P, Q), float32 or float64
+    indices : ndarray of shape (N, C, P, Q), integers
+        From :func:`max_pool2d` with ``return_indices=True``.
+    input_shape : (N, C, H, W) or (C, H, W)
+    kernel_size, stride, padding, dilation, ceil_mode
+        As in :func:`max_pool2d`.
+
+    Returns
+    -------
+    ndarray of shape (N, C, H, W)
+    """
+    dy, shape = images(grad_output, "grad_output"), shape_of(input_shape, "input_shape", 3)
+    window = _window(shape, kernel_size, stride, padding, dilation, ceil_mode)
+    places = np.asarray(indices)
+    if places.shape != dy.shape or places.dtype.kind not in "iu":
+        raise ValueError(
+            f"`indices` is {places.dtype} of shape {places.shape}; it must be integers of grad_output's shape {dy.shape}"
+        )
+    arrays = {"grad_output": dy, "offset": _offsets(places, window, shape)}
+
+    def build(b: Build) -> Sequence[str]:
+        return [b.add("MaxPoolGrad", "grad_output", "offset", input_shape=shape, **_attributes(window))]
+
+    return run(("max_pool2d_grad", window, shape), arrays, build)[0]
+
+
+def avg_pool2d(
+    x: npt.ArrayLike,
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array:
+    """Average each window.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W), float32 or float64
+    kernel_size, stride, padding, ceil_mode
+        As in :func:`max_pool2d`.
+    count_include_pad : bool
+        Divide by the window's pixels within the padded image, instead of those within the image.
+
+    Returns
+    -------
+    ndarray of shape (N, C, P, Q)
+    """
+    x = images(x)
+    window = _window(x.shape[1:], kernel_size, stride, padding, 1, ceil_mode)
+    extra = {"count_include_pad": int(count_include_pad)}
+    return run(
+        ("avg_pool2d", window, count_include_pad),
+        {"x": x},
+        lambda b: [b.add("AveragePool", "x", **_attributes(window), **extra)],
+    )[0]
+
+
+def avg_pool2d_grad(
+    grad_output: npt.ArrayLike,
+    input_shape: Sequence[int],
+    kernel_size: Ints,
+    *,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array:
+    """Spread each window's gradient evenly over its pixels; parameters as in :func:`avg_pool2d`."""
+    dy, shape = images(grad_output, "grad_output"), shape_of(input_shape, "input_shape", 3)
+    window = _window(shape, kernel_size, stride, padding, 1, ceil_mode)
+    extra = {"count_include_pad": int(count_include_pad), "input_shape": shape}
+    return run(
+        ("avg_pool2d_grad", window, count_include_pad, shape),
+        {"grad_output": dy},
+        lambda b: [b.add("AveragePoolGrad", "grad_output", **_attributes(window), **extra)],
+    )[0]
+
+
+def _window(
+    image: tuple[int, ...], kernel_size: Ints, stride: Ints | None, padding: Padding, dilation: Ints, ceil_mode: bool
+) -> Window:
+    kernel, dilations = pair(kernel_size, "kernel_size"), pair(dilation, "dilation")
+    strides = kernel if stride is None else pair(stride, "stride")
+    pads = resolve_padding(padding, (image[1], image[2]), kernel, strides, dilations)
+    window = Window(kernel, strides, pads, dilations, bool(ceil_mode))
+    window.output_size((image[1], image[2]))
+    window.check_covers((image[1], image[2]))
+    return window
+
+
+def _attributes(window: Window) -> dict[str, Any]:
+    return {
+        "kernel_shape": window.kernel,
+        "strides": window.stride,
+        "pads": window.pads,
+        "dilations": window.dilation,
+        "ceil_mode": int(window.ceil_mode),
+    }
+
+
+def _corners(shape: tuple[int, ...], window: Window) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Row and column of the input at which each window of (..., P, Q) starts."""
+    rows = np.arange(shape[-2]) * window.stride[0] - window.pads[0]
+    columns = np.arange(shape[-1]) * window.stride[1] - window.pads[1]
+    return rows[:, None], columns[None, :]
+
+
+def _indices(offset: Array, window: Window, width: int) -> npt.NDArray[np.int64]:
+    top, left = _corners(offset.shape, window)
+    ky, kx = np.divmod(offset.astype(np.int64), window.kernel[1])
+    found: npt.NDArray[np.int64] = (top + ky * window.dilation[0]) * width + left + kx * window.dilation[1]
+    return found
+
+
+def _offsets(indices: Array, window: Window, image: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    top, left = _corners(indices.shape, window)
+    rows, columns = np.divmod(indices.astype(np.int64), image[2])
+    ky, off_y = np.divmod(rows - top, window.dilation[0])
+    kx, off_x = np.divmod(columns - left, window.dilation[1])
+    inside = (ky >= 0) & (ky < window.kernel[0]) & (kx >= 0) & (kx < window.kernel[1]) & (rows >= 0) & (rows < image[1])
+    if np.any(~inside | (off_y != 0) | (off_x != 0)):
+        raise ValueError("`indices` holds places outside their windows; pass those of max_pool2d with the same arguments")
+    return (ky * window.kernel[1] + kx).astype(np.uint8)
+
+
