@@ -1,4 +1,4 @@
-"""Parity with Captum in float64: the 28x28 network, and one with a residual branch, one ReLU used twice, unequal sides."""
+"""Parity with Captum in float64: the 28x28 network, and a residual one with a reused ReLU and unequal sides."""
 
 from __future__ import annotations
 
