@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from convlens import nn
+from convlens import __version__, nn
 from convlens.cli import main
 
 
@@ -48,7 +48,7 @@ def test_help_has_an_example(capsys, command):
 def test_info_describes_the_installation(capsys):
     code, out, err = _run(capsys, "info")
     assert (code, err) == (0, "")
-    assert out.startswith("convlens 0.1.0")
+    assert out.startswith(f"convlens {__version__} ")
     assert "portable   runs here" in out
     assert "\nthreads  " in out
 
@@ -181,7 +181,7 @@ def test_bench_prints_time_rate_and_setting(capsys, direction):
 
 def test_module_runs_as_the_command():
     done = subprocess.run([sys.executable, "-m", "convlens", "--version"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "convlens 0.1.0\n")
+    assert (done.returncode, done.stdout) == (0, f"convlens {__version__}\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")

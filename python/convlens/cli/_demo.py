@@ -23,7 +23,9 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--epochs", metavar="COUNT", type=int, default=5, help="passes over the digits (default: 5)")
     parser.add_argument("--seed", metavar="SEED", type=int, default=0, help="of split, weights and order (default: 0)")
-    parser.add_argument("--quick", action="store_true", help="two epochs, fewer digits and samples; the accuracy is not judged")
+    parser.add_argument(
+        "--quick", action="store_true", help="two epochs, fewer digits and samples; the accuracy is not judged"
+    )
     parser.set_defaults(run=run)
 
 
