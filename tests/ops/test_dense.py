@@ -36,7 +36,9 @@ def test_softmax_and_its_logarithm(shape, dtype, isa):
             slope = y64 * (g - np.sum(g * y64, 1, keepdims=True))
         else:
             slope = g - np.exp(y64) * np.sum(g, 1, keepdims=True)
-        assert_within(grad(g.astype(dtype), y), slope, 16 * eps * (np.abs(g).sum(1, keepdims=True) + 1) * np.ones(shape))
+        assert_within(
+            grad(g.astype(dtype), y), slope, 16 * eps * (np.abs(g).sum(1, keepdims=True) + 1) * np.ones(shape)
+        )
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -26,8 +26,9 @@ def test_functions_and_their_slopes(name, shape, dtype, isa):
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
 def test_nan_and_infinity(name):
     x = np.array([np.nan, np.inf, -np.inf], np.float32)
-    np.testing.assert_array_equal(getattr(ops, name)(x), {"relu": [np.nan, np.inf, 0], "sigmoid": [np.nan, 1, 0]}.get(
-        name, [np.nan, 1, -1]))
+    np.testing.assert_array_equal(
+        getattr(ops, name)(x), {"relu": [np.nan, np.inf, 0], "sigmoid": [np.nan, 1, 0]}.get(name, [np.nan, 1, -1])
+    )
 
 
 def test_add_pad_flatten_and_reshape(dtype, isa):

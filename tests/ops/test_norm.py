@@ -33,7 +33,9 @@ def test_training_follows_the_batch(shape, dtype, isa):
     limit = 256 * np.finfo(dtype).eps * np.abs(expected).max()
     np.testing.assert_allclose(y, expected, rtol=0, atol=limit)
     np.testing.assert_allclose(new_mean, 0.75 * mean + 0.25 * wide.mean(axes), rtol=0, atol=limit)
-    np.testing.assert_allclose(new_var, 0.75 * var + 0.25 * wide.var(axes) * count / (count - 1), rtol=0, atol=4 * limit)
+    np.testing.assert_allclose(
+        new_var, 0.75 * var + 0.25 * wide.var(axes) * count / (count - 1), rtol=0, atol=4 * limit
+    )
 
 
 @pytest.mark.parametrize("training", [False, True])

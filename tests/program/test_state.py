@@ -123,9 +123,9 @@ def test_what_is_missing_is_named():
         "seed": np.ones((), np.float32),
     }
     weights = Weights(graph.constants)
-    with pytest.raises(ValueError, match="`state` is missing; this Program updates 'w', 'b'|'w.moment'"):
+    with pytest.raises(ValueError, match=r"`state` is missing; this Program updates 'w.moment', 'w', 'b.moment', 'b'"):
         program.run("step", given, weights)
-    with pytest.raises(ValueError, match="`state` lacks 'w.moment'|'b'"):
+    with pytest.raises(ValueError, match=r"`state` lacks 'w.moment'"):
         program.run("step", given, weights, State({"w": np.zeros((5, 24), np.float32)}))
     with pytest.raises(ValueError, match=r"`state` 'w.*' has shape \(2,\); the Program was compiled for \(5, 24\)"):
         program.run("step", given, weights, State({n: np.zeros(2, np.float32) for n in updates}))

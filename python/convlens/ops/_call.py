@@ -163,7 +163,8 @@ def hashable(value: Any) -> Hashable:
     """An argument as part of a key: lists as tuples."""
     if isinstance(value, (list, tuple)):
         return tuple(hashable(v) for v in value)
-    return value.item() if isinstance(value, np.generic) else value
+    key: Hashable = value.item() if isinstance(value, np.generic) else value
+    return key
 
 
 def shape_of(value: Sequence[int], name: str, ndim: int) -> tuple[int, ...]:
@@ -172,6 +173,7 @@ def shape_of(value: Sequence[int], name: str, ndim: int) -> tuple[int, ...]:
     if len(shape) == ndim + 1:
         shape = shape[1:]
     if len(shape) != ndim or min(shape) < 1:
-        raise ValueError(f"`{name}` (={tuple(value)}) must be {ndim} sizes of at least 1, with or without the batch first")
+        raise ValueError(
+            f"`{name}` (={tuple(value)}) must be {ndim} sizes of at least 1, with or without the batch first"
+        )
     return shape
-

@@ -162,7 +162,9 @@ def _inner(name: str, size: int, weight: tuple[int, ...], axis: int) -> None:
 def _channels(value: npt.ArrayLike, name: str, axis: int) -> Array:
     x = floats(value, name)
     if x.ndim not in (2, 4) or 0 in x.shape[1:] or axis not in (1, 1 - x.ndim):
-        raise ValueError(f"`{name}` has shape {x.shape}, `axis` is {axis}; it must be (N, K) or (N, K, H, W) and axis 1")
+        raise ValueError(
+            f"`{name}` has shape {x.shape}, `axis` is {axis}; it must be (N, K) or (N, K, H, W) and axis 1"
+        )
     return x
 
 

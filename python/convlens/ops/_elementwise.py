@@ -62,7 +62,7 @@ def add(a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
 
 
 def flatten(x: npt.ArrayLike, start_dim: int = 1) -> Array:
-    """Join the axes from `start_dim` on into one: (N, C, H, W) becomes (N, C * H * W). No copy where NumPy needs none."""
+    """Join the axes from `start_dim` on into one, without a copy: (N, C, H, W) becomes (N, C * H * W)."""
     array = np.asarray(x)
     if not 0 <= start_dim < max(array.ndim, 1):
         raise ValueError(f"`start_dim` (={start_dim}) must be an axis of `x`, whose shape is {array.shape}")
@@ -108,6 +108,7 @@ def _apply(key: str, build: Callable[[Build], Sequence[str]], **values: npt.Arra
         if array.shape != shape:
             raise ValueError(f"`{name}` has shape {array.shape} and `{first}` {shape}; they must be equal")
     if arrays[first].size == 0:
-        return arrays[first].copy()
+        return np.array(arrays[first])
     rows = (shape[0], -1) if len(shape) > 1 else (1, -1)
-    return run((key,), {name: array.reshape(rows) for name, array in arrays.items()}, build)[0].reshape(shape)
+    result: Array = run((key,), {name: array.reshape(rows) for name, array in arrays.items()}, build)[0].reshape(shape)
+    return result

@@ -76,7 +76,9 @@ def batch_norm(
     """
     arrays = _arrays(x, running_mean, running_var, weight, bias)
     if training and arrays["x"].size == arrays["x"].shape[1]:
-        raise ValueError(f"`x` has shape {arrays['x'].shape}: one value a channel has no variance; train on more images")
+        raise ValueError(
+            f"`x` has shape {arrays['x'].shape}: one value a channel has no variance; train on more images"
+        )
 
     def build(b: Build) -> Sequence[str]:
         if not training:

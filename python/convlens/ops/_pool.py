@@ -72,7 +72,7 @@ def max_pool2d(
     x = images(x)
     window = _window(x.shape[1:], kernel_size, stride, padding, dilation, ceil_mode)
     if return_indices and window.kernel[0] * window.kernel[1] > 256:
-        raise UnsupportedError(f"`return_indices` with `kernel_size` {window.kernel}: windows of up to 256 are supported")
+        raise UnsupportedError(f"`return_indices` of a window {window.kernel}: windows of up to 256 are supported")
 
     def build(b: Build) -> Sequence[str]:
         attributes = _attributes(window)
@@ -114,7 +114,7 @@ def max_pool2d_grad(
     places = np.asarray(indices)
     if places.shape != dy.shape or places.dtype.kind not in "iu":
         raise ValueError(
-            f"`indices` is {places.dtype} of shape {places.shape}; it must be integers of grad_output's shape {dy.shape}"
+            f"`indices` is {places.dtype} of shape {places.shape}; it must be integers, of shape {dy.shape}"
         )
     arrays = {"grad_output": dy, "offset": _offsets(places, window, shape)}
 
@@ -149,7 +149,7 @@ def avg_pool2d(
     """
     x = images(x)
     window = _window(x.shape[1:], kernel_size, stride, padding, 1, ceil_mode)
-    extra = {"count_include_pad": int(count_include_pad)}
+    extra: dict[str, Any] = {"count_include_pad": int(count_include_pad)}
     return run(
         ("avg_pool2d", window, count_include_pad),
         {"x": x},
@@ -170,7 +170,7 @@ def avg_pool2d_grad(
     """Spread each window's gradient evenly over its pixels; parameters as in :func:`avg_pool2d`."""
     dy, shape = images(grad_output, "grad_output"), shape_of(input_shape, "input_shape", 3)
     window = _window(shape, kernel_size, stride, padding, 1, ceil_mode)
-    extra = {"count_include_pad": int(count_include_pad), "input_shape": shape}
+    extra: dict[str, Any] = {"count_include_pad": int(count_include_pad), "input_shape": shape}
     return run(
         ("avg_pool2d_grad", window, count_include_pad, shape),
         {"grad_output": dy},
@@ -221,7 +221,7 @@ def _offsets(indices: Array, window: Window, image: tuple[int, ...]) -> npt.NDAr
     kx, off_x = np.divmod(columns - left, window.dilation[1])
     inside = (ky >= 0) & (ky < window.kernel[0]) & (kx >= 0) & (kx < window.kernel[1]) & (rows >= 0) & (rows < image[1])
     if np.any(~inside | (off_y != 0) | (off_x != 0)):
-        raise ValueError("`indices` holds places outside their windows; pass those of max_pool2d with the same arguments")
+        raise ValueError(
+            "`indices` holds places outside their windows; pass those of max_pool2d with the same arguments"
+        )
     return (ky * window.kernel[1] + kx).astype(np.uint8)
-
-

@@ -13,8 +13,8 @@ def get_num_threads() -> int:
 def set_num_threads(num_threads: int) -> None:
     """Set the number of threads a lone call may use; calls under way at once share them.
 
-    The environment variables ``CONVLENS_NUM_THREADS`` and ``OMP_NUM_THREADS`` set it at the start. Results have the same
-    bits for any number.
+    The environment variables ``CONVLENS_NUM_THREADS`` and ``OMP_NUM_THREADS`` set it at the start. Results have the
+    same bits for any number.
 
     Raises
     ------

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ._elementwise import ElementwiseStep, Formula
-from ._flow import Flow, Geometry, Step, chw
+from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
+from ._flow import Flow, Geometry, Step
 from ._ports import INPUTS, OUTPUTS
 from ._tensors import BLOCKED, PACKED, PLAIN
+from ._zeros import keeps_zero
 
 _FIXED = {"B": BLOCKED, "X": BLOCKED, "F": BLOCKED, "N": BLOCKED, "M": BLOCKED, "O": BLOCKED, "P": PLAIN}
 
@@ -126,84 +125,3 @@ class Homes:
             for layout in cost:
                 cost[layout] += len(wanted - {layout})
         return min(cost, key=lambda layout: cost[layout])
-
-
-def step_out(step: ElementwiseStep) -> str:
-    """A tensor of the step's full shape: its first output, or the first state it assigns."""
-    return next((name for name in step.outputs if name), next(iter(step.assigns), ""))
-
-
-def step_batched(flow: Flow, step: ElementwiseStep) -> bool:
-    """Whether the step runs once an image."""
-    return flow.types[step_out(step)].batched
-
-
-def is_full(flow: Flow, step: ElementwiseStep, name: str) -> bool:
-    """Whether an operand has as many numbers as the step's result, rather than being broadcast to it."""
-    c, h, w = chw(flow.types[name])
-    return flow.types[name].batched == step_batched(flow, step) and c * h * w == step_elements(flow, step)
-
-
-def step_elements(flow: Flow, step: ElementwiseStep) -> int:
-    """Numbers in one copy of the step's result."""
-    c, h, w = flow.base_of(step_out(step))
-    return c * h * w
-
-
-def keeps_zero(flow: Flow, step: ElementwiseStep) -> bool:
-    """Whether the formula maps zeros to zeros, so that it may run over the padding of packed weights.
-
-    Scalars stand for what a caller may give (a rate, a step count), so they are tried as numbers.
-    """
-    assert step.formula is not None
-    scalars = [not is_full(flow, step, name) or step_elements(flow, step) == 1 for name in step.formula.inputs]
-    for value in (0.37, 1.7):
-        with np.errstate(all="ignore"):
-            stored = interpret(step.formula, [value if scalar else 0.0 for scalar in scalars])
-        if any(out != 0.0 for out in stored):
-            return False
-    return True
-
-
-def interpret(formula: Formula, inputs: list[float]) -> list[float]:
-    """Run a formula on single numbers."""
-    f = np.float64
-    table = {
-        "add": lambda a, b: a + b,
-        "sub": lambda a, b: a - b,
-        "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b,
-        "max": np.maximum,
-        "min": np.minimum,
-        "neg": lambda a: -a,
-        "abs": np.abs,
-        "sign": np.sign,
-        "sqrt": np.sqrt,
-        "exp": np.exp,
-        "log": np.log,
-        "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
-        "tanh": np.tanh,
-        "relu": lambda a: np.maximum(a, 0),
-        "greater": lambda a, b: f(a > b),
-        "greater_equal": lambda a, b: f(a >= b),
-        "less": lambda a, b: f(a < b),
-        "equal": lambda a, b: f(a == b),
-        "logical_and": lambda a, b: f(bool(a) and bool(b)),
-        "logical_or": lambda a, b: f(bool(a) or bool(b)),
-        "logical_not": lambda a: f(not a),
-        "where": lambda a, b, c: b if a else c,
-    }
-    arity = {"where": 3, **dict.fromkeys("neg abs sign sqrt exp log sigmoid tanh relu logical_not".split(), 1)}
-    registers = [f(0)] * 16
-    outputs = [0.0] * len(formula.outputs)
-    for o in formula.operations:
-        if o.op == "load":
-            registers[o.dst] = f(inputs[o.a])
-        elif o.op == "constant":
-            registers[o.dst] = f(formula.constants[o.a])
-        elif o.op == "store":
-            outputs[o.dst] = float(registers[o.a])
-        else:
-            operands = [registers[r] for r in (o.a, o.b, o.c)[: arity.get(o.op, 2)]]
-            registers[o.dst] = f(table[o.op](*operands))
-    return outputs

@@ -52,8 +52,8 @@ def compile(
 
     Notes
     -----
-    Constants of rank 0 become part of the Program; every other constant is a weight, bound at run, so one Program serves
-    all versions of a network's weights.
+    Constants of rank 0 become part of the Program; every other constant is a weight, bound at run, so one Program
+    serves all versions of a network's weights.
 
     Examples
     --------
@@ -88,12 +88,15 @@ def compile(
     return Program(emit(image, target), tuple(made.weights), metadata)
 
 
-def _metadata(ports: list[list[Any]], slots: tuple[StateSlot, ...], reads: tuple[frozenset[int], ...]) -> dict[str, Any]:
+def _metadata(
+    ports: list[list[Any]], slots: tuple[StateSlot, ...], reads: tuple[frozenset[int], ...]
+) -> dict[str, Any]:
     """What Python needs beside the instructions when it reads the file back."""
     return {
         "dtypes": [[port.graph_dtype for port in own] for own in ports],
         "reads": [sorted(entries) for entries in reads],
         "states": [
-            [list(s.shape), None if s.geometry is None else [*s.geometry.attributes, s.geometry.transposed]] for s in slots
+            [list(s.shape), None if s.geometry is None else [*s.geometry.attributes, s.geometry.transposed]]
+            for s in slots
         ],
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ._flow import Flow, Op, Step, chw, operand_shape
 
@@ -45,7 +46,7 @@ class Formula:
 class ElementwiseStep(Step):
     """A step with its formula and the layout its full operands take."""
 
-    formula: Formula | None = None
+    formula: Formula = field(default_factory=lambda: Formula([], [], [], [], set()))
     layout: str = ""
 
 
@@ -179,7 +180,7 @@ class Clusters:
             self.before[b].add(a)
 
     def reaches(self, start: int, goal: int, limit: int) -> bool:
-        """Whether a path of two edges or more leads from `start` to `goal`; ops after number `limit` cannot lie on it."""
+        """Whether a path of two edges or more leads from `start` to `goal`; nothing after op `limit` lies on it."""
         stack = [c for c in self.after[start] if c != goal]
         seen = set(stack)
         while stack:
@@ -277,7 +278,7 @@ def _ordered(clusters: Clusters, made: dict[int, Step]) -> list[Step]:
     stuck = [made[i] for i, count in waiting.items() if count > 0]
     if stuck:
         stuck[0].ops[0].unsupported("the updates of the states need each other's old values in a circle")
-    for before, step in zip(order, order[1:], strict=False):
+    for before, step in pairwise(order):
         if before.entry > step.entry:
             step.ops[-1].unsupported("an entry reads a state that an earlier entry has already updated")
     return order
@@ -299,6 +300,28 @@ def _check_broadcast(flow: Flow, op: Op) -> None:
             allowed = {full, one}
         if shape not in allowed:
             op.unsupported(
-                f"operand {name!r} is {operand}, the result {kind}; supported: equal shapes, (N, C, 1, 1), (N, 1, H, W), "
-                "(N, 1, 1, 1), one number a channel, and a scalar"
+                f"operand {name!r} is {operand}, the result {kind}; supported: equal shapes, (N, C, 1, 1), "
+                "(N, 1, H, W), (N, 1, 1, 1), one number a channel, and a scalar"
             )
+
+
+def step_out(step: ElementwiseStep) -> str:
+    """A tensor of the step's full shape: its first output, or the first state it assigns."""
+    return next((name for name in step.outputs if name), next(iter(step.assigns), ""))
+
+
+def step_batched(flow: Flow, step: ElementwiseStep) -> bool:
+    """Whether the step runs once an image."""
+    return flow.types[step_out(step)].batched
+
+
+def is_full(flow: Flow, step: ElementwiseStep, name: str) -> bool:
+    """Whether an operand has as many numbers as the step's result, rather than being broadcast to it."""
+    c, h, w = chw(flow.types[name])
+    return flow.types[name].batched == step_batched(flow, step) and c * h * w == step_elements(flow, step)
+
+
+def step_elements(flow: Flow, step: ElementwiseStep) -> int:
+    """Numbers in one copy of the step's result."""
+    c, h, w = flow.base_of(step_out(step))
+    return c * h * w

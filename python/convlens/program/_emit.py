@@ -60,7 +60,9 @@ class _Names:
 def emit(image: Image, target: Target) -> npt.NDArray[np.uint8]:
     """Write a Program's bytes, weights bound at run; aligned to 64 bytes and sealed."""
     tensors: dict[Tensor, int] = {}
-    instructions, operands, attributes, entries, ports = bytearray(), [], [], bytearray(), bytearray()
+    instructions, entries, ports = bytearray(), bytearray(), bytearray()
+    operands: list[int] = []
+    attributes: list[int] = []
     names = _Names()
     count = n_ports = 0
     for label, code, own in zip(image.labels, image.entries, image.ports, strict=True):
@@ -133,7 +135,7 @@ def with_weights(program: npt.NDArray[np.uint8], weights: Sequence[npt.NDArray[n
     data: npt.NDArray[np.uint8] = _core.aligned_empty(start + size)
     data[:] = 0
     data[: len(old)] = program[: len(data)]
-    view = memoryview(data)
+    view = data.data
     struct.pack_into("<Q", view, 16, start + size)
     _SECTION.pack_into(view, _HEADER.size + _DATA * _SECTION.size, start, size)
     for k, (offset, weight) in enumerate(zip(offsets, weights, strict=True)):

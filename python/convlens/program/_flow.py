@@ -12,6 +12,17 @@ from ._expression import Expression
 
 Chw = tuple[int, int, int]
 
+# What an element-wise program computes: operators of the graph, then two of lowering's own, a value in the shape of
+# another tensor and the update of a state.
+ELEMENTWISE = frozenset(
+    {
+        *("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign", "Clip"),
+        *("Add", "Sub", "Mul", "Div", "Max", "Min", "Where"),
+        *("Greater", "GreaterOrEqual", "Less", "Equal", "And", "Or", "Not"),
+        *("Fill", "Assign"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,7 +55,7 @@ class Geometry:
     transposed: bool = False
 
     @property
-    def attributes(self) -> tuple[int, ...]:
+    def attributes(self) -> tuple[int, int, int, int, int]:
         """The attributes of pack_weight and unpack_weight."""
         return (self.K, self.C, self.R, self.S, self.groups)
 

@@ -14,15 +14,17 @@ def add_halos(entries: list[list[Instruction]], target: Target) -> None:
     for instruction in (i for code in entries for i in code):
         if instruction.op not in _WINDOWS:
             continue
-        readable = [t for t in instruction.inputs if t is not None and t.dtype == REAL and t.shape and t.geometry is None]
+        readable = [
+            t for t in instruction.inputs if t is not None and t.dtype == REAL and t.shape and t.geometry is None
+        ]
         old = [(t, t.halo) for t in readable]
         for t in readable:  # ample room first: an op refuses to answer for a tensor that is too small for it
             t.halo = most_reach(instruction.attributes) if t.batched and t.place != EXTERNAL else t.halo
-        for index, t in enumerate(instruction.inputs):
-            if t is None or t not in readable or not t.batched or t.place == EXTERNAL:
+        for index, operand in enumerate(instruction.inputs):
+            if operand not in readable or not operand.batched or operand.place == EXTERNAL:
                 continue
             reach = target.reach(instruction, index)
-            needed[t] = [max(pair) for pair in zip(needed.get(t, [0, 0, 0, 0]), reach, strict=True)]
+            needed[operand] = [max(pair) for pair in zip(needed.get(operand, [0] * 4), reach, strict=True)]
         for t, halo in old:
             t.halo = halo
     for t, halo in needed.items():

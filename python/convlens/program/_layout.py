@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..graph import TensorType
-from ._choose import Homes, is_full, step_out
-from ._elementwise import ElementwiseStep
+from ._choose import Homes
+from ._elementwise import ElementwiseStep, is_full, step_out
 from ._flow import Chw, Flow, Geometry, Step, chw
 from ._ports import INPUTS, OUTPUTS, WRITES_IMAGES, WRITES_PIXELS
 from ._target import Target
@@ -163,7 +163,7 @@ class Layouter:
         at = source.entry if source.place == EXTERNAL else entry
         if source.dtype == MASK:
             raise self._unsupported(root, "a mask cannot be seen in another shape; compare after the reshape instead")
-        if source.layout == PACKED and layout != PACKED or source.layout == PACKED and source.geometry != geometry:
+        if (source.layout == PACKED and layout != PACKED) or (source.layout == PACKED and source.geometry != geometry):
             assert source.geometry is not None
             plain = self._version(root, (source.geometry.elements, 1, 1), PLAIN, at, None)
             self._append(at, "unpack_weight", [source], [plain], [*source.geometry.attributes])
@@ -177,9 +177,8 @@ class Layouter:
             made = self._version(root, shape, PACKED, at, geometry)
             self._append(at, "pack_weight", [source, None], [made], [*geometry.attributes])
             return made
-        if source.shape != shape and BLOCKED in (source.layout, layout) and not self._flat(source):
-            if layout == BLOCKED and shape[1:] != (1, 1):
-                source = self.get(root, source.shape, PLAIN, entry)
+        if source.shape != shape and not self._flat(source) and layout == BLOCKED and shape[1:] != (1, 1):
+            source = self.get(root, source.shape, PLAIN, entry)  # a reshape needs one plain side
         made = self._version(root, shape, layout, at, None)
         self._append(at, "reorder", [source], [made], [0, 0, 0.0])
         return made
@@ -285,7 +284,6 @@ class Layouter:
 
     def _emit_elementwise(self, step: ElementwiseStep) -> None:
         flow = self.flow
-        assert step.formula is not None
         out = step_out(step)
         domain, batched = flow.base_of(out), flow.types[out].batched
         geometry = None

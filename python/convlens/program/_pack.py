@@ -26,9 +26,7 @@ def padded(array: npt.NDArray[Any], dtype: str) -> Bytes:
     return data
 
 
-def pack(
-    array: npt.NDArray[Any], geometry: Geometry, dtype: str, scale: npt.NDArray[Any] | None = None
-) -> Bytes:
+def pack(array: npt.NDArray[Any], geometry: Geometry, dtype: str, scale: npt.NDArray[Any] | None = None) -> Bytes:
     """Bring a weight into the order the convolution tile reads it in.
 
     Parameters

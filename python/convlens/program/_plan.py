@@ -68,9 +68,7 @@ def _entry_reads(entries: list[list[Instruction]]) -> list[frozenset[int]]:
     return reads
 
 
-def _buffers(
-    entries: list[list[Instruction]], itemsize: int, reads: list[frozenset[int]]
-) -> dict[Tensor, Buffer]:
+def _buffers(entries: list[list[Instruction]], itemsize: int, reads: list[frozenset[int]]) -> dict[Tensor, Buffer]:
     buffers: dict[Tensor, Buffer] = {}
     for entry, instructions in enumerate(entries):
         for position, instruction in enumerate(instructions):

@@ -29,7 +29,7 @@ class _Port:
     def __init__(self, port: Any, graph_dtype: str) -> None:
         self.name: str = port.name
         self.dtype = np.dtype(port.dtype)
-        self.graph_dtype = graph_dtype
+        self.is_bool = graph_dtype == "bool"
         self.batched: bool = port.batched
         shape = tuple(port.shape)
         self.inner = shape[1:] if self.batched else shape
@@ -44,6 +44,10 @@ class _Port:
 
     def check(self, value: object, n: int) -> Array:
         """The array as the run takes it: C-contiguous, native byte order."""
+        if type(value) is np.ndarray and value.dtype is self.dtype and value.shape == self.shape(n):
+            flags = value.flags
+            if flags.c_contiguous and flags.aligned:
+                return value
         if isinstance(value, np.generic):
             value = np.asarray(value)
         if not isinstance(value, np.ndarray):
@@ -55,7 +59,7 @@ class _Port:
         return value if value.flags.c_contiguous and value.flags.aligned else np.ascontiguousarray(value)
 
     def _recast(self, value: Array) -> Array:
-        if self.graph_dtype == "bool" and value.dtype == np.bool_:
+        if self.is_bool and value.dtype == np.bool_:
             return value.astype(self.dtype)
         if value.dtype.newbyteorder("=") == self.dtype:
             return value.astype(self.dtype)  # byte-swapped
@@ -70,7 +74,7 @@ class _Port:
             raise ValueError(f"`{self.name}` has shape {value.shape} and no batch axis; pass {self.name}[None]")
         if self.batched and value.ndim == self.rank and value.shape[1:] == self.inner:
             raise ValueError(
-                f"`{self.name}` has {len(value)} images, this run {n}; all batched inputs and the workspace must agree: "
+                f"`{self.name}` has {len(value)} images, this run {n}; batched inputs and the workspace must agree: "
                 f"take program.workspace({len(value)})"
             )
         last = f"; channels come first: {self.name}.transpose(0, 3, 1, 2)" if self._channels_last(value) else ""
@@ -82,7 +86,8 @@ class _Port:
 
 class _Entry:
     def __init__(self, index: int, entry: Any, dtypes: list[str], reads: list[int]) -> None:
-        self.index, self.name, self.reads = index, entry.name, reads
+        self.index, self.name, self.reads = index, entry.name, frozenset(reads)
+        self.read_by: frozenset[int] = frozenset()
         self.inputs = [_Port(p, d) for p, d in zip(entry.inputs, dtypes, strict=False)]
         self.outputs = [_Port(p, d) for p, d in zip(entry.outputs, dtypes[len(self.inputs) :], strict=True)]
 
@@ -102,8 +107,10 @@ class Program:
             entry.name: _Entry(index, entry, metadata["dtypes"][index], metadata["reads"][index])
             for index, entry in enumerate(self._core.entries)
         }
+        for entry in self._entries.values():
+            entry.read_by = frozenset(e.index for e in self._entries.values() if entry.index in e.reads)
         self._state_slots = tuple(
-            StateSlot(slot.name, tuple(shape), None if g is None else Geometry(*g[:5], transposed=g[5]), self._dtype)
+            StateSlot(slot.name, tuple(shape), None if g is None else Geometry(*g), self._dtype)
             for slot, (shape, g) in zip(self._core.states, metadata["states"], strict=True)
         )
         self._bound: weakref.WeakKeyDictionary[Weights, Any] = weakref.WeakKeyDictionary()
@@ -236,7 +243,7 @@ class Program:
         return with_weights(self._data, packed).tobytes()
 
     @staticmethod
-    def from_bytes(data: bytes | bytearray | memoryview | Array) -> tuple[Program, Weights]:
+    def from_bytes(source: bytes | bytearray | memoryview | Array) -> tuple[Program, Weights]:
         """Read a compiled file.
 
         Raises
@@ -246,18 +253,17 @@ class Program:
         UnsupportedError
             When it is of another major version.
         """
-        view = np.frombuffer(data, np.uint8)
+        view = np.frombuffer(source, np.uint8)
         aligned: Bytes = _core.aligned_empty(view.nbytes)
         aligned[:] = view
         core = _core.Program(aligned)
         core.verify_data()
         text = core.metadata.rstrip(b"\0")
         if not text:
-            raise ValueError("`data` was not written by convlens.program: it says nothing of its ports")
+            raise ValueError("`source` was not written by convlens.program: it says nothing of its ports")
         keys = tuple((index, slot.name) for index, slot in enumerate(core.weights))
-        weights = Weights._of_packed(
-            {key: core.weight_data(index) for index, key in enumerate(keys)}, "float64" if core.float64 else "float32"
-        )
+        packed: dict[Hashable, Bytes] = {key: data for key in keys if (data := core.weight_data(key[0])) is not None}
+        weights = Weights._of_packed(packed, "float64" if core.float64 else "float32")
         return Program(aligned, keys, json.loads(text)), weights
 
     def save(self, path: str | os.PathLike[str], weights: Weights | None = None) -> None:
@@ -324,7 +330,7 @@ class Workspace:
         if self._core is None:
             raise ValueError("this workspace was released; take another with program.workspace(n)")
         if not self._ran.issuperset(found.reads):
-            missing = [name for name, e in program._entries.items() if e.index in found.reads and e.index not in self._ran]
+            missing = [name for name, e in program._entries.items() if e.index in found.reads - self._ran]
             raise ValueError(f"entry {entry!r} reads what {names(missing)} computes; run that first in this workspace")
         arrays: list[Array] = []
         for port in found.inputs:
@@ -345,23 +351,24 @@ class Workspace:
         states = None
         if program._state_slots:
             if state is None:
-                raise ValueError(f"`state` is missing; this Program updates {names(program.states)}: pass a State of them")
+                raise ValueError(
+                    f"`state` is missing; this Program updates {names(program.states)}: pass a State of them"
+                )
             states = state.buffers(program, program._state_slots)
-        self._ran = {e for e in self._ran if e < found.index or found.index not in self._reads(e)}
+        if found.read_by:
+            self._ran -= found.read_by  # what they computed belongs to the run before
         program._core.run(found.index, self._core, [*arrays, *made], self.n, bound, states, threads)
         self._ran.add(found.index)
         return {
-            port.name: array.astype(np.bool_) if port.graph_dtype == "bool" else array
+            port.name: array.astype(np.bool_) if port.is_bool else array
             for port, array in zip(found.outputs, made, strict=True)
         }
-
-    def _reads(self, index: int) -> list[int]:
-        return next(e.reads for e in self.program._entries.values() if e.index == index)
 
     def release(self) -> None:
         """Give the memory back to the Program's next call."""
         core, self._core = self._core, None
         if core is not None:
+            self._ran = set()
             self.program._give_back(self._capacity, core)
 
     def __enter__(self) -> Workspace:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from ..graph import pad_widths, reduce_axes, resize_geometry, window_of
 from ._expression import apply
-from ._flow import Flow, Geometry, Op, Step, chw
-from ._normalise import ELEMENTWISE
+from ._flow import ELEMENTWISE, Flow, Geometry, Op, Step, chw
 
 Matcher = Callable[["Selection", Op], Step]
 
@@ -20,7 +19,9 @@ class Selection:
         self.flow = flow
         self.claimed: set[Op] = set()
 
-    def step(self, op: str, inputs: list[str], outputs: list[str], attributes: list[int | float], ops: list[Op]) -> Step:
+    def step(
+        self, op: str, inputs: list[str], outputs: list[str], attributes: list[int | float], ops: list[Op]
+    ) -> Step:
         """Claim `ops` for one instruction."""
         self.claimed.update(ops)
         return Step(op, inputs, outputs, attributes, ops, ops[0].entry)
@@ -236,7 +237,12 @@ def _max_pool(s: Selection, op: Op) -> Step:
     kind = s.flow.types[op.outputs[0]].shape
     for user in s.flow.uses(op.inputs[0]):
         twin = {op.op, user.op} == {"MaxPool", "MaxPoolOffset"} and user.entry == op.entry
-        if twin and user not in s.claimed and window(s.flow, user) == window(s.flow, op) and s.flow.types[user.outputs[0]].shape == kind:
+        if (
+            twin
+            and user not in s.claimed
+            and window(s.flow, user) == window(s.flow, op)
+            and s.flow.types[user.outputs[0]].shape == kind
+        ):
             ops.append(user)
             values, offsets = values or user.outputs[0], offsets or user.outputs[0]
             break
@@ -317,7 +323,9 @@ def _resize(s: Selection, op: Op) -> Step:
     size, scales = resize_geometry(call)
     _, height, width = chw(flow.types[op.inputs[0]])
     if scales != (size[0] / height, size[1] / width):
-        op.unsupported(f"scales {scales} from {height} x {width} to {size}; supported: those whose output size is exact")
+        op.unsupported(
+            f"scales {scales} from {height} x {width} to {size}; supported: those whose output size is exact"
+        )
     modes = {"linear": 1, "round_prefer_floor": 0, "round_prefer_ceil": 2}
     mode = call.attribute("mode") if call.attribute("mode") == "linear" else call.attribute("nearest_mode")
     return s.step("resize", op.inputs[:1], op.outputs, [modes[mode]], [op])

@@ -51,12 +51,12 @@ class State(Mapping[str, npt.NDArray[Any]]):
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         if name not in self._bytes:
-            return self._plain[name].copy()
+            return np.array(self._plain[name])
         slot, data = self._slots[name], self._bytes[name]
         if slot.geometry is not None:
             return unpack(data, slot.geometry, slot.dtype, slot.shape)
         count = int(np.prod(slot.shape, dtype=np.int64))
-        return data.view(slot.dtype)[:count].reshape(slot.shape).copy()
+        return np.array(data.view(slot.dtype)[:count].reshape(slot.shape))
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._plain, **self._bytes})
@@ -85,7 +85,9 @@ class State(Mapping[str, npt.NDArray[Any]]):
                 raise ValueError(f"`state` lacks {slot.name!r}; the Program updates {[s.name for s in slots]}")
             value = self[slot.name]
             if value.shape != slot.shape:
-                raise ValueError(f"`state` {slot.name!r} has shape {value.shape}; the Program was compiled for {slot.shape}")
+                raise ValueError(
+                    f"`state` {slot.name!r} has shape {value.shape}; the Program was compiled for {slot.shape}"
+                )
             if slot.geometry is not None:
                 self._bytes[slot.name] = pack(value, slot.geometry, slot.dtype)
             else:

@@ -9,7 +9,21 @@ from .. import _core
 from .._errors import UnsupportedError
 from ._elementwise import Operation
 from ._flow import Chw, Geometry, Step
-from ._tensors import ARENA, BLOCKED, EXTERNAL, INT64, MASK, PACKED, PLAIN, REAL, STATE, UINT8, WEIGHT, Instruction, Tensor
+from ._tensors import (
+    ARENA,
+    BLOCKED,
+    EXTERNAL,
+    INT64,
+    MASK,
+    PACKED,
+    PLAIN,
+    REAL,
+    STATE,
+    UINT8,
+    WEIGHT,
+    Instruction,
+    Tensor,
+)
 
 _DTYPES = {REAL: 0, INT64: 1, UINT8: 2, MASK: 3}
 _LAYOUTS = {PLAIN: 0, BLOCKED: 1, PACKED: 2}
@@ -76,7 +90,8 @@ class Target:
     def reach(self, instruction: Instruction, index: int) -> tuple[int, int, int, int]:
         """How far an instruction reads beyond an input's top, left, bottom and right edge."""
         tensor, out = instruction.inputs[index], instruction.outputs[0]
-        assert tensor is not None and out is not None
+        assert tensor is not None
+        assert out is not None
         _, height, width = tensor.shape
         rectangle = _core.input_rectangle(
             self.opcodes[instruction.op],

@@ -15,7 +15,7 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class WeightKey:
-    """What a weight slot holds: an expression over constants, and its form (packed by a geometry, or a plain vector)."""
+    """What a weight slot holds: an expression over constants, packed by a geometry or as a plain vector."""
 
     expression: Expression
     geometry: Geometry | None = None

@@ -72,7 +72,9 @@ class Weights:
 
     def _pack(self, key: Hashable, dtype: str) -> Bytes:
         if not isinstance(key, WeightKey) or self._from_file:
-            raise ValueError("`weights` are of another Program: one read from a file runs with the Weights read beside it")
+            raise ValueError(
+                "`weights` are of another Program: one read from a file runs with the Weights read beside it"
+            )
         try:
             value = evaluate(key.expression, self._arrays)
             scale = None if key.scale is None else evaluate(key.scale, self._arrays).reshape(-1)

@@ -66,7 +66,11 @@ def test_a_released_workspace_cannot_run(made):
         (lambda x: {}, ValueError, "input 'images' is missing; entry 'forward' takes 'images'"),
         (lambda x: {"images": x, "image": x}, ValueError, "input 'image' is unknown; entry 'forward' takes 'images'"),
         (lambda x: {"images": x[0]}, ValueError, r"has shape \(3, 16, 18\) and no batch axis; pass images\[None\]"),
-        (lambda x: {"images": x.transpose(0, 2, 3, 1)}, ValueError, r"channels come first: images.transpose\(0, 3, 1, 2\)"),
+        (
+            lambda x: {"images": x.transpose(0, 2, 3, 1)},
+            ValueError,
+            r"channels come first: images.transpose\(0, 3, 1, 2\)",
+        ),
         (lambda x: {"images": x[:, :2]}, ValueError, r"has shape \(2, 2, 16, 18\); it must be \(N, 3, 16, 18\)"),
         (lambda x: {"images": x.astype(np.uint8)}, TypeError, r"is uint8, the Program takes float32; .*scale integer"),
         (lambda x: {"images": x.astype(np.float64)}, TypeError, r"is float64, the Program takes float32; convert"),
@@ -85,7 +89,9 @@ def test_entries_run_in_order(made):
     with program.workspace(2) as workspace:
         with pytest.raises(ValueError, match="entry 'backward' reads what 'forward' computes; run that first"):
             workspace.run("backward", {"seed": inputs["seed"]}, weights)
-        with pytest.raises(ValueError, match="`entry` .='backwards'. is unknown; this Program has 'forward', 'backward'"):
+        with pytest.raises(
+            ValueError, match=r"`entry` \(='backwards'\) is unknown; this Program has 'forward', 'backward'"
+        ):
             workspace.run("backwards", {"seed": inputs["seed"]}, weights)
 
 
@@ -148,7 +154,7 @@ def test_a_damaged_file_is_refused(made):
         broken[at] ^= 0x40
         with pytest.raises((ValueError, UnsupportedError)):
             Program.from_bytes(bytes(broken))
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError, match=r".+"):
         Program.from_bytes(bytes(data[: len(data) // 2]))
 
 
