@@ -91,7 +91,8 @@ def grad_cam(
 
     Examples
     --------
-    >>>     >>> from convlens import explain, nn
+    >>> import numpy as np
+    >>> from convlens import explain, nn
     >>> net = nn.Sequential(
     ...     nn.Conv2d(out_channels=4, kernel_size=3), nn.ReLU(), nn.MaxPool2d(kernel_size=2), nn.Flatten(),
     ...     nn.Linear(out_features=3), input_shape=(1, 8, 8), seed=0)
