@@ -182,3 +182,16 @@ TEST(a_program_keeps_the_isa_it_was_opened_with) {
     CHECK(select_kernels("pentium").code == Code::invalid_argument);
     CHECK_OK(select_kernels(before.c_str()));
 }
+
+TEST(the_program_with_every_op_opens_and_runs) {
+    for (bool float64 : {false, true}) {
+        const AlignedBytes file = every_op(float64).build();
+        Program program;
+        const Status status = program.open(file.data(), file.size());
+        CHECK_OK(status);
+        if (!status.ok()) continue;
+        bool used[64] = {false};
+        for (std::int64_t i = 0; i < program.n_instructions(); ++i) used[program.problem(i).instruction->opcode] = true;
+        for (int op = 0; op < op_count(); ++op) CHECK_SAY(used[op], "%s is not in the sample", op_name(static_cast<std::uint16_t>(op)));
+    }
+}

@@ -1,6 +1,7 @@
 // Small Programs the runtime's tests share.
 #pragma once
 
+#include "ops/pack.hpp"
 #include "runtime/builder.hpp"
 
 namespace convlens_tests {
@@ -17,31 +18,81 @@ inline Builder through_the_arena(int channels, int height, int width, bool float
     return b;
 }
 
-// Small, with every op that stands beside a pool: what the mutation test starts from.
+// Small, with every op: what the mutation test starts from. A network with a pool and a linear layer, its loss, its
+// gradients, an update of a state, and packing.
 inline Builder every_op(bool float64 = false) {
     using convlens::DType;
     using convlens::Layout;
     Builder b(float64);
-    const std::vector<std::int64_t> window = {2, 3, 2, 1, 0, 1, 1, 1};
-    std::vector<std::int64_t> average = window;
-    average.insert(average.end(), {1, 0, 1});
-    const std::int32_t x = b.port("x", false, 20, 6, 5), y = b.port("y", true, 20, 7, 9);
-    const std::int32_t blocked = b.arena(Layout::blocked, 20, 6, 5, true, DType::real, 1);
-    const std::int32_t pooled = b.arena(Layout::blocked, 20, 3, 5), offset = b.arena(Layout::blocked, 20, 3, 5, true, DType::uint8);
-    const std::int32_t mean = b.arena(Layout::blocked, 20, 3, 5), plain = b.arena(Layout::plain, 20, 3, 5);
-    b.instruction("reorder", {x}, {blocked}, {0, 0, bits_of(0)});
-    b.instruction("max_pool2d", {blocked}, {pooled, offset}, window);
-    b.instruction("avg_pool2d", {blocked}, {mean}, average);
-    b.instruction("reorder", {mean}, {plain}, {0, 0, bits_of(0)});
-    b.instruction("resize", {plain}, {y}, {1});
+    const std::int64_t lanes = float64 ? 8 : 16;
+    const auto packed = [lanes](int K, int C, int R, int S) {
+        return static_cast<int>(convlens::packed_elements(K, C, R, S, 1, lanes));
+    };
+    const auto activation = [&b](int channels, int height, int width, int halo = 0) {
+        return b.arena(Layout::blocked, channels, height, width, true, DType::real, halo);
+    };
+    const std::vector<std::int64_t> keep = {0, 0, bits_of(0)}, pool = {2, 3, 2, 1, 0, 1, 1, 1};
+    const std::vector<std::int64_t> conv = {3, 3, 1, 1, 1, 1, 1, 1, 1};
+    const std::vector<std::int64_t> plain_activation = {0, bits_of(0), bits_of(0)}, relu = {1, bits_of(0), bits_of(0)};
+    const auto with = [](std::vector<std::int64_t> first, const std::vector<std::int64_t>& rest) {
+        first.insert(first.end(), rest.begin(), rest.end());
+        return first;
+    };
+    const auto word = [](int op, int dst, int a, int second) { return std::int64_t{op | dst << 8 | a << 16 | second << 24}; };
+    const std::int32_t absent = convlens::kAbsent;
+
+    const std::int32_t x = b.port("x", false, 5, 6, 5), labels = b.port("labels", false, 1, 1, 1, true, DType::int64);
+    const std::int32_t loss = b.port("loss", true, 1, 1, 1), up = b.port("up", true, 20, 5, 7);
+    const std::int32_t image = activation(5, 6, 5, 1), hidden = activation(20, 6, 5), pooled = activation(20, 3, 5);
+    const std::int32_t positive = b.arena(Layout::blocked, 20, 6, 5, true, DType::mask);
+    const std::int32_t offset = b.arena(Layout::blocked, 20, 3, 5, true, DType::uint8);
+    const std::int32_t mean = activation(20, 3, 5), plain = b.arena(Layout::plain, 20, 3, 5), both = activation(20, 3, 5);
+    const std::int32_t pixel = activation(20, 1, 1), logits = activation(10, 1, 1), log_prob = activation(10, 1, 1);
+    const std::int32_t w1 = b.weight("conv", Layout::packed, packed(20, 5, 3, 3), 1, 1);
+    const std::int32_t b1 = b.weight("bias", Layout::plain, 20, 1, 1);
+    const std::int32_t w2 = b.weight("linear", Layout::packed, packed(10, 20, 3, 5), 1, 1);
+    b.instruction("reorder", {x}, {image}, keep);
+    b.instruction("conv2d", {image, w1, b1, absent}, {hidden, positive}, with(conv, relu));
+    b.instruction("max_pool2d", {hidden}, {pooled, offset}, pool);
+    b.instruction("avg_pool2d", {hidden}, {mean}, with(pool, {1, 0, 1}));
+    b.instruction("reorder", {mean}, {plain}, keep);
+    b.instruction("resize", {plain}, {up}, {1});
+    b.instruction("reduce", {mean}, {pixel}, {4, 1});
+    // both = max(pooled + 0.5 mean, pixel)
+    b.instruction("elementwise", {pooled, mean, pixel}, {both},
+                  {1, bits_of(0.5), word(0, 0, 0, 0), word(0, 1, 1, 0), word(0, 2, 2, 0), word(1, 3, 0, 0), word(5, 1, 1, 3),
+                   word(3, 0, 0, 1), word(7, 0, 0, 2), word(2, 0, 0, 0)});
+    b.instruction("linear", {both, w2, absent}, {logits}, plain_activation);
+    b.instruction("cross_entropy", {logits, labels}, {loss, log_prob}, {});
+    b.instruction("softmax", {logits}, {logits}, {0});
     b.entry("forward");
-    const std::int32_t seed = b.port("seed", false, 20, 3, 5), dx = b.port("dx", true, 20, 6, 5);
-    const std::int32_t dy = b.arena(Layout::blocked, 20, 3, 5), grad = b.arena(Layout::blocked, 20, 6, 5);
-    b.instruction("reorder", {seed}, {dy}, {0, 0, bits_of(0)});
-    b.instruction("max_pool2d_grad", {dy, offset}, {grad}, window);
-    b.instruction("avg_pool2d_grad", {dy}, {grad}, average);
-    b.instruction("reorder", {grad}, {dx}, {0, 0, bits_of(0)});
+
+    const std::int32_t dloss = b.port("dloss", false, 1, 1, 1);
+    const std::int32_t again = b.port("labels_again", false, 1, 1, 1, true, DType::int64);
+    const std::int32_t dw = b.port("dw", true, 20 * 5 * 3 * 3, 1, 1, false), dx = b.port("dx", true, 5, 6, 5);
+    const std::int32_t dlogits = activation(10, 1, 1), dboth = activation(20, 3, 5), dhidden = activation(20, 6, 5, 2);
+    const std::int32_t dimage = activation(5, 6, 5), spread = activation(20, 6, 5);
+    const std::int32_t dw1 = b.arena(Layout::packed, packed(20, 5, 3, 3), 1, 1, false);
+    const std::int32_t dw2 = b.arena(Layout::packed, packed(10, 20, 3, 5), 1, 1, false);
+    const std::int32_t trained = b.state("trained", Layout::packed, packed(10, 20, 3, 5), 1, 1);
+    b.instruction("cross_entropy_grad", {log_prob, again, dloss}, {dlogits}, {});
+    b.instruction("linear_grad_input", {dlogits, w2, absent, absent}, {dboth}, {});
+    b.instruction("linear_grad_weight", {dlogits, both}, {dw2}, {});
+    b.instruction("elementwise", {trained, dw2}, {trained},
+                  {1, bits_of(0.01), word(0, 0, 0, 0), word(0, 1, 1, 0), word(1, 2, 0, 0), word(5, 1, 1, 2), word(4, 0, 0, 1),
+                   word(2, 0, 0, 0)});
+    b.instruction("avg_pool2d_grad", {dboth}, {spread}, with(pool, {1, 0, 1}));
+    b.instruction("max_pool2d_grad", {dboth, offset}, {dhidden}, pool);
+    if (false) b.instruction("conv2d_grad_weight", {dhidden, image}, {dw1}, conv);
+    if (false) b.instruction("conv2d_grad_input", {dhidden, w1, absent, absent}, {dimage}, conv);
+    b.instruction("unpack_weight", {dw1}, {dw}, {20, 5, 3, 3, 1});
+    b.instruction("reorder", {dimage}, {dx}, keep);
     b.entry("backward");
+
+    const std::int32_t w = b.port("w", false, 20 * 5 * 3 * 3, 1, 1, false);
+    const std::int32_t fresh = b.state("fresh", Layout::packed, packed(20, 5, 3, 3), 1, 1);
+    b.instruction("pack_weight", {w, b1}, {fresh}, {20, 5, 3, 3, 1});
+    b.entry("pack");
     return b;
 }
 
