@@ -6,11 +6,9 @@
 
 #include "bindings.hpp"
 #include "ops/op.hpp"
+#include "ops/pack.hpp"
 #include "runtime/file.hpp"
 
-#if __has_include("ops/pack.hpp")
-#include "ops/pack.hpp"
-#endif
 
 namespace convlens_python {
 namespace {
@@ -79,7 +77,6 @@ py::object input_rectangle(int opcode, const py::bytes& inputs, const py::bytes&
     return py::make_tuple(r.y0, r.x0, r.y1, r.x1);
 }
 
-#if __has_include("ops/elementwise.def")
 py::dict elementwise_codes() {
     const char* const names[] = {
 #define CONVLENS_ELEMENTWISE(name, operands, meaning) #name,
@@ -91,17 +88,13 @@ py::dict elementwise_codes() {
     for (const char* name : names) codes[name] = code++;
     return codes;
 }
-#endif
 
 }  // namespace
 
 void bind_lowering(py::module_& m) {
     m.attr("FILE_VERSION") = py::make_tuple(convlens::kMajorVersion, convlens::kMinorVersion);
     m.def("op_codes", op_codes, "Opcodes by name.");
-#if __has_include("ops/elementwise.def")
     m.def("elementwise_codes", elementwise_codes, "Codes of the elementwise operations by name.");
-#endif
-#if __has_include("ops/pack.hpp")
     m.def(
         "packed_elements",
         [](std::int64_t K, std::int64_t C, std::int64_t R, std::int64_t S, std::int64_t groups, bool float64) {
@@ -110,7 +103,6 @@ void bind_lowering(py::module_& m) {
         },
         py::arg("K"), py::arg("C"), py::arg("R"), py::arg("S"), py::arg("groups"), py::arg("float64"),
         "Elements the packed form of weights (K, C / groups, R, S) has.");
-#endif
     m.def("lanes", lanes, py::arg("float64"), "Channels in a block.");
     m.def("seal", seal, py::arg("data"), "Fill in the checksums of a compiled file, in place.");
     m.def("tensor_bytes", tensor_bytes, py::arg("record"), py::arg("float64"), "Bytes the tensor of a 64-byte record has.");

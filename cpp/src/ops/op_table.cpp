@@ -33,8 +33,7 @@ constexpr int kCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
 
 const Op* find_op(std::uint16_t opcode, bool float64) {
     if (opcode >= kCount) return nullptr;
-    const Op* op = float64 ? kRows[opcode].f64 : kRows[opcode].f32;
-    return op == nullptr || op->check == nullptr ? nullptr : op;
+    return float64 ? kRows[opcode].f64 : kRows[opcode].f32;
 }
 
 const char* op_name(std::uint16_t opcode) { return opcode < kCount ? kRows[opcode].name : nullptr; }

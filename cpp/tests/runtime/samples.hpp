@@ -83,8 +83,8 @@ inline Builder every_op(bool float64 = false) {
                    word(2, 0, 0, 0)});
     b.instruction("avg_pool2d_grad", {dboth}, {spread}, with(pool, {1, 0, 1}));
     b.instruction("max_pool2d_grad", {dboth, offset}, {dhidden}, pool);
-    if (false) b.instruction("conv2d_grad_weight", {dhidden, image}, {dw1}, conv);
-    if (false) b.instruction("conv2d_grad_input", {dhidden, w1, absent, absent}, {dimage}, conv);
+    b.instruction("conv2d_grad_weight", {dhidden, image}, {dw1}, conv);
+    b.instruction("conv2d_grad_input", {dhidden, w1, absent, absent}, {dimage}, conv);
     b.instruction("unpack_weight", {dw1}, {dw}, {20, 5, 3, 3, 1});
     b.instruction("reorder", {dimage}, {dx}, keep);
     b.entry("backward");

@@ -4,10 +4,10 @@ import subprocess
 import sys
 import threading
 
+import core_file
 import numpy as np
 import pytest
 
-import core_file
 from convlens import _core
 from convlens._errors import UnsupportedError
 
