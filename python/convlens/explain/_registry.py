@@ -39,6 +39,8 @@ class Method:
         Whether it draws noise; its function then takes ``seed``.
     options : mapping
         Keyword arguments that make a call cheap; the contract suite and quick demonstrations pass them.
+    title : str
+        How its paper writes the name; by default the name in words, "Integrated gradients".
     """
 
     name: str
@@ -51,11 +53,7 @@ class Method:
     needs_layer: bool
     seeded: bool
     options: Mapping[str, Any]
-
-    @property
-    def title(self) -> str:
-        """The name in words: "Integrated gradients"."""
-        return self.name.replace("_", " ").replace("grad cam", "Grad-CAM").capitalize().replace("-cam", "-CAM")
+    title: str
 
 
 _METHODS: dict[str, Method] = {}
@@ -71,6 +69,7 @@ def method(
     needs_layer: bool = False,
     seeded: bool = False,
     options: Mapping[str, Any] | None = None,
+    title: str = "",
 ) -> Callable[[Function], Function]:
     """Register the decorated function as an explanation method; see :class:`Method` for the arguments."""
     if not re.search(r"arXiv:\d{4}\.\d{4,5}", paper):
@@ -78,8 +77,10 @@ def method(
 
     def register(function: Function) -> Function:
         name = function.__name__
+        words = title or name.replace("_", " ").capitalize()
+        extra = dict(options or {})
         _METHODS[name] = Method(
-            name, function, values, signed, paper, program, model_dependent, needs_layer, seeded, dict(options or {})
+            name, function, values, signed, paper, program, model_dependent, needs_layer, seeded, extra, words
         )
         return function
 

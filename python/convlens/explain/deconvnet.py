@@ -19,6 +19,7 @@ def _program(canvas: Canvas) -> tuple[str, ...]:
 
 
 @method(
+    title="DeconvNet",
     values="input",
     paper="Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901",
     program=_program,

@@ -41,6 +41,7 @@ def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilin
 
 
 @method(
+    title="Grad-CAM",
     values="map",
     signed=False,
     paper="Selvaraju et al., Grad-CAM, arXiv:1610.02391",

@@ -20,6 +20,7 @@ def _program(canvas: Canvas) -> tuple[str, ...]:
 
 
 @method(
+    title="Input × gradient",
     values="input",
     paper="Shrikumar et al., Not Just a Black Box, arXiv:1605.01713",
     program=_program,

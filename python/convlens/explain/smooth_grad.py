@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 
 @method(
+    title="SmoothGrad",
     values="input",
     paper="Smilkov et al., SmoothGrad: removing noise by adding noise, arXiv:1706.03825",
     seeded=True,

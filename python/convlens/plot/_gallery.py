@@ -16,7 +16,9 @@ def gallery(
     captions: Sequence[str] | None = None,
     *,
     title: str = "",
+    caption: str = "",
     columns: int = 6,
+    width: float = 1.25,
 ) -> Picture:
     """Draw pictures side by side, such as the worst mistakes.
 
@@ -25,8 +27,11 @@ def gallery(
     pictures : sequence of array_like, or array_like of shape (N, C, H, W)
     captions : sequence of N str, optional
         Above the pictures; a line break parts lines.
-    title : str
+    title, caption : str
+        Above and below all of them.
     columns : int
+    width : float
+        Of a picture, in inches.
 
     Returns
     -------
@@ -42,7 +47,8 @@ def gallery(
     rows = math.ceil(len(images) / columns)
     lines = max(text.count("\n") + 1 for text in texts) if any(texts) else 0
     shape = float(np.mean([image.shape[0] / image.shape[1] for image in images]))
-    picture = Picture(1.25 * columns + 0.1, rows * (1.15 * shape + 0.14 * lines + 0.12) + (0.3 if title else 0.05))
+    height = rows * ((width - 0.1) * shape + 0.14 * lines + 0.12) + (0.3 if title else 0.05)
+    picture = Picture(width * columns + 0.1, height + (0.2 if caption else 0))
     picture.tighten()
     axes = picture.subplots(rows, columns, squeeze=False)
     for i, cell in enumerate(axes.flat):
@@ -54,4 +60,6 @@ def gallery(
     if title:
         picture.suptitle(title, fontsize=9)
     told = "; ".join(text.replace("\n", ", ") for text in texts if text)
-    return picture.describe("", f"{title + ': ' if title else ''}{len(images)} pictures{': ' + told if told else ''}.")
+    return picture.describe(
+        caption, f"{title + ': ' if title else ''}{len(images)} pictures{': ' + told if told else ''}."
+    )

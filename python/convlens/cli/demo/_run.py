@@ -20,6 +20,7 @@ HELD_OUT = 1000
 LEAST_ACCURACY = 0.92
 #: Without its ReLU, Grad-CAM also shows what speaks against; on a head without pooling that is often all there is.
 _OPTIONS = {"grad_cam": {"relu": False}}
+_TITLES = {"grad_cam": "Grad-CAM without ReLU"}
 _FAST = {
     "integrated_gradients": {"n_steps": 16},
     "smooth_grad": {"n_samples": 8},
@@ -133,8 +134,9 @@ def _importance(page: Page, net: nn.Network, examples: Digits, *, quick: bool) -
         if row.values != "layer":
             options = {**_OPTIONS.get(row.name, {}), **(_FAST.get(row.name, {}) if quick else {})}
             begun = time.perf_counter()
-            maps[row.title] = row.function(net, examples.images, examples.labels, **options)
-            lines.append(f"  {row.title:<21} {(time.perf_counter() - begun) * 1e3:5.0f} ms")
+            title = _TITLES.get(row.name, row.title)
+            maps[title] = row.function(net, examples.images, examples.labels, **options)
+            lines.append(f"  {title:<21} {(time.perf_counter() - begun) * 1e3:5.0f} ms")
     captions = [f"a {label}" for label in examples.labels]
     pictures = [
         (
@@ -174,7 +176,15 @@ def _cat(page: Page, cat: npt.NDArray[np.float32]) -> None:
     ]
     shown = [cat, maps["minus_ones"][0, 0], maps["max"][0, 0]]
     captions = ["photograph", "under the kernel", "and its 2 x 2 maximum"]
-    pictures = [("cat.png", plot.gallery(shown, captions, title="A cat under [[-1, -1], [-1, -1]]", columns=3))]
+    cat_under = plot.gallery(
+        shown,
+        captions,
+        title="A cat under [[-1, -1], [-1, -1]]",
+        caption="Its grey, 0 to 1, goes in; maps are drawn from their lowest value (black) to their highest (white).",
+        columns=3,
+        width=3.0,
+    )
+    pictures = [("cat.png", cat_under)]
     page.add(Section("5. A cat under a kernel", lines, pictures))
 
 
