@@ -245,6 +245,8 @@ class Layouter:
         if port == "X":
             other = step.outputs[0] if step.op == "conv2d" else step.inputs[0]
             layout, exact = self.target.image_layout(step, shape, flow.base_of(other))
+            if self.versions[flow.root_of(name)][0].layout == BLOCKED:
+                layout = BLOCKED  # as another instruction made it
             return self.get(name, shape, layout, entry, exact=exact)
         if step.op == "reduce" and step.attributes[0] == 1:  # over images alone: an image is one vector
             return self.get(name, chw(flow.types[step.outputs[0]]), PLAIN, entry, exact=True)
