@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from convlens import nn, train
+from convlens.train._data import shuffled
+from convlens.train._fit import _Run
 from train.networks import data, residual
 
 
@@ -292,3 +294,46 @@ def test_history_is_drawn_with_a_caption_in_words():
     images, labels = data(20, seed=1)
     picture = _fit(residual(), epochs=2, validation=(images, labels)).plot()
     assert "loss" in picture.alt_text
+
+
+class _Recorder(train.SGD):
+    """SGD that notes the steps and rates it is asked for."""
+
+    def __init__(self):
+        super().__init__(1e-3)
+
+    def scalars(self, step, lr):
+        _asked.append((step, lr))
+        return super().scalars(step, lr)
+
+
+_asked: list[tuple[int, float]] = []
+
+
+def test_steps_are_counted_over_epochs_and_the_schedule_sees_fractions_of_them(tmp_path):
+    _asked.clear()
+    path = tmp_path / "training.npz"
+    schedule = lambda epoch, epochs: 1 + epoch / epochs  # noqa: E731
+    _fit(residual(), epochs=2, optimizer=_Recorder(), schedule=schedule, checkpoint=path)
+    first = _asked[1:]  # the graph asks once for the names
+    _asked.clear()
+    _fit(residual(), epochs=3, optimizer=_Recorder(), schedule=schedule, checkpoint=path)
+    steps, rates = zip(*first, *_asked[1:], strict=True)
+    assert steps == tuple(range(1, 16))
+    expected = [(1 + i / 5 / 2) * 1e-3 for i in range(10)] + [(1 + i / 5 / 3) * 1e-3 for i in range(10, 15)]
+    np.testing.assert_allclose(rates, expected)
+
+
+def test_order_is_a_permutation_of_its_seed_and_epoch():
+    orders = {(s, e): shuffled(50, seed=s, epoch=e) for s in (0, 1) for e in (0, 1)}
+    assert all(sorted(order) == list(range(50)) for order in orders.values())
+    assert len({order.tobytes() for order in orders.values()}) == 4
+    np.testing.assert_array_equal(orders[1, 1], shuffled(50, seed=1, epoch=1))
+
+
+def test_last_batch_takes_what_is_left(monkeypatch):
+    sizes = []
+    step = _Run._step
+    monkeypatch.setattr(_Run, "_step", lambda self, rows, *rest: sizes.append(len(rows)) or step(self, rows, *rest))
+    _fit(residual(), epochs=1)
+    assert sizes == [8, 8, 8, 8, 5]
