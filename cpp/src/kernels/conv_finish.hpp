@@ -40,9 +40,14 @@ inline void store_block(const Real* block, int64_t lanes, bool exact, Real* outp
         for (int v = 0; v < kBlockLanes<Real>; v += Vec<Real>::width) Vec<Real>::load(block + v).store(output + v);
         return;
     }
-    for (int64_t l = 0; l < lanes; ++l) output[l] = block[l];
-    if (exact) return;
-    for (int64_t l = lanes; l < kBlockLanes<Real>; ++l) output[l] = 0;
+    if (exact) {
+        for (int64_t l = 0; l < lanes; ++l) output[l] = block[l];
+        return;
+    }
+    const unsigned bits = (1u << lanes) - 1;
+    for (int v = 0; v < kBlockLanes<Real>; v += Vec<Real>::width) {
+        keep_where(bits >> v, Vec<Real>::load(block + v)).store(output + v);
+    }
 }
 
 // One block of lanes after the reduction, whatever it takes. `lanes` of it are channels.
@@ -102,7 +107,7 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
     constexpr int kVecs = kBlockVecs<Real>;
     const ConvEpilogue<Real>& e = a.epilogue;
     const bool partial = a.last_lanes != kBlockLanes<Real> && place.block + Blocks == a.blocks;
-    if (partial || e.keep.data != nullptr || e.positive.data != nullptr) {
+    if ((partial && a.exact) || e.keep.data != nullptr || e.positive.data != nullptr) {
         Real buffer[Rows * Blocks * kBlockLanes<Real>];
         CONVLENS_UNROLL
         for (int i = 0; i < Rows; ++i) {
@@ -167,6 +172,17 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
                     CONVLENS_UNROLL
                     for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = min(high, sums[i][v]);
                 }
+            }
+        }
+    }
+    if (partial) {
+        const unsigned bits = (1u << a.last_lanes) - 1;
+        CONVLENS_UNROLL
+        for (int i = 0; i < Rows; ++i) {
+            CONVLENS_UNROLL
+            for (int v = 0; v < kVecs; ++v) {
+                V& last = sums[i][(Blocks - 1) * kVecs + v];
+                last = keep_where(bits >> v * V::width, last);
             }
         }
     }

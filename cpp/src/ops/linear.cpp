@@ -36,8 +36,8 @@ Plan plan_of(const Problem& p) {
     const PackedWeight w = plan.weight = linear_weight<Real>(*p.outputs[0], *p.inputs[0]);
     const std::int64_t taps = w.R * w.S, size = sizeof(Real), bytes = w.elements() * size;
     plan.tap_chunks = {taps, min_of(max_of(1, kMostChunks / w.steps), chunks_of(taps * w.lanes))};
-    plan.step_chunks = {w.steps, plan.tap_chunks.parts > 1 ? w.steps
-                                                           : min_of(w.steps, chunks_of(w.steps * taps * w.lanes))};
+    plan.step_chunks = {w.steps,
+                        plan.tap_chunks.parts > 1 ? w.steps : min_of(w.steps, chunks_of(w.steps * taps * w.lanes))};
 
     const std::int64_t pieces = min_of(kMostTasks, max_of(1, bytes / kTaskWeightBytes));
     plan.panel_groups = {w.panels, min_of(w.panels, pieces)};
@@ -77,7 +77,8 @@ Status check(const Problem& p, ScratchNeed* scratch) {
 }
 
 std::int64_t plan_bytes(const Problem& p) {
-    return static_cast<std::int64_t>(sizeof(Plan)) + pixels_of(*p.inputs[0]) * static_cast<std::int64_t>(sizeof(ConvTap));
+    return static_cast<std::int64_t>(sizeof(Plan)) +
+           pixels_of(*p.inputs[0]) * static_cast<std::int64_t>(sizeof(ConvTap));
 }
 
 template <class Real>
@@ -98,9 +99,7 @@ template <class Real>
 struct Partials {
     Real* data;
     std::int64_t image, chunk_step, image_step;
-    Real* at(std::int64_t i, std::int64_t chunk) const {
-        return data + (i - image) * image_step + chunk * chunk_step;
-    }
+    Real* at(std::int64_t i, std::int64_t chunk) const { return data + (i - image) * image_step + chunk * chunk_step; }
 };
 template <class Real>
 Partials<Real> thread_partials(const Call& call, const Plan& plan, int thread, std::int64_t image) {
@@ -233,8 +232,8 @@ void run_combine(const Call& call, std::int64_t task, int) {
 
 template <class Real>
 constexpr Op make_linear() {
-    return {"linear", check<Real>, nullptr, plan_bytes, make_plan<Real>,
-            {{tasks, run<Real>}, {combine_tasks, run_combine<Real>}}};
+    return {"linear",   check<Real>,     nullptr,
+            plan_bytes, make_plan<Real>, {{tasks, run<Real>}, {combine_tasks, run_combine<Real>}}};
 }
 
 }  // namespace

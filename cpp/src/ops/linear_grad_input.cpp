@@ -10,19 +10,20 @@
 namespace convlens {
 namespace {
 
-// A unit is a block of channels at one pixel. Packed weights of consecutive units lie side by side: four of them are
-// 8 KB a panel, enough for memory to stream.
-constexpr std::int64_t kRunUnits = 4;
+// A unit is a block of channels at one pixel. Packed weights of consecutive units lie side by side: a run of them is a
+// run of memory in every panel. As many as leave their transposed weights in the second-level cache.
+constexpr std::int64_t kFewestUnits = 4, kMostUnits = 32;
+constexpr std::int64_t kRunBytes = 256 << 10;
 constexpr std::int64_t kTaskWeightBytes = 64 << 10;
 // Transposing costs as much as multiplying with some ten images: 28 in a group, where there are as many. Partial sums
-// of more than 112 leave the second-level cache.
-constexpr std::int64_t kFewestImages = 28, kMostImages = 112;
+// of more than 56 leave the second-level cache.
+constexpr std::int64_t kFewestImages = 28, kMostImages = 56;
 
 struct Plan {
     PackedWeight weight;
     Split chunks;  // of blocks of K
     Split unit_groups;
-    std::int64_t images_per_task;
+    std::int64_t units_a_run, images_per_task;
 
     std::int64_t chunk_outputs() const { return chunks.longest() * weight.lanes; }
     // Elements a unit's weights take in scratch.
@@ -35,7 +36,9 @@ Plan plan_of(const Problem& p) {
     const PackedWeight w = plan.weight = linear_weight<Real>(*p.inputs[0], *p.outputs[0]);
     const std::int64_t units = w.steps * w.R * w.S, size = sizeof(Real);
     plan.chunks = {w.k_blocks, min_of(w.k_blocks, chunks_of(w.K))};
-    plan.unit_groups = {units, max_of(1, min_of(ceil_div(units, kRunUnits), w.elements() * size / kTaskWeightBytes))};
+    plan.units_a_run = max_of(kFewestUnits, min_of(kMostUnits, kRunBytes / (plan.panel_elements() * size)));
+    plan.unit_groups = {units,
+                        max_of(1, min_of(ceil_div(units, plan.units_a_run), w.elements() * size / kTaskWeightBytes))};
     const std::int64_t products = w.elements() / plan.unit_groups.parts;
     plan.images_per_task = max_of(kFewestImages, kTaskProducts * 4 / size / products);
     if (plan.chunks.parts > 1) plan.images_per_task = min_of(plan.images_per_task, kMostImages);
@@ -63,9 +66,9 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
 
     const Plan plan = plan_of<Real>(p);
-    std::int64_t elements = kRunUnits * plan.panel_elements();
-    if (plan.chunks.parts > 1) elements += plan.images_per_task * kRunUnits * plan.chunks.parts * kLanes<Real>;
-    scratch->per_thread_bytes = elements * static_cast<std::int64_t>(sizeof(Real));
+    std::int64_t elements = plan.panel_elements();
+    if (plan.chunks.parts > 1) elements += plan.images_per_task * plan.chunks.parts * kLanes<Real>;
+    scratch->per_thread_bytes = plan.units_a_run * elements * static_cast<std::int64_t>(sizeof(Real));
     return {};
 }
 
@@ -80,40 +83,57 @@ std::int64_t tasks(const Call& call) {
     return plan.unit_groups.parts * image_groups(call.n, plan.images_per_task).parts;
 }
 
+struct Place {
+    std::int64_t step, tap, y, x;
+};
+
 // What a run of units works on.
 template <class Real>
 struct Run {
     const Call& call;
     const Plan& plan;
-    std::int64_t unit0, unit1, image0, image1;
-    Real* panels;    // [unit][k][lane]
-    Real* partials;  // [unit][image][chunk][lane]; nullptr when one chunk is all
+    std::int64_t unit0, units, image0, image1;
+    Real* panels;              // [unit][k][lane]
+    Real* partials;            // [unit][image][chunk][lane]; nullptr when one chunk is all
+    Place places[kMostUnits];  // of its units
 
-    struct Place {
-        std::int64_t step, tap, y, x;
-    };
-    Place place(std::int64_t unit) const {
-        const std::int64_t taps = plan.weight.R * plan.weight.S, tap = unit % taps;
-        return {unit / taps, tap, tap / plan.weight.S, tap % plan.weight.S};
+    void find_places() {
+        const PackedWeight& w = plan.weight;
+        const std::int64_t taps = w.R * w.S, tap = unit0 % taps;
+        Place p = {unit0 / taps, tap, tap / w.S, tap % w.S};
+        for (std::int64_t u = 0; u < units; ++u) {
+            places[u] = p;
+            ++p.tap, ++p.x;
+            if (p.x == w.S) p.x = 0, ++p.y;
+            if (p.y == w.R) p.y = 0, p.tap = 0, ++p.step;
+        }
     }
-    std::int64_t lanes_of(std::int64_t unit) const {
-        return last_lanes<Real>(plan.weight.C, place(unit).step, 1);
-    }
+    std::int64_t lanes_of(std::int64_t u) const { return last_lanes<Real>(plan.weight.C, places[u].step, 1); }
     template <class T>
-    ConvOperand<T> at(ConvOperand<T> (*operand)(const View&, std::int64_t, std::int64_t, std::int64_t, std::int64_t),
-                      const View& view, std::int64_t image, std::int64_t unit) const {
-        const Place p = place(unit);
-        return operand(view, image, p.step, p.y, p.x);
+    using Operand = ConvOperand<T> (*)(const View&, std::int64_t, std::int64_t, std::int64_t, std::int64_t);
+    template <class T>
+    ConvOperand<T> at(Operand<T> operand, const View& view, std::int64_t image, std::int64_t u) const {
+        return operand(view, image, places[u].step, places[u].y, places[u].x);
     }
     // Two units in one tile, wherever they lie.
     template <class T>
-    ConvOperand<T> pair(ConvOperand<T> (*operand)(const View&, std::int64_t, std::int64_t, std::int64_t, std::int64_t),
-                        const View& view, std::int64_t unit, std::int64_t units) const {
-        ConvOperand<T> first = at(operand, view, image0, unit);
-        if (units == 2) first.block_step = at(operand, view, image0, unit + 1).data - first.data;
+    ConvOperand<T> pair(Operand<T> operand, const View& view, std::int64_t u, std::int64_t count) const {
+        ConvOperand<T> first = at(operand, view, image0, u);
+        if (count == 2) first.block_step = at(operand, view, image0, u + 1).data - first.data;
         return first;
     }
 };
+
+// A panel's weights of the units are far from the last panel's: without a word ahead, memory would idle in between.
+template <class Real>
+void prefetch(const Run<Real>& r, const PackedPanel& panel) {
+    const PackedWeight& w = r.plan.weight;
+    const std::int64_t unit_bytes = w.tap_elements(panel.blocks) * static_cast<std::int64_t>(sizeof(Real));
+    const char* weight = r.call.inputs[1].data + panel.offset * static_cast<std::int64_t>(sizeof(Real));
+    for (std::int64_t at = r.unit0 * unit_bytes; at < (r.unit0 + r.units) * unit_bytes; at += kBlockBytes) {
+        __builtin_prefetch(weight + at, 0, 2);
+    }
+}
 
 // Transposes a chunk's weights of all units.
 template <class Real>
@@ -121,7 +141,9 @@ void transpose(const Run<Real>& r, std::int64_t block0, std::int64_t block1) {
     const PackedWeight& w = r.plan.weight;
     const Real* weight = reinterpret_cast<const Real*>(r.call.inputs[1].data);
     for (std::int64_t k = block0; k < block1; ++k) {
-        const PackedPanel panel = w.panel(w.panel_of(k));
+        const std::int64_t p = w.panel_of(k);
+        const PackedPanel panel = w.panel(p);
+        if (k == panel.first_block && p + 1 < w.panels) prefetch(r, w.panel(p + 1));
         TransposeBlock<Real> t;
         t.source = weight + panel.offset + r.unit0 * w.tap_elements(panel.blocks) + (k - panel.first_block) * w.lanes;
         t.source_step = panel.blocks * w.lanes;
@@ -129,14 +151,14 @@ void transpose(const Run<Real>& r, std::int64_t block0, std::int64_t block1) {
         t.output = r.panels + (k - block0) * w.lanes * w.lanes;
         t.output_step = w.lanes;
         t.output_next = r.plan.panel_elements();
-        t.count = r.unit1 - r.unit0;
+        t.count = r.units;
         r.call.kernels->template set<Real>().transpose_block(t);
     }
 }
 
 // A chunk of one unit, or of two of which the first has all its lanes.
 template <class Real>
-void run_units(const Run<Real>& r, std::int64_t unit, std::int64_t units, std::int64_t chunk) {
+void run_units(const Run<Real>& r, std::int64_t u, std::int64_t units, std::int64_t chunk) {
     const Plan& plan = r.plan;
     const PackedWeight& w = plan.weight;
     const Call& call = r.call;
@@ -146,7 +168,7 @@ void run_units(const Run<Real>& r, std::int64_t unit, std::int64_t units, std::i
     tile.rows = 1, tile.columns = r.image1 - r.image0, tile.blocks = units;
     tile.source.data = images_at<Real>(call.inputs[0], r.image0, 0, 0, 0).data + k0;
     tile.source.column_step = image_step<Real>(call.inputs[0]);
-    tile.weight = r.panels + (unit - r.unit0) * plan.panel_elements();
+    tile.weight = r.panels + u * plan.panel_elements();
     tile.weight_block_step = plan.panel_elements();
     tile.taps = &tap, tile.n_taps = 1, tile.steps = 1;
     tile.elements = tile.last_elements = min_of(w.K, plan.chunks.first(chunk + 1) * w.lanes) - k0;
@@ -154,55 +176,52 @@ void run_units(const Run<Real>& r, std::int64_t unit, std::int64_t units, std::i
     if (r.partials != nullptr) {
         const std::int64_t image_elements = plan.chunks.parts * w.lanes;
         const std::int64_t unit_elements = plan.images_per_task * image_elements;
-        tile.output = {r.partials + (unit - r.unit0) * unit_elements + chunk * w.lanes, 0, image_elements,
-                       unit_elements};
+        tile.output = {r.partials + u * unit_elements + chunk * w.lanes, 0, image_elements, unit_elements};
         tile.last_lanes = w.lanes;
     } else {
-        tile.output = r.pair(images_at<Real>, call.outputs[0], unit, units);
-        tile.last_lanes = r.lanes_of(unit + units - 1);
+        tile.output = r.pair(images_at<Real>, call.outputs[0], u, units);
+        tile.last_lanes = r.lanes_of(u + units - 1);
         tile.exact = is_exact(*call.problem->outputs[0]);
         tile.finish = kConvEpilogue;
-        if (call.inputs[2]) tile.epilogue.keep = constant(r.pair(mask_images_at<Real>, call.inputs[2], unit, units));
-        if (call.inputs[3]) tile.epilogue.residual = constant(r.pair(images_at<Real>, call.inputs[3], unit, units));
+        if (call.inputs[2]) tile.epilogue.keep = constant(r.pair(mask_images_at<Real>, call.inputs[2], u, units));
+        if (call.inputs[3]) tile.epilogue.residual = constant(r.pair(images_at<Real>, call.inputs[3], u, units));
     }
     call.kernels->set<Real>().conv_tile(tile);
 }
 
 template <class Real>
-void combine(const Run<Real>& r, std::int64_t unit, std::int64_t image) {
+void combine(const Run<Real>& r, std::int64_t u, std::int64_t image) {
     const Plan& plan = r.plan;
     const Call& call = r.call;
     ConvCombine<Real> a;
     a.n_partials = plan.chunks.parts, a.partial_step = kLanes<Real>;
-    a.partials = r.partials + ((unit - r.unit0) * plan.images_per_task + image - r.image0) * a.n_partials * kLanes<Real>;
-    a.output = r.at(images_at<Real>, call.outputs[0], image, unit).data;
-    a.blocks = 1, a.last_lanes = r.lanes_of(unit);
+    a.partials = r.partials + (u * plan.images_per_task + image - r.image0) * a.n_partials * kLanes<Real>;
+    a.output = r.at(images_at<Real>, call.outputs[0], image, u).data;
+    a.blocks = 1, a.last_lanes = r.lanes_of(u);
     a.exact = is_exact(*call.problem->outputs[0]);
     a.finish = true;
-    if (call.inputs[2]) a.epilogue.keep = constant(r.at(mask_images_at<Real>, call.inputs[2], image, unit));
-    if (call.inputs[3]) a.epilogue.residual = constant(r.at(images_at<Real>, call.inputs[3], image, unit));
+    if (call.inputs[2]) a.epilogue.keep = constant(r.at(mask_images_at<Real>, call.inputs[2], image, u));
+    if (call.inputs[3]) a.epilogue.residual = constant(r.at(images_at<Real>, call.inputs[3], image, u));
     call.kernels->set<Real>().conv_combine(a);
 }
 
 template <class Real>
-void run_units_of_task(const Run<Real>& r) {
+void run_all(const Run<Real>& r) {
     const Plan& plan = r.plan;
     for (std::int64_t chunk = 0; chunk < plan.chunks.parts; ++chunk) {
         transpose(r, plan.chunks.first(chunk), plan.chunks.first(chunk + 1));
         std::int64_t units;
-        for (std::int64_t unit = r.unit0; unit < r.unit1; unit += units) {
+        for (std::int64_t u = 0; u < r.units; u += units) {
             // A tile's blocks have all lanes but for its last one.
-            units = unit + 1 < r.unit1 && r.lanes_of(unit) == kLanes<Real> ? 2 : 1;
-            run_units(r, unit, units, chunk);
+            units = u + 1 < r.units && r.lanes_of(u) == kLanes<Real> ? 2 : 1;
+            run_units(r, u, units, chunk);
         }
     }
-    for (std::int64_t unit = r.unit0; unit < r.unit1; ++unit) {
-        const bool first_pixel = r.place(unit).tap == 0;
+    for (std::int64_t u = 0; u < r.units; ++u) {
+        for (std::int64_t i = r.image0; i < r.image1 && r.partials != nullptr; ++i) combine(r, u, i);
+        if (r.places[u].tap != 0) continue;
         for (std::int64_t i = r.image0; i < r.image1; ++i) {
-            if (r.partials != nullptr) combine(r, unit, i);
-            if (first_pixel) {
-                zero_halo<Real>(r.call.outputs[0], i, r.place(unit).step, 0, r.call.problem->outputs[0]->height);
-            }
+            zero_halo<Real>(r.call.outputs[0], i, r.places[u].step, 0, r.call.problem->outputs[0]->height);
         }
     }
 }
@@ -213,11 +232,14 @@ void run(const Call& call, std::int64_t task, int thread) {
     const Split images = image_groups(call.n, plan.images_per_task);
     const std::int64_t group = task % images.parts, piece = task / images.parts;
     Real* panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    Real* partials = plan.chunks.parts > 1 ? panels + kRunUnits * plan.panel_elements() : nullptr;
+    Real* partials = plan.chunks.parts > 1 ? panels + plan.units_a_run * plan.panel_elements() : nullptr;
     const std::int64_t end = plan.unit_groups.first(piece + 1);
-    for (std::int64_t unit = plan.unit_groups.first(piece); unit < end; unit += kRunUnits) {
-        run_units_of_task<Real>({call, plan, unit, min_of(end, unit + kRunUnits), images.first(group),
-                                 images.first(group + 1), panels, partials});
+    for (std::int64_t unit = plan.unit_groups.first(piece); unit < end; unit += plan.units_a_run) {
+        Run<Real> r = {
+            call,   plan,     unit, min_of(plan.units_a_run, end - unit), images.first(group), images.first(group + 1),
+            panels, partials, {}};
+        r.find_places();
+        run_all(r);
     }
 }
 

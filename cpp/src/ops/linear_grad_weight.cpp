@@ -47,8 +47,8 @@ void run_unit(const Call& call, const PackedWeight& w, const PackedPanel& panel,
     const bool plain = x.layout == Layout::plain;
     const std::int64_t width = panel.blocks * w.lanes, tap_elements = w.tap_elements(panel.blocks);
     const std::int64_t channels = call.n == 0 ? 0 : w.step_lanes(panel, step);
-    Real* output = reinterpret_cast<Real*>(call.outputs[0].data) + panel.offset +
-                   (step * w.R + row) * w.S * tap_elements;
+    Real* output =
+        reinterpret_cast<Real*>(call.outputs[0].data) + panel.offset + (step * w.R + row) * w.S * tap_elements;
     // Channels that pad the block, or all when there is no image: the tile would read none either.
     for (std::int64_t s = 0; s < w.S && channels < w.lanes; ++s) {
         std::memset(static_cast<void*>(output + s * tap_elements + channels * width), 0,

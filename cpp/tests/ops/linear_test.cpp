@@ -18,8 +18,8 @@ struct Case {
 
 // One lane; less than a block; the network of digits; a block and one; many chunks in one task; flat and wide; chunks
 // within a block of channels; a small layer of many images.
-const Case kCases[] = {{1, 1, 1, 1},   {5, 1, 1, 3},    {32, 13, 13, 10}, {17, 2, 3, 33}, {512, 7, 7, 40},
-                       {4096, 1, 1, 100}, {3, 40, 41, 5}, {33, 3, 1, 48},    {40, 1, 1, 2100}};
+const Case kCases[] = {{1, 1, 1, 1},      {5, 1, 1, 3},   {32, 13, 13, 10}, {17, 2, 3, 33},  {512, 7, 7, 40},
+                       {4096, 1, 1, 100}, {3, 40, 41, 5}, {33, 3, 1, 48},   {40, 1, 1, 2100}};
 
 // A tensor that lies apart from all others: the ops compare.
 template <class Real, class... Rest>
@@ -70,7 +70,8 @@ struct Weight {
 template <class Real>
 std::vector<double> values_of(const Buffer<Real>& b) {
     std::vector<double> values;
-    b.each([&](std::int64_t i, std::int64_t c, std::int64_t h, std::int64_t w) { values.push_back(b.get(i, c, h, w)); });
+    b.each(
+        [&](std::int64_t i, std::int64_t c, std::int64_t h, std::int64_t w) { values.push_back(b.get(i, c, h, w)); });
     return values;
 }
 
@@ -120,8 +121,8 @@ void check_forward(const Case& c, std::int64_t n, const Variant& v, const Weight
     const std::string what = "linear " + c.text() + " n" + std::to_string(n);
     // Network inputs lie outside, exact, when they are plain.
     const bool outside = v.x_layout == Layout::plain && v.y_place == Place::external;
-    Buffer<Real> x(apart<Real>(v.x_layout, c.C, c.H, c.W, v.halo, true, DType::real,
-                                   outside ? Place::external : Place::arena), n);
+    Buffer<Real> x(
+        apart<Real>(v.x_layout, c.C, c.H, c.W, v.halo, true, DType::real, outside ? Place::external : Place::arena), n);
     x.fill_random(5);
     x.poison_halo();
     Buffer<Real> w = weight.packed, bias(apart<Real>(Layout::plain, c.K, 1, 1, Halo{}, false), 1);
@@ -160,7 +161,8 @@ void check_forward(const Case& c, std::int64_t n, const Variant& v, const Weight
 }
 
 template <class Real>
-void check_grad_input(const Case& c, std::int64_t n, bool masked, bool added, bool outside, const Weight<Real>& weight) {
+void check_grad_input(const Case& c, std::int64_t n, bool masked, bool added, bool outside,
+                      const Weight<Real>& weight) {
     const std::string what = "linear_grad_input " + c.text() + " n" + std::to_string(n);
     const Place place = outside ? Place::external : Place::arena;
     const bool one_pixel = c.H * c.W == 1;
@@ -170,12 +172,14 @@ void check_grad_input(const Case& c, std::int64_t n, bool masked, bool added, bo
     Buffer<Real> w = weight.packed;
     const Halo halo = one_pixel ? Halo{} : Halo{1, 2, 3, 1};
     Buffer<Real> dx(apart<Real>(one_pixel && outside ? Layout::plain : Layout::blocked, c.C, c.H, c.W, halo, true,
-                                    DType::real, place), n);
+                                DType::real, place),
+                    n);
     Buffer<Real> residual(apart<Real>(Layout::blocked, c.C, c.H, c.W, Halo{0, 1, 1, 0}), n);
     residual.fill_random(9);
     residual.poison_halo();
     Buffer<Real> mask(apart<Real>(Layout::blocked, c.C, c.H, c.W, Halo{}, true, DType::mask), n);
-    mask.fill([](std::int64_t i, std::int64_t ch, std::int64_t h, std::int64_t x) { return (i + ch + h / 2 + x) % 3 != 0; });
+    mask.fill(
+        [](std::int64_t i, std::int64_t ch, std::int64_t h, std::int64_t x) { return (i + ch + h / 2 + x) % 3 != 0; });
     Buffer<Real>*m = masked ? &mask : nullptr, *r = added ? &residual : nullptr;
     Runner<Real> runner("linear_grad_input",
                         {&dy.tensor, &w.tensor, m ? &mask.tensor : nullptr, r ? &residual.tensor : nullptr},
@@ -188,7 +192,8 @@ void check_grad_input(const Case& c, std::int64_t n, bool masked, bool added, bo
         dx.each([&](std::int64_t i, std::int64_t ch, std::int64_t h, std::int64_t x) {
             const double more = r ? residual.get(i, ch, h, x) : 0;
             const double value = m && mask.get(i, ch, h, x) == 0 ? 0 : want.sum[at] + more;
-            close = close && std::fabs(dx.get(i, ch, h, x) - value) <= tolerance<Real>(c.K, want.size[at] + std::fabs(more));
+            close = close &&
+                    std::fabs(dx.get(i, ch, h, x) - value) <= tolerance<Real>(c.K, want.size[at] + std::fabs(more));
             ++at;
         });
         CHECK_SAY(close, "%s: %s differs from the sums", what.c_str(), kernels->isa);
@@ -198,8 +203,9 @@ void check_grad_input(const Case& c, std::int64_t n, bool masked, bool added, bo
             Buffer<Real> one(dy.tensor, 1), dx1(dx.tensor, 1);
             std::memcpy(one.data, dy.data + i * dy.tensor.bytes, static_cast<std::size_t>(dy.tensor.bytes));
             CHECK_OK(runner.run({&one, &w, nullptr, nullptr}, {&dx1}, 1, kernels, 1));
-            CHECK_SAY(std::memcmp(dx1.data, dx.data + i * dx.tensor.bytes, static_cast<std::size_t>(dx.tensor.bytes)) == 0,
-                      "%s: %s: image %d differs alone", what.c_str(), kernels->isa, static_cast<int>(i));
+            CHECK_SAY(
+                std::memcmp(dx1.data, dx.data + i * dx.tensor.bytes, static_cast<std::size_t>(dx.tensor.bytes)) == 0,
+                "%s: %s: image %d differs alone", what.c_str(), kernels->isa, static_cast<int>(i));
         }
     });
 }
