@@ -76,6 +76,7 @@ def test_info_describes_a_network(capsys, saved):
         (["explain", "{net}", "{dir}/absent.npy"], "absent.npy: No such file or directory"),
         (["explain", "{net}", "{dir}/x.npy", "--method", "magic"], "--method (='magic') must be one of"),
         (["explain", "{net}", "{dir}/x.npy", "--target", "4"], "target"),
+        (["explain", "{net}", "{dir}/x.npy", "--option", "wndow=3"], "--option wndow is no argument of saliency"),
     ],
 )
 def test_error_is_one_line_and_exit_code_1(capsys, saved, tmp_path, arguments, text):
@@ -146,7 +147,9 @@ def test_explain_draws_every_method_asked_for(capsys, saved, tmp_path):
         saved[1],
         tmp_path / "picture.png",
         "--method",
-        "saliency,grad_cam",
+        "saliency,grad_cam,occlusion,integrated_gradients",
+        "--option",
+        "n_steps=7",
         "--target",
         "2",
         "--labels",

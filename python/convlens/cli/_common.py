@@ -46,7 +46,7 @@ def names(text: str) -> list[str]:
     return found
 
 
-def load_images(path: str, net: Network) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def load_images(path: str, net: Network) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Recipe | None]:
     """Read a picture, or an .npy array, as the network takes it.
 
     Parameters
@@ -61,6 +61,8 @@ def load_images(path: str, net: Network) -> tuple[npt.NDArray[Any], npt.NDArray[
     images : ndarray of shape (1, C, H, W)
     picture : ndarray of shape (H, W) or (H, W, 3)
         What to show underneath.
+    recipe : Recipe or None
+        How a picture became `images`.
     """
     channels, height, width = net.input_shape
     if Path(path).suffix == ".npy":
@@ -69,10 +71,10 @@ def load_images(path: str, net: Network) -> tuple[npt.NDArray[Any], npt.NDArray[
             raise ValueError(f"IMAGE holds {len(images)} images: give one")
         low, high = images.min(), images.max()
         shown = (images[0] - low) / (high - low if high > low else 1)
-        return images, shown[0] if channels not in (3,) else np.moveaxis(shown, 0, -1)
+        return images, np.moveaxis(shown, 0, -1) if channels == 3 else shown.mean(axis=0), None
     if channels not in (1, 3):
         raise ValueError(f"NET takes {channels} channels, a picture has 1 or 3: give an .npy array")
     grey = channels == 1
     recipe = Recipe((height, width), channels="grey" if grey else "RGB", mean=(0.0,) * channels, std=(1.0,) * channels)
     images, picture, _ = load_image(path, recipe)
-    return images.astype(net.dtype), picture
+    return images.astype(net.dtype), picture, recipe

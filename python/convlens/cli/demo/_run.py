@@ -19,13 +19,8 @@ HELD_OUT = 1000
 #: PyTorch and Keras reach 0.93 on the same split and schedule.
 LEAST_ACCURACY = 0.92
 #: Without its ReLU, Grad-CAM also shows what speaks against; on a head without pooling that is often all there is.
-_OPTIONS = {"grad_cam": {"relu": False}}
+_OPTIONS: dict[str, dict[str, Any]] = {"grad_cam": {"relu": False}, "occlusion": {"window": 4, "stride": 2}}
 _TITLES = {"grad_cam": "Grad-CAM without ReLU"}
-_FAST = {
-    "integrated_gradients": {"n_steps": 16},
-    "smooth_grad": {"n_samples": 8},
-    "occlusion": {"window": 7, "stride": 3},
-}
 
 
 def run(folder: Path, *, epochs: int, seed: int, quick: bool) -> int:
@@ -132,7 +127,7 @@ def _importance(page: Page, net: nn.Network, examples: Digits, *, quick: bool) -
     lines.append(f"time for {len(examples.labels)} digits, compiling included:")
     for row in explain.methods().values():
         if row.values != "layer":
-            options = {**_OPTIONS.get(row.name, {}), **(_FAST.get(row.name, {}) if quick else {})}
+            options = {**_OPTIONS.get(row.name, {}), **(row.options if quick else {})}
             begun = time.perf_counter()
             title = _TITLES.get(row.name, row.title)
             maps[title] = row.function(net, examples.images, examples.labels, **options)
