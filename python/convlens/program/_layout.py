@@ -127,7 +127,7 @@ class Layouter:
         flow, root = self.flow, self.flow.root_of(name)
         if name in flow.constants:
             return self.weight(WeightKey(flow.constants[name], geometry), name)
-        usable = [v for v in self.versions.get(root, ()) if self._usable(v, root, entry)]
+        usable = [v for v in self.versions.get(root, ()) if self._usable(v, root, entry) and not v.apart]
         for version in usable:
             given = exact and version.entry == entry
             if (version.place != EXTERNAL or given) and self._serves(version, shape, layout, geometry):
@@ -141,6 +141,18 @@ class Layouter:
         made = self.flow.producer(root)
         home = made.entry if made is not None else self.flow.input_entry.get(root, 0)
         return version.place in (STATE, WEIGHT) or version.entry in (entry, home)
+
+    def _pixel_with_halo(self, name: str, shape: Chw, entry: int) -> Tensor:
+        """A copy that only convolutions read: with a halo, one pixel is no longer the same bytes in both layouts."""
+        root = self.flow.root_of(name)
+        for version in self.versions[root]:
+            if version.apart and version.shape == shape and version.entry == entry:
+                return version
+        source = self.get(name, shape, PLAIN, entry, exact=True)
+        made = self._version(root, shape, BLOCKED, entry, None)
+        made.apart = True
+        self._append(entry, "reorder", [source], [made], [0, 0, 0.0])
+        return made
 
     def _serves(self, v: Tensor, shape: Chw, layout: str, geometry: Geometry | None) -> bool:
         if layout == PACKED or v.layout == PACKED:
@@ -242,6 +254,8 @@ class Layouter:
             given = any(v.place == EXTERNAL and v.entry == entry for v in self.versions[flow.root_of(name)])
             plain = shape[1:] == (1, 1) or (given and port == "F" and step.op == "linear")
             return self.get(name, shape, PLAIN if plain else BLOCKED, entry, exact=True)
+        if port in "XB" and shape[1:] == (1, 1) and _looks_around(step):
+            return self._pixel_with_halo(name, shape, entry)
         if port == "X":
             other = step.outputs[0] if step.op == "conv2d" else step.inputs[0]
             layout, exact = self.target.image_layout(step, shape, flow.base_of(other))
@@ -377,3 +391,11 @@ class Layouter:
             source = next((v for v in inside if v.layout == PLAIN), inside[0])
         port.shape = source.shape
         self._append(entry, "reorder", [source], [port], [0, 0, 0.0], root)
+
+
+def _looks_around(step: Step) -> bool:
+    """Whether a step is a convolution that may read beyond the edges of what it is given."""
+    if not step.op.startswith("conv2d"):
+        return False
+    r, s, _, _, top, left = step.attributes[:6]
+    return max(r, s) > 1 or max(top, left) > 0

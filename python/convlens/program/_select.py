@@ -288,7 +288,7 @@ def _reduce(s: Selection, op: Op) -> Step:
         return s.step("reduce", [x], op.outputs, [2, code], [op])
     bits = (1 if 0 in axes else 0) | (2 if 1 in axes else 0)
     spatial = [a for a in range(2, rank) if sizes[a] != 1]
-    if any(a in axes for a in spatial):
+    if any(a >= 2 for a in axes):
         if not all(a in axes for a in spatial):
             op.unsupported(f"axes {axes} of {kind}; supported: batch, channels, and height and width together")
         bits |= 4

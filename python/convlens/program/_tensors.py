@@ -34,6 +34,7 @@ class Tensor:
     """One piece of memory; the fields of cpp/src/runtime/tensor.hpp.
 
     `shape` is channels, height and width (for a packed weight: its numbers, 1, 1). `halo` is top, left, bottom, right.
+    `apart` marks a copy of one pixel with a halo, which is no longer the same bytes blocked and plain.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Tensor:
     offset: int = 0
     geometry: Geometry | None = None
     entry: int = 0
+    apart: bool = False
 
     def bytes(self, itemsize: int) -> int:
         """Bytes of one copy; `itemsize` is that of the real type."""

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from check import check
+
+from convlens import UnsupportedError
+from convlens.graph import GraphBuilder
+from convlens.program import Entry
+from convlens.transform import backward
+
+
+class Maker:
+    """Appends random nodes; every tensor is one that was made before."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.b = GraphBuilder()
+        c, h, w = (int(v) for v in self.rng.integers((1, 3, 3), (20, 9, 9)))
+        self.images = self.b.input("images", "float64", ("N", c, h, w))
+        self.made = [self.images]
+
+    def pick(self, rank=4):
+        return str(self.rng.choice([t for t in self.made if len(self.b.types[t].shape) == rank] or [self.images]))
+
+    def like(self, tensor):
+        kind = self.b.types[tensor]
+        return str(self.rng.choice([t for t in self.made if self.b.types[t].shape == kind.shape]))
+
+    def constant(self, *shape):
+        return self.b.constant(self.rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:]))))
+
+    def step(self):
+        b, rng, x = self.b, self.rng, self.pick()
+        _, c, h, w = b.types[x].shape
+        kind = rng.choice(
+            ["conv", "conv", "act", "act", "binary", "binary", "norm", "pool", "mean", "gate", "clip", "where"]
+        )
+        if kind == "conv":
+            k, r, groups = int(rng.integers(1, 20)), int(rng.choice([1, 2, 3])), 1
+            if rng.random() < 0.3:
+                k = groups = c
+            pads, strides = tuple(int(p) for p in rng.integers(0, 2, 4)), tuple(int(s) for s in rng.integers(1, 3, 2))
+            if min(h + pads[0] + pads[2], w + pads[1] + pads[3]) < r:
+                return x
+            operands = [x, self.constant(k, c // groups, r, r)] + ([self.constant(k)] if rng.random() < 0.5 else [])
+            return b.add("Conv", operands, {"kernel_shape": (r, r), "pads": pads, "strides": strides, "group": groups})
+        if kind == "act":
+            return b.add(str(rng.choice(["Relu", "Relu", "Tanh", "Sigmoid", "Neg", "Abs"])), [x])
+        if kind == "binary":
+            return b.add(str(rng.choice(["Add", "Add", "Mul", "Sub", "Max"])), [x, self.like(x)])
+        if kind == "norm":
+            p = [self.constant(c) for _ in range(3)] + [b.constant(rng.random(c) + 0.5)]
+            return b.add("BatchNormalization", [x, *p])
+        if kind == "pool" and min(h, w) > 1:
+            op = str(rng.choice(["MaxPool", "AveragePool"]))
+            return b.add(op, [x], {"kernel_shape": (2, 2), "strides": (int(rng.integers(1, 3)),) * 2})
+        if kind == "mean":
+            mean = b.add(str(rng.choice(["ReduceMean", "ReduceSum"])), [x, b.constant(np.array([2, 3]))])
+            return b.add("Sub", [x, mean])
+        if kind == "gate":
+            gate = b.add("Sigmoid", [b.add("GlobalAveragePool", [x])])
+            return b.add("Mul", [x, gate])
+        if kind == "clip":
+            return b.add("Clip", [x, b.constant(np.float64(-0.3)), b.constant(np.float64(0.8))])
+        mask = b.add("Greater", [x, b.constant(np.float64(0.1))])
+        return b.add("Where", [mask, self.like(x), b.constant(np.float64(0))])
+
+    def head(self, x):
+        flat = self.b.add("Flatten", [x])
+        if self.rng.random() < 0.3:
+            flat = self.b.add("Tanh", [flat])
+        w = self.constant(5, int(self.b.types[flat].shape[1]))
+        return self.b.add("Gemm", [flat, w, self.constant(5)], {"transB": 1})
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_random_graphs_agree_forward_and_backward(seed):
+    """Random nodes, random tensors asked for, in one entry or in several."""
+    make = Maker(seed)
+    for _ in range(int(make.rng.integers(3, 16))):
+        make.made.append(make.step())
+    y = make.head(make.made[-1])
+    b, rng = make.b, make.rng
+    asked = [t for t in dict.fromkeys(make.made[1:]) if t != "images" and rng.random() < 0.2]
+    graph, grads = backward(b.build([y]), y, ["images"])
+    forward, late = (y, *asked), (grads["images"],)
+    if rng.random() < 0.5:
+        entries = {"forward": Entry(("images",), forward), "backward": Entry(("seed",), late)}
+    else:
+        entries = {"all": Entry(("images", "seed"), (*forward, *late))}
+    try:
+        check(graph, entries, n=int(rng.integers(0, 4)), dtypes=("float64",))
+    except UnsupportedError as error:
+        pytest.fail(str(error))
