@@ -59,6 +59,7 @@ def compile(
     --------
     >>> import numpy as np
     >>> from convlens.graph import GraphBuilder
+    >>> from convlens.program import Weights
     >>> b = GraphBuilder()
     >>> x = b.input("images", "float32", ("N", 1, 4, 4))
     >>> y = b.add("Conv", [x, b.constant(np.ones((1, 1, 2, 2), np.float32), "weight")], {"kernel_shape": (2, 2)})
