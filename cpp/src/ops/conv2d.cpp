@@ -17,6 +17,10 @@ struct Plan {
     ConvGrid grid;
     std::int64_t steps_a_pass;
     bool flat;  // rows of x and y follow each other without a gap: a strip is one run of pixels
+    // With fewer channels than the kernel has columns, a tap is a channel of a kernel's row, its elements the columns:
+    // starting a tap costs as much as two elements.
+    bool elements_are_columns;
+    std::int64_t n_taps;
     ConvTap taps[1];
 };
 
@@ -77,12 +81,19 @@ void make_plan(const Problem& p, void* memory) {
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
                 x.width == y.width && gapless(&x) && gapless(&y) && gapless(p.inputs[3]);
     // Weight offsets depend on the panel's width; taps hold those of one block.
+    plan.elements_are_columns = !w.depthwise && w.groups == 1 && x.channels < a.S;
     const std::int64_t tap = w.depthwise ? w.lanes : w.tap_elements(1);
+    const std::int64_t channel = x.layout == Layout::plain ? plane_stride<Real>(x) : 1;
+    plan.n_taps = 0;
     for (std::int64_t r = 0; r < a.R; ++r) {
-        for (std::int64_t s = 0; s < a.S; ++s) {
-            plan.taps[r * a.S + s] = {
-                r * a.dilation_h * row_stride<Real>(x) + s * a.dilation_w * pixel_elements<Real>(x),
-                (r * a.S + s) * tap};
+        const std::int64_t row = r * a.dilation_h * row_stride<Real>(x);
+        for (std::int64_t i = 0; i < (plan.elements_are_columns ? x.channels : a.S); ++i) {
+            ConvTap& t = plan.taps[plan.n_taps++];
+            if (plan.elements_are_columns) {
+                t = {row + i * channel, r * a.S * tap + i * w.lanes};
+            } else {
+                t = {row + i * a.dilation_w * pixel_elements<Real>(x), (r * a.S + i) * tap};
+            }
         }
     }
 }
@@ -120,7 +131,7 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
     tile.blocks = panel.blocks;
     tile.last_lanes = last_lanes<Real>(y.channels, panel.first_block, panel.blocks);
     tile.taps = plan.taps;
-    tile.n_taps = a.R * a.S;
+    tile.n_taps = plan.n_taps;
     tile.epilogue = epilogue_at<Real>(call, image, panel, row0);
 
     const std::int64_t channels_a_step = plain ? kLanes<Real> : 1;  // in planes of x
@@ -135,6 +146,15 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
     if (w.depthwise) {
         tile.finish = kConvEpilogue;
         call.kernels->set<Real>().depthwise_tile(tile);
+    } else if (plan.elements_are_columns) {
+        tile.weight_block_step = w.lanes;
+        tile.weight_element_step = w.tap_elements(panel.blocks);
+        tile.weight_taps = panel.blocks;
+        tile.steps = 1;
+        tile.elements = tile.last_elements = a.S;
+        tile.source_element_step = a.dilation_w * pixel_elements<Real>(x);
+        tile.finish = kConvEpilogue;
+        call.kernels->set<Real>().conv_tile(tile);
     } else {
         tile.weight_block_step = w.lanes;
         tile.weight_element_step = panel.blocks * w.lanes;

@@ -6,8 +6,8 @@
 // attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
 //
 // Rows of one residue modulo stride_h see the same taps, and so do columns: each of the stride_h x stride_w phases is a
-// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. The first phase of
-// the op transposes: forward and backward share one packing.
+// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. The weights
+// are transposed on the way: forward and backward share one packing.
 #include "ops/conv.hpp"
 
 namespace convlens {
@@ -24,6 +24,8 @@ struct Plan {
     ConvGrid grid;
     std::int64_t steps_a_pass, residues_h, residues_w;
     bool flat;
+    // Weights that outweigh dy are transposed by the task that uses them, a panel at a time, and never leave its cache.
+    bool local;
     ConvTap* taps() { return reinterpret_cast<ConvTap*>(this + 1); }
     const ConvTap* taps() const { return reinterpret_cast<const ConvTap*>(this + 1); }
     const Residue* residues() const { return reinterpret_cast<const Residue*>(taps() + forward.R * forward.S); }
@@ -39,6 +41,28 @@ template <class Real>
 PackedWeight backward_weight(const Problem& p) {
     const ConvAttributes a = ConvAttributes::of(p);
     return PackedWeight::make(p.outputs[0]->channels, p.inputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
+}
+
+constexpr std::int64_t kLocalBytes = 1 << 20;  // half of a second-level cache
+
+template <class Real>
+std::int64_t panel_bytes(const PackedWeight& w) {
+    return w.steps * w.step_elements(w.panel_blocks) * static_cast<std::int64_t>(sizeof(Real));
+}
+
+template <class Real>
+ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
+    const ConvAttributes a = ConvAttributes::of(p);
+    const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
+    const std::int64_t size = sizeof(Real);
+    const std::int64_t products = w.elements() * pixels_of(dx) / (a.stride_h * a.stride_w) * (w.depthwise ? 4 : 1);
+    // What is cut are rows of one residue.
+    return ConvGrid::make(ceil_div(dx.height, a.stride_h), w.panels, products, size,
+                          planes_of<Real>(dy) * plane_stride<Real>(dy) * size, w.elements() * size);
+}
+template <class Real>
+bool is_local(const ConvGrid& grid, const PackedWeight& w) {
+    return !w.depthwise && grid.weights_outside && w.panels >= 8 && panel_bytes<Real>(w) <= kLocalBytes;
 }
 
 template <class Real>
@@ -63,8 +87,11 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", w.elements()));
     if (p.inputs[2] != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(p.inputs[2], "mask", dx));
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
-    if (!w.depthwise) {
-        scratch->fixed_bytes = backward_weight<Real>(p).elements() * static_cast<std::int64_t>(sizeof(Real));
+    const PackedWeight b = backward_weight<Real>(p);
+    if (is_local<Real>(grid_of<Real>(p, b), b)) {
+        scratch->per_thread_bytes = panel_bytes<Real>(b);
+    } else if (!w.depthwise) {
+        scratch->fixed_bytes = b.elements() * static_cast<std::int64_t>(sizeof(Real));
     }
     return check_halo(dy, "dy", backward_rectangle(a, whole(dx)));
 }
@@ -90,10 +117,8 @@ void make_plan(const Problem& p, void* memory) {
     const PackedWeight w = plan.backward = backward_weight<Real>(p);
     const std::int64_t size = sizeof(Real);
     plan.residues_h = min_of(a.stride_h, dx.height), plan.residues_w = min_of(a.stride_w, dx.width);
-    const std::int64_t products = w.elements() * pixels_of(dx) / (a.stride_h * a.stride_w) * (w.depthwise ? 4 : 1);
-    // What is cut are rows of one residue.
-    plan.grid = ConvGrid::make(ceil_div(dx.height, a.stride_h), w.panels, products, size,
-                               planes_of<Real>(dy) * plane_stride<Real>(dy) * size, w.elements() * size);
+    plan.grid = grid_of<Real>(p, w);
+    plan.local = is_local<Real>(plan.grid, w);
     plan.steps_a_pass = steps_a_pass(w, ceil_div(a.R, a.stride_h) * ceil_div(a.S, a.stride_w), size);
     const auto gapless = [](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
@@ -124,7 +149,7 @@ void make_plan(const Problem& p, void* memory) {
 // ---- phase 0: transpose ----
 
 std::int64_t transpose_units(const Plan& plan) {
-    return plan.forward.depthwise ? 0 : plan.backward.panels * plan.backward.steps;
+    return plan.forward.depthwise || plan.local ? 0 : plan.backward.panels * plan.backward.steps;
 }
 template <class Real>
 std::int64_t transpose_chunk(const Plan& plan) {
@@ -138,14 +163,14 @@ std::int64_t transpose_tasks(const Call& call) {
     return call.n == 0 ? 0 : ceil_div(transpose_units(plan), transpose_chunk<Real>(plan));
 }
 
-// All taps of one step (a block of dy's channels) of one panel (blocks of dx's).
+// All taps of one step (a block of dy's channels) of one panel (blocks of dx's), where `panel_rows` is the panel.
 template <class Real>
-void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int64_t step) {
+void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int64_t step, Real* panel_rows) {
     const PackedWeight &f = plan.forward, &b = plan.backward;
     const PackedPanel to = b.panel(p);
     const std::int64_t k_block = to.first_step + step;
     const PackedPanel from = f.panel(f.panel_of(k_block));
-    Real* output = reinterpret_cast<Real*>(call.fixed_scratch) + to.offset + step * b.step_elements(to.blocks);
+    Real* output = panel_rows + step * b.step_elements(to.blocks);
     for (std::int64_t i = 0; i < to.blocks; ++i, output += b.lanes) {
         const std::int64_t from_step = to.first_block + i - from.first_step;
         TransposeBlock<Real> square;
@@ -173,18 +198,24 @@ void transpose(const Call& call, std::int64_t task, int) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const std::int64_t chunk = transpose_chunk<Real>(plan);
     for (std::int64_t unit = task * chunk; unit < min_of(transpose_units(plan), (task + 1) * chunk); ++unit) {
-        transpose_step<Real>(call, plan, unit / plan.backward.steps, unit % plan.backward.steps);
+        const std::int64_t p = unit / plan.backward.steps;
+        Real* panel_rows = reinterpret_cast<Real*>(call.fixed_scratch) + plan.backward.panel(p).offset;
+        transpose_step<Real>(call, plan, p, unit % plan.backward.steps, panel_rows);
     }
 }
 
 // ---- phase 1: convolve ----
 
-std::int64_t tasks(const Call& call) { return static_cast<const Plan*>(call.plan)->grid.tasks(call.n); }
+std::int64_t tasks(const Call& call) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    if (plan.local) return call.n == 0 ? 0 : plan.backward.panels;
+    return plan.grid.tasks(call.n);
+}
 
 // Rows [i0, i1) of one residue, in steps of the stride.
 template <class Real>
 void run_residue(const Call& call, const Plan& plan, const Residue& residue, const PackedPanel& panel,
-                 std::int64_t image, std::int64_t i0, std::int64_t i1) {
+                 const Real* weight, std::int64_t image, std::int64_t i0, std::int64_t i1) {
     const PackedWeight& w = plan.backward;
     const ConvAttributes a = ConvAttributes::of(*call.problem);
     const Tensor& dx = *call.problem->outputs[0];
@@ -213,12 +244,11 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     if (call.inputs[3]) {
         tile.epilogue.residual = strided(constant(operand_at<Real>(call.inputs[3], image, block, y0, residue.x0)));
     }
+    tile.weight = weight;
     if (w.depthwise) {
-        tile.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + panel.offset;
         tile.finish = kConvEpilogue;
         return call.kernels->set<Real>().depthwise_tile(tile);
     }
-    tile.weight = reinterpret_cast<const Real*>(call.fixed_scratch) + panel.offset;
     tile.weight_block_step = w.lanes;
     tile.weight_element_step = panel.blocks * w.lanes;
     tile.weight_step = w.step_elements(panel.blocks);
@@ -238,16 +268,27 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
 }
 
 template <class Real>
-void run(const Call& call, std::int64_t task, int) {
+void run(const Call& call, std::int64_t task, int thread) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const PackedWeight& w = plan.backward;
     const ConvAttributes a = ConvAttributes::of(*call.problem);
     const Tensor& dx = *call.problem->outputs[0];
-    const ConvPiece piece = piece_of(plan.grid, call.n, task);
+    ConvPiece piece;
+    Real* panel_rows = nullptr;
+    if (plan.local) {
+        piece = {0, call.n, 0, plan.grid.rows, task, task + 1};
+        panel_rows = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+        for (std::int64_t step = 0; step < w.steps; ++step) transpose_step<Real>(call, plan, task, step, panel_rows);
+    } else {
+        piece = piece_of(plan.grid, call.n, task);
+    }
+    const char* weights = w.depthwise ? call.inputs[1].data : call.fixed_scratch;
     for (std::int64_t image = piece.image0; image < piece.image1; ++image) {
         for (std::int64_t p = piece.panel0; p < piece.panel1; ++p) {
-            const PackedPanel panel = plan.backward.panel(p);
+            const PackedPanel panel = w.panel(p);
+            const Real* weight = plan.local ? panel_rows : reinterpret_cast<const Real*>(weights) + panel.offset;
             for (std::int64_t i = 0; i < plan.residues_h * plan.residues_w; ++i) {
-                run_residue<Real>(call, plan, plan.residues()[i], panel, image, piece.row0, piece.row1);
+                run_residue<Real>(call, plan, plan.residues()[i], panel, weight, image, piece.row0, piece.row1);
             }
             for (std::int64_t b = 0; b < panel.blocks; ++b) {
                 zero_halo<Real>(call.outputs[0], image, panel.first_block + b, piece.row0 * a.stride_h,

@@ -123,6 +123,8 @@ TEST(conv2d_gradients_equal_their_definition_where_they_are_cut_into_pieces) {
         check_grad_input<float>(k, 1, false, false, {});
         check_grad_weight<float>(k, 1, Layout::blocked);
     }
+    const ConvCase deep{260, 5, 5, 64, 3, 3, 1, 1, 1, 1, 1, 1};  // panels transposed by the task that uses them
+    check_grad_input<float>(deep, 3, true, true, {1, 1, 1, 1});
     const ConvCase wide{40, 7, 7, 512, 3, 3, 2, 2, 1, 1, 1, 1};  // passes over the channels of dy
     check_grad_input<float>(wide, 1, true, true, {1, 1, 1, 1});
     check_grad_weight<float>({1, 28, 28, 8, 3, 3}, 40, Layout::plain);  // many units a partial

@@ -90,5 +90,16 @@ inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
     __builtin_memcpy(p, &bytes, 4);
 }
+// The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
+inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+    const __m256 even = _mm256_unpacklo_ps(a.v, b.v), odd = _mm256_unpackhi_ps(a.v, b.v);
+    low->v = _mm256_permute2f128_ps(even, odd, 0x20);
+    high->v = _mm256_permute2f128_ps(even, odd, 0x31);
+}
+inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+    const __m256d even = _mm256_unpacklo_pd(a.v, b.v), odd = _mm256_unpackhi_pd(a.v, b.v);
+    low->v = _mm256_permute2f128_pd(even, odd, 0x20);
+    high->v = _mm256_permute2f128_pd(even, odd, 0x31);
+}
 
 } } } }

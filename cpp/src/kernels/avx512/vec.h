@@ -83,5 +83,18 @@ inline void narrow_bytes(unsigned char* p, Vec<float> a) {
 inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm512_cvtepi64_epi8(_mm512_castpd_si512(a.v)));
 }
+// The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
+inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+    const __m512i lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i upper = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    low->v = _mm512_permutex2var_ps(a.v, lower, b.v);
+    high->v = _mm512_permutex2var_ps(a.v, upper, b.v);
+}
+inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+    const __m512i lower = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i upper = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    low->v = _mm512_permutex2var_pd(a.v, lower, b.v);
+    high->v = _mm512_permutex2var_pd(a.v, upper, b.v);
+}
 
 } } } }

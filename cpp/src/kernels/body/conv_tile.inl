@@ -6,19 +6,29 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-// Where the reduction is: the current step, its tap, and the step's pointers.
+// Where the reduction goes next: pointers are ready a tap ahead, so that no load waits for their arithmetic.
 template <class Real>
 struct TileWalk {
-    const Real* source;
+    const Real* source;  // of the step
     const Real* weight;
     int64_t step, tap;
+    const char* rows;  // of the tap: its first element in the tile's first row
+    const Real* w;
+    const Real* end;
 
+    void aim(const ConvTile<Real>& a) {
+        rows = reinterpret_cast<const char*>(source + a.taps[tap].source);
+        w = weight + a.taps[tap].weight * a.weight_taps;
+        end = w + (step == a.steps - 1 ? a.last_elements : a.elements) * a.weight_element_step;
+    }
     void next(const ConvTile<Real>& a) {
-        if (++tap < a.n_taps) return;
-        tap = 0;
-        ++step;
-        source += a.source_step;
-        weight += a.weight_step;
+        if (++tap == a.n_taps) {
+            tap = 0;
+            if (++step == a.steps) return;
+            source += a.source_step;
+            weight += a.weight_step;
+        }
+        aim(a);
     }
 };
 
@@ -56,15 +66,25 @@ void run_tile(const ConvTile<Real>& a, TilePlace place) {
     int64_t element_step = a.source_element_step * static_cast<int64_t>(sizeof(Real));
     __asm__("" : "+r"(stride2), "+r"(stride3), "+r"(element_step));
     const int64_t weight_element_step = a.weight_element_step, weight_block_step = a.weight_block_step;
-    TileWalk<Real> walk = {place.at(a.source), a.weight + place.block * weight_block_step, 0, 0};
-    while (walk.step < a.steps && a.n_taps > 0) {
-        const char* s0 = reinterpret_cast<const char*>(walk.source + a.taps[walk.tap].source);
+    TileWalk<Real> walk = {
+        place.at(a.source), a.weight + place.block * weight_block_step, 0, 0, nullptr, nullptr, nullptr};
+    if (a.n_taps == 0) walk.step = a.steps;
+    if (walk.step < a.steps) walk.aim(a);
+    while (walk.step < a.steps) {
+        const char* s0 = walk.rows;
         const char* s1 = s0 + 5 * stride;
         const char* s2 = s1 + 5 * stride;
-        const Real* w = walk.weight + a.taps[walk.tap].weight * a.weight_taps;
-        const Real* end = w + (walk.step == a.steps - 1 ? a.last_elements : a.elements) * weight_element_step;
+        const Real* w = walk.w;
+        const Real* end = walk.end;
+        walk.next(a);
+        const char* ahead = walk.rows;
+        CONVLENS_UNROLL
+        for (int i = 0; i < Rows; ++i) {
+            __builtin_prefetch(ahead);
+            ahead += stride;
+        }
         __asm__ volatile("" : "+m"(walk), "+m"(place) : : "memory");
-        for (; w != end; w += weight_element_step) {
+        const auto element = [&]() __attribute__((always_inline)) {
             __asm__ volatile("" : "+r"(stride));
             V ws[Blocks * kVecs];
             CONVLENS_UNROLL
@@ -85,9 +105,15 @@ void run_tile(const ConvTile<Real>& a, TilePlace place) {
             s0 += element_step;
             s1 += element_step;
             s2 += element_step;
+            w += weight_element_step;
+        };
+        for (const Real* end4 = end - 3 * weight_element_step; w < end4;) {
+            element();
+            element();
+            element();
+            element();
         }
-        walk.next(a);
-        __asm__ volatile("" : "+m"(walk), "+m"(place) : : "memory");
+        while (w != end) element();
     }
     finish_tile<Real, Rows, Blocks>(a, sums, place);
 }

@@ -99,5 +99,14 @@ inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     p[0] = static_cast<unsigned char>(vgetq_lane_u64(integers, 0));
     p[1] = static_cast<unsigned char>(vgetq_lane_u64(integers, 1));
 }
+// The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
+inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+    low->v = vzip1q_f32(a.v, b.v);
+    high->v = vzip2q_f32(a.v, b.v);
+}
+inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+    low->v = vzip1q_f64(a.v, b.v);
+    high->v = vzip2q_f64(a.v, b.v);
+}
 
 } } } }

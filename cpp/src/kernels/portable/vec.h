@@ -110,5 +110,14 @@ inline Vec<double> widen_bytes(const unsigned char* p, Vec<double>) {
 }
 inline void narrow_bytes(unsigned char* p, Vec<float> a) { narrow_bytes_as<unsigned>(p, a); }
 inline void narrow_bytes(unsigned char* p, Vec<double> a) { narrow_bytes_as<unsigned long long>(p, a); }
+// The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
+inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+    low->v = Vector_float{a.v[0], b.v[0], a.v[1], b.v[1]};
+    high->v = Vector_float{a.v[2], b.v[2], a.v[3], b.v[3]};
+}
+inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+    low->v = Vector_double{a.v[0], b.v[0]};
+    high->v = Vector_double{a.v[1], b.v[1]};
+}
 
 } } } }
