@@ -27,7 +27,12 @@ def random_inputs(graph: Graph, n: int, dtype: str, seed: int = 0) -> dict[str, 
 
 
 def run_program(
-    program: Program, entries: Mapping[str, Entry], inputs: Mapping[str, np.ndarray], weights: Weights, n: int, **options
+    program: Program,
+    entries: Mapping[str, Entry],
+    inputs: Mapping[str, np.ndarray],
+    weights: Weights,
+    n: int,
+    **options,
 ) -> dict[str, np.ndarray]:
     """All entries in order, in one workspace."""
     results: dict[str, np.ndarray] = {}

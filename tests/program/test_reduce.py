@@ -32,7 +32,8 @@ def test_what_is_reduced_is_computed_with():
     x = b.input("x", "float32", ("N", 18, 3, 4))
     mean = b.add("ReduceMean", [x, b.constant(np.array([0, 2, 3]))])
     centred = b.add("Sub", [x, mean])
-    deviation = b.add("Sqrt", [b.add("ReduceMean", [b.add("Mul", [centred, centred]), b.constant(np.array([0, 2, 3]))])])
+    variance = b.add("ReduceMean", [b.add("Mul", [centred, centred]), b.constant(np.array([0, 2, 3]))])
+    deviation = b.add("Sqrt", [variance])
     plane = b.add("ReduceSum", [x, b.constant(np.array([1]))])
     check(b.build([b.add("Div", [centred, deviation]), b.add("Mul", [x, plane])]))
 
