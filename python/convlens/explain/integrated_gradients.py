@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -136,8 +137,7 @@ class _Path:
 
     def integrate(self, chosen: Array, n_steps: int, progress: Progress) -> Sums:
         """Sum the weighted gradients of the chosen images."""
-        points, weights = np.polynomial.legendre.leggauss(n_steps)
-        points, weights = (1.0 + points) / 2.0, weights / 2.0
+        points, weights = _gauss_legendre(n_steps)
         images = self.task.images
 
         def variant(image: int, step: int) -> Array:
@@ -152,6 +152,13 @@ class _Path:
         values = way * sums.total
         values[sums.done == 0] = np.nan
         return np.asarray(values)
+
+
+@lru_cache(maxsize=16)
+def _gauss_legendre(n_steps: int) -> tuple[Array, Array]:
+    """Points and weights on [0, 1]."""
+    points, weights = np.polynomial.legendre.leggauss(n_steps)
+    return (1.0 + points) / 2.0, weights / 2.0
 
 
 def _until_converged(path: _Path, difference: Array, tolerance: float, progress: Progress) -> _Result:
