@@ -42,8 +42,8 @@ CONVLENS_API const char* convlens_message(void);
 /* ---- the library ---- */
 
 CONVLENS_API const char* convlens_version(void);
-CONVLENS_API const char* convlens_isa(void);        /* the kernels in use: "avx512", ...; "" when none runs here */
-CONVLENS_API const char* convlens_isa_reason(void); /* why those */
+CONVLENS_API const char* convlens_isa(void);           /* the kernels in use: "avx512", ...; "" when none runs here */
+CONVLENS_API const char* convlens_isa_reason(void);    /* why those */
 CONVLENS_API int convlens_select_isa(const char* isa); /* for programs opened from now on */
 CONVLENS_API int convlens_has_openmp(void);
 CONVLENS_API int convlens_threads(void);            /* what a lone call may use */
@@ -77,7 +77,7 @@ enum { CONVLENS_REAL = 0, CONVLENS_INT64 = 1, CONVLENS_UINT8 = 2 };
 
 typedef struct convlens_port {
     const char* name;
-    int dtype;       /* CONVLENS_REAL: float, or double in a float64 program */
+    int dtype; /* CONVLENS_REAL: float, or double in a float64 program */
     int is_output;
     int rank;
     int64_t dims[8]; /* C-contiguous; -1 is the number of images, only ever first */
@@ -113,8 +113,9 @@ typedef struct convlens_buffer {
 } convlens_buffer;
 
 /* Runs an entry for n images, at most as many as the workspace is for (0 is allowed), on at most `threads` threads (0:
- * those the workspace is for, shared with other calls in flight). Allocates nothing and takes no lock. The result has the
- * same bits for any number of threads. What an entry leaves for a later one stays in the workspace, for the same n. */
+ * those the workspace is for, shared with other calls in flight). Allocates nothing and takes no lock. The result has
+ * the same bits for any number of threads. What an entry leaves for a later one stays in the workspace, for the same n.
+ */
 CONVLENS_API int convlens_run(const convlens_program* program, const char* entry, convlens_workspace* workspace,
                               int64_t n, int threads, const convlens_buffer* buffers, int n_buffers);
 

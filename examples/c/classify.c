@@ -32,7 +32,8 @@ int main(int count, char** arguments) {
     convlens_buffer forward[kMost]; /* of entry 0: the image, the scores */
     const int n_forward = make_buffers(program, 0, forward);
     FILE* file = fopen(arguments[2], "rb");
-    if (!file || fread(forward[0].data, forward[0].bytes, 1, file) != 1) return fprintf(stderr, "cannot read the image\n"), 1;
+    if (!file || fread(forward[0].data, forward[0].bytes, 1, file) != 1)
+        return fprintf(stderr, "cannot read the image\n"), 1;
     fclose(file);
     CHECK(convlens_run(program, convlens_entry_name(program, 0), workspace, 1, 0, forward, n_forward));
     const float* scores = forward[1].data;
@@ -49,7 +50,8 @@ int main(int count, char** arguments) {
     ((float*)explain[0].data)[top] = 1; /* what is explained: the score of the top class */
     CHECK(convlens_run(program, method, workspace, 1, 0, explain, n_explain));
     file = fopen(arguments[3], "wb");
-    if (!file || fwrite(explain[1].data, explain[1].bytes, 1, file) != 1 || fclose(file) != 0) return perror(arguments[3]), 1;
+    if (!file || fwrite(explain[1].data, explain[1].bytes, 1, file) != 1 || fclose(file) != 0)
+        return perror(arguments[3]), 1;
 
     for (int i = 0; i < n_forward; ++i) free(forward[i].data);
     for (int i = 0; i < n_explain; ++i) free(explain[i].data);

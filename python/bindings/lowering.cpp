@@ -9,7 +9,6 @@
 #include "ops/pack.hpp"
 #include "runtime/file.hpp"
 
-
 namespace convlens_python {
 namespace {
 
@@ -29,7 +28,8 @@ void seal(const py::buffer& data) {
 std::vector<convlens::Tensor> tensors_of(const py::bytes& records, const char* what, std::size_t most) {
     const std::string text = records;
     if (text.size() % sizeof(convlens::Tensor) != 0 || text.size() / sizeof(convlens::Tensor) > most) {
-        throw py::value_error(std::string("`") + what + "` must be up to " + std::to_string(most) + " records of 64 bytes");
+        throw py::value_error(std::string("`") + what + "` must be up to " + std::to_string(most) +
+                              " records of 64 bytes");
     }
     std::vector<convlens::Tensor> tensors(text.size() / sizeof(convlens::Tensor));
     if (!tensors.empty()) std::memcpy(tensors.data(), text.data(), text.size());
@@ -52,19 +52,24 @@ void operands_of(const std::vector<convlens::Tensor>& tensors, const convlens::T
 
 // None: the op reads that input within its edges, whatever the rectangle.
 py::object input_rectangle(int opcode, const py::bytes& inputs, const py::bytes& outputs,
-                           const std::vector<std::int64_t>& attributes, int input, const Rectangle& rectangle, bool float64) {
+                           const std::vector<std::int64_t>& attributes, int input, const Rectangle& rectangle,
+                           bool float64) {
     const convlens::Op* op = convlens::find_op(static_cast<std::uint16_t>(opcode), float64);
     if (opcode < 0 || opcode >= convlens::op_count() || op == nullptr) {
         throw py::value_error("`opcode` (=" + std::to_string(opcode) + ") is unknown");
     }
     const std::vector<convlens::Tensor> in = tensors_of(inputs, "inputs", convlens::kMaxInputs);
     const std::vector<convlens::Tensor> out = tensors_of(outputs, "outputs", convlens::kMaxOutputs);
-    if (input < 0 || static_cast<std::size_t>(input) >= in.size()) throw py::value_error("`input` (=" + std::to_string(input) + ") is no input");
+    if (input < 0 || static_cast<std::size_t>(input) >= in.size())
+        throw py::value_error("`input` (=" + std::to_string(input) + ") is no input");
     const std::vector<std::int32_t> none(convlens::kMaxInputs + convlens::kMaxOutputs, convlens::kAbsent);
-    const convlens::Instruction instruction = {static_cast<std::uint16_t>(opcode), static_cast<std::uint16_t>(in.size()),
+    const convlens::Instruction instruction = {static_cast<std::uint16_t>(opcode),
+                                               static_cast<std::uint16_t>(in.size()),
                                                static_cast<std::uint16_t>(out.size()),
-                                               static_cast<std::uint16_t>(attributes.size()), none.data(),
-                                               none.data() + convlens::kMaxInputs, attributes.data()};
+                                               static_cast<std::uint16_t>(attributes.size()),
+                                               none.data(),
+                                               none.data() + convlens::kMaxInputs,
+                                               attributes.data()};
     convlens::Problem problem = {};
     problem.instruction = &instruction;
     operands_of(in, problem.inputs);
@@ -105,9 +110,10 @@ void bind_lowering(py::module_& m) {
         "Elements the packed form of weights (K, C / groups, R, S) has.");
     m.def("lanes", lanes, py::arg("float64"), "Channels in a block.");
     m.def("seal", seal, py::arg("data"), "Fill in the checksums of a compiled file, in place.");
-    m.def("tensor_bytes", tensor_bytes, py::arg("record"), py::arg("float64"), "Bytes the tensor of a 64-byte record has.");
-    m.def("input_rectangle", input_rectangle, py::arg("opcode"), py::arg("inputs"), py::arg("outputs"), py::arg("attributes"),
-          py::arg("input"), py::arg("rectangle"), py::arg("float64") = false,
+    m.def("tensor_bytes", tensor_bytes, py::arg("record"), py::arg("float64"),
+          "Bytes the tensor of a 64-byte record has.");
+    m.def("input_rectangle", input_rectangle, py::arg("opcode"), py::arg("inputs"), py::arg("outputs"),
+          py::arg("attributes"), py::arg("input"), py::arg("rectangle"), py::arg("float64") = false,
           "Rectangle (y0, x0, y1, x1) of an input that a rectangle of output 0 needs; None: the op reads no halo.");
 }
 

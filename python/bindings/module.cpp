@@ -86,7 +86,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.def(
         "select_isa", [](const std::string& isa) { check(convlens::select_kernels(isa.c_str())); }, py::arg("isa"),
         "Make Programs opened from now on use the kernels of `isa`.");
-    m.def("aligned_empty", aligned_empty, py::arg("bytes"), "Allocate uint8 that are aligned to 64 bytes, not initialised.");
+    m.def("aligned_empty", aligned_empty, py::arg("bytes"),
+          "Allocate uint8 that are aligned to 64 bytes, not initialised.");
     bind_program(m);
     bind_lowering(m);
 }

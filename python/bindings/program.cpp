@@ -102,7 +102,9 @@ class Program {
             for (std::uint32_t p = 0; p < raw.n_inputs + raw.n_outputs; ++p) {
                 const convlens::Port& port = core_.port(raw, p);
                 (p < raw.n_inputs ? entry.inputs : entry.outputs)
-                    .push_back({core_.name(port.name), dtype_name(port.dtype, core_.float64()), port.batched != 0,
+                    .push_back({core_.name(port.name),
+                                dtype_name(port.dtype, core_.float64()),
+                                port.batched != 0,
                                 {port.dims, port.dims + port.rank}});
             }
             result.push_back(std::move(entry));
@@ -113,14 +115,16 @@ class Program {
     std::vector<Slot> weights() const {
         std::vector<Slot> result;
         for (int i = 0; i < core_.n_weights(); ++i) {
-            result.push_back({core_.name(core_.weight(i).name), core_.weight(i).bytes, core_.weight_data(i) != nullptr});
+            result.push_back(
+                {core_.name(core_.weight(i).name), core_.weight(i).bytes, core_.weight_data(i) != nullptr});
         }
         return result;
     }
 
     std::vector<Slot> states() const {
         std::vector<Slot> result;
-        for (int i = 0; i < core_.n_states(); ++i) result.push_back({core_.name(core_.state(i).name), core_.state(i).bytes, false});
+        for (int i = 0; i < core_.n_states(); ++i)
+            result.push_back({core_.name(core_.state(i).name), core_.state(i).bytes, false});
         return result;
     }
 
@@ -134,18 +138,24 @@ class Program {
         if (n < 0) throw py::value_error("`n` (=" + std::to_string(n) + ") must be 0 or more images");
         if (threads < 1) throw py::value_error("`threads` (=" + std::to_string(threads) + ") must be 1 or more");
         const std::int64_t bytes = core_.arena_bytes(n, threads);
-        if (bytes < 0) check(convlens::fail(convlens::Code::out_of_memory, "`n` (=%lld): the memory does not fit 62 bits", static_cast<long long>(n)));
+        if (bytes < 0)
+            check(convlens::fail(convlens::Code::out_of_memory, "`n` (=%lld): the memory does not fit 62 bits",
+                                 static_cast<long long>(n)));
         return bytes;
     }
 
-    void run(int entry, convlens::Workspace& workspace, const py::sequence& arrays, std::int64_t n, const Buffers* weights,
-             const Buffers* states, int threads) const {
-        if (entry < 0 || entry >= core_.n_entries()) throw py::value_error("`entry` (=" + std::to_string(entry) + ") is no entry of this Program");
+    void run(int entry, convlens::Workspace& workspace, const py::sequence& arrays, std::int64_t n,
+             const Buffers* weights, const Buffers* states, int threads) const {
+        if (entry < 0 || entry >= core_.n_entries())
+            throw py::value_error("`entry` (=" + std::to_string(entry) + ") is no entry of this Program");
         const convlens::RawEntry& raw = core_.entry(entry);
         const std::uint32_t ports = raw.n_inputs + raw.n_outputs;
         if (arrays.size() != ports) {
-            throw py::value_error("`arrays` (" + std::to_string(arrays.size()) + ") must be one a port (" + std::to_string(ports) + ")");
+            throw py::value_error("`arrays` (" + std::to_string(arrays.size()) + ") must be one a port (" +
+                                  std::to_string(ports) + ")");
         }
+        // References of our own: the list may change while the GIL is released.
+        const py::tuple held(arrays);
         void* few[16];
         std::vector<void*> many;
         void** externals = few;
@@ -153,7 +163,7 @@ class Program {
             many.resize(ports);
             externals = many.data();
         }
-        for (std::uint32_t p = 0; p < ports; ++p) externals[p] = pointer(core_.port(raw, p), arrays[p], n);
+        for (std::uint32_t p = 0; p < ports; ++p) externals[p] = pointer(core_.port(raw, p), held[p], n);
         check_buffers(weights, core_.n_weights(), false);
         check_buffers(states, core_.n_states(), true);
         convlens::Binding binding;
@@ -183,8 +193,8 @@ class Program {
         std::int64_t bytes = port.bytes;
         if (port.batched != 0 && (n < 0 || __builtin_mul_overflow(bytes, n, &bytes))) bytes = -1;
         if (array.nbytes() != bytes) {
-            throw py::value_error(name + " (" + std::to_string(array.nbytes()) + " bytes) must have " + std::to_string(bytes) +
-                                  " bytes for n = " + std::to_string(n));
+            throw py::value_error(name + " (" + std::to_string(array.nbytes()) + " bytes) must have " +
+                                  std::to_string(bytes) + " bytes for n = " + std::to_string(n));
         }
         return const_cast<void*>(array.data());
     }
@@ -193,14 +203,16 @@ class Program {
         if (buffers == nullptr) return;
         const char* what = states ? "`states`" : "`weights`";
         if (buffers->size() != static_cast<std::size_t>(count) || (states && !buffers->writeable())) {
-            throw py::value_error(std::string(what) + " must have one " + (states ? "writeable " : "") + "array a slot (" +
-                                  std::to_string(count) + "), not " + std::to_string(buffers->size()));
+            throw py::value_error(std::string(what) + " must have one " + (states ? "writeable " : "") +
+                                  "array a slot (" + std::to_string(count) + "), not " +
+                                  std::to_string(buffers->size()));
         }
         for (int i = 0; i < count; ++i) {
             const convlens::RawBuffer& slot = states ? core_.state(i) : core_.weight(i);
             if (buffers->bound(i) && buffers->bytes(i) < slot.bytes) {
-                throw py::value_error(std::string(what) + "[" + std::to_string(i) + "] (" + std::to_string(buffers->bytes(i)) +
-                                      " bytes) must have " + std::to_string(slot.bytes) + ": " + core_.name(slot.name));
+                throw py::value_error(std::string(what) + "[" + std::to_string(i) + "] (" +
+                                      std::to_string(buffers->bytes(i)) + " bytes) must have " +
+                                      std::to_string(slot.bytes) + ": " + core_.name(slot.name));
             }
         }
     }
@@ -261,9 +273,11 @@ void bind_program(py::module_& m) {
             "weight_data",
             [](const py::object& self, int i) -> py::object {
                 const convlens::Program& core = self.cast<const Program&>().core();
-                if (i < 0 || i >= core.n_weights()) throw py::index_error("`i` (=" + std::to_string(i) + ") is no weight");
+                if (i < 0 || i >= core.n_weights())
+                    throw py::index_error("`i` (=" + std::to_string(i) + ") is no weight");
                 if (core.weight_data(i) == nullptr) return py::none();
-                py::array_t<std::uint8_t> view(core.weight(i).bytes, static_cast<const std::uint8_t*>(core.weight_data(i)), self);
+                py::array_t<std::uint8_t> view(core.weight(i).bytes,
+                                               static_cast<const std::uint8_t*>(core.weight_data(i)), self);
                 view.attr("setflags")(py::arg("write") = false);
                 return view;
             },

@@ -10,10 +10,22 @@ namespace {
 const CpuFeatureName kNames[] = {{kCpuAvx2, "AVX2"}, {kCpuFma, "FMA"}, {kCpuAvx512, "AVX-512"}, {kCpuNeon, "NEON"}};
 
 // Every combination of missing features, so that the answer needs no buffer.
-const char* const kMissing[16] = {
-    "",           "AVX2",       "FMA",           "AVX2, FMA",       "AVX-512",       "AVX2, AVX-512",
-    "FMA, AVX-512", "AVX2, FMA, AVX-512", "NEON", "AVX2, NEON", "FMA, NEON", "AVX2, FMA, NEON",
-    "AVX-512, NEON", "AVX2, AVX-512, NEON", "FMA, AVX-512, NEON", "AVX2, FMA, AVX-512, NEON"};
+const char* const kMissing[16] = {"",
+                                  "AVX2",
+                                  "FMA",
+                                  "AVX2, FMA",
+                                  "AVX-512",
+                                  "AVX2, AVX-512",
+                                  "FMA, AVX-512",
+                                  "AVX2, FMA, AVX-512",
+                                  "NEON",
+                                  "AVX2, NEON",
+                                  "FMA, NEON",
+                                  "AVX2, FMA, NEON",
+                                  "AVX-512, NEON",
+                                  "AVX2, AVX-512, NEON",
+                                  "FMA, AVX-512, NEON",
+                                  "AVX2, FMA, AVX-512, NEON"};
 
 #if defined(__x86_64__) || defined(__i386__)
 std::uint64_t enabled_register_state() {

@@ -12,7 +12,7 @@ using TaskFunction = void (*)(void* context, std::int64_t task, int thread);
 // After fork() the child's regions run from a fresh thread, so a stale OpenMP team is never touched.
 void parallel_for(std::int64_t tasks, int threads, TaskFunction function, void* context);
 
-int max_threads();                // what a lone call may use: set_max_threads, CONVLENS_NUM_THREADS, OMP_NUM_THREADS, cores
+int max_threads();  // what a lone call may use: set_max_threads, CONVLENS_NUM_THREADS, OMP_NUM_THREADS, cores
 void set_max_threads(int threads);  // threads >= 1
 bool openmp_enabled();
 

@@ -25,10 +25,10 @@ struct [[nodiscard]] Status {
 // printf-style; the message names the parameter in backticks, its value, the rule and the remedy.
 Status fail(Code code, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
-#define CONVLENS_RETURN_IF_ERROR(expression)                      \
-    do {                                                          \
-        ::convlens::Status convlens_status_ = (expression);       \
-        if (!convlens_status_.ok()) return convlens_status_;      \
+#define CONVLENS_RETURN_IF_ERROR(expression)                 \
+    do {                                                     \
+        ::convlens::Status convlens_status_ = (expression);  \
+        if (!convlens_status_.ok()) return convlens_status_; \
     } while (0)
 
 }  // namespace convlens

@@ -61,8 +61,8 @@ bool has_entry(const convlens_program* program, int entry) {
 int ports_of(const convlens::RawEntry& entry) { return static_cast<int>(entry.n_inputs + entry.n_outputs); }
 
 // The place of a named buffer among the externals or the states.
-Status place(const convlens::Program& program, const convlens::RawEntry& entry, const convlens_buffer& buffer, std::int64_t n,
-             void** externals, void** states) {
+Status place(const convlens::Program& program, const convlens::RawEntry& entry, const convlens_buffer& buffer,
+             std::int64_t n, void** externals, void** states) {
     if (buffer.name == nullptr) return fail(Code::invalid_argument, "`buffers` holds one whose name is null");
     for (int i = 0; i < ports_of(entry); ++i) {
         const convlens::Port& port = program.port(entry, static_cast<std::uint32_t>(i));
@@ -70,8 +70,8 @@ Status place(const convlens::Program& program, const convlens::RawEntry& entry, 
         std::int64_t bytes = port.bytes;
         if (port.batched != 0 && (n < 0 || __builtin_mul_overflow(bytes, n, &bytes))) bytes = -1;
         if (bytes < 0 || buffer.bytes != static_cast<std::size_t>(bytes)) {
-            return fail(Code::invalid_argument, "`%.80s` has %zu bytes, %lld images need %lld", buffer.name, buffer.bytes,
-                        static_cast<long long>(n), static_cast<long long>(bytes));
+            return fail(Code::invalid_argument, "`%.80s` has %zu bytes, %lld images need %lld", buffer.name,
+                        buffer.bytes, static_cast<long long>(n), static_cast<long long>(bytes));
         }
         externals[i] = buffer.data;
         return {};
@@ -86,8 +86,8 @@ Status place(const convlens::Program& program, const convlens::RawEntry& entry, 
         states[i] = buffer.data;
         return {};
     }
-    return fail(Code::invalid_argument, "`%.80s` is neither an input nor an output of `%.80s`, nor a state", buffer.name,
-                program.name(entry.name));
+    return fail(Code::invalid_argument, "`%.80s` is neither an input nor an output of `%.80s`, nor a state",
+                buffer.name, program.name(entry.name));
 }
 
 }  // namespace
@@ -99,7 +99,9 @@ const char* convlens_isa(void) {
     return kernels == nullptr ? "" : kernels->isa;
 }
 const char* convlens_isa_reason(void) { return convlens::active_kernels_reason(); }
-int convlens_select_isa(const char* isa) { return isa == nullptr ? missing("isa") : report(convlens::select_kernels(isa)); }
+int convlens_select_isa(const char* isa) {
+    return isa == nullptr ? missing("isa") : report(convlens::select_kernels(isa));
+}
 int convlens_has_openmp(void) { return convlens::openmp_enabled() ? 1 : 0; }
 int convlens_threads(void) { return convlens::max_threads(); }
 int convlens_set_threads(int threads) {
@@ -109,7 +111,8 @@ int convlens_set_threads(int threads) {
 }
 
 int convlens_set_allocator(void* (*allocate)(void*, size_t), void (*deallocate)(void*, void*), void* context) {
-    if ((allocate == nullptr) != (deallocate == nullptr)) return missing(allocate == nullptr ? "allocate" : "deallocate");
+    if ((allocate == nullptr) != (deallocate == nullptr))
+        return missing(allocate == nullptr ? "allocate" : "deallocate");
     const convlens::Allocator hooks = {allocate, deallocate, context};
     convlens::set_allocator(allocate == nullptr ? nullptr : &hooks);
     return CONVLENS_OK;
@@ -150,7 +153,9 @@ int convlens_verify_weights(const convlens_program* program) {
     return program == nullptr ? missing("program") : report(program->core.verify_data());
 }
 
-int convlens_is_float64(const convlens_program* program) { return program != nullptr && program->core.float64() ? 1 : 0; }
+int convlens_is_float64(const convlens_program* program) {
+    return program != nullptr && program->core.float64() ? 1 : 0;
+}
 
 const char* convlens_metadata(const convlens_program* program, size_t* bytes) {
     std::size_t size = 0;
@@ -223,8 +228,8 @@ int convlens_workspace_create_in(const convlens_program* program, int64_t n, int
     }
     const std::int64_t need = convlens_workspace_bytes(program, n, threads);
     if (need < 0 || bytes < static_cast<std::size_t>(need)) {
-        return report(fail(Code::invalid_argument, "`bytes` (=%zu) must be convlens_workspace_bytes (%lld) or more", bytes,
-                           static_cast<long long>(need)));
+        return report(fail(Code::invalid_argument, "`bytes` (=%zu) must be convlens_workspace_bytes (%lld) or more",
+                           bytes, static_cast<long long>(need)));
     }
     convlens_workspace* created = new (memory) convlens_workspace();
     const Status status = created->core.create_in(program->core, n, threads, static_cast<char*>(memory) + kHandleBytes,
@@ -242,10 +247,13 @@ void convlens_workspace_destroy(convlens_workspace* workspace) {
     }
 }
 
-int convlens_run(const convlens_program* program, const char* entry, convlens_workspace* workspace, int64_t n, int threads,
-                 const convlens_buffer* buffers, int n_buffers) {
+int convlens_run(const convlens_program* program, const char* entry, convlens_workspace* workspace, int64_t n,
+                 int threads, const convlens_buffer* buffers, int n_buffers) {
     if (program == nullptr || entry == nullptr || workspace == nullptr || (buffers == nullptr && n_buffers > 0)) {
-        return missing(program == nullptr ? "program" : entry == nullptr ? "entry" : workspace == nullptr ? "workspace" : "buffers");
+        return missing(program == nullptr     ? "program"
+                       : entry == nullptr     ? "entry"
+                       : workspace == nullptr ? "workspace"
+                                              : "buffers");
     }
     const convlens::Program& core = program->core;
     const int index = core.find_entry(entry);

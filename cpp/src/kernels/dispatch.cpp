@@ -1,14 +1,13 @@
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-
-#include <atomic>
 
 #include "kernels/kernels.hpp"
 
 namespace convlens {
 
-#define CONVLENS_ISA(isa, description, needs)   \
+#define CONVLENS_ISA(isa, description, needs)    \
     extern const KernelSet<float> k_##isa##_f32; \
     extern const KernelSet<double> k_##isa##_f64;
 #include "kernels/isa.def"
@@ -113,7 +112,8 @@ Status select_kernels(const char* isa) {
         if (used >= sizeof(names)) break;
     }
     if (kernels == nullptr) {
-        return fail(Code::invalid_argument, "`isa` (=%.40s) is not one of this build; this processor can run:%s", isa, names);
+        return fail(Code::invalid_argument, "`isa` (=%.40s) is not one of this build; this processor can run:%s", isa,
+                    names);
     }
     return fail(Code::unsupported, "`isa` (=%s) needs %s, which this processor lacks; it can run:%s", isa,
                 why_not_runnable(*kernels), names);

@@ -31,7 +31,7 @@ struct ScratchNeed {
 // What check() sees: tensors only, no data.
 struct Problem {
     const Instruction* instruction;
-    const Tensor* inputs[kMaxInputs];    // nullptr: absent
+    const Tensor* inputs[kMaxInputs];  // nullptr: absent
     const Tensor* outputs[kMaxOutputs];
     // Attributes the instruction does not have read as 0, so that no file can make a check read past its section.
     std::int64_t attribute(int i) const { return i < instruction->n_attributes ? instruction->attributes[i] : 0; }
@@ -48,13 +48,13 @@ struct Call {
     const Problem* problem;
     View inputs[kMaxInputs];
     View outputs[kMaxOutputs];
-    std::int64_t n;              // images in this call; may be 0
-    const void* plan;            // what make_plan wrote
-    char* fixed_scratch;         // fixed_bytes of check(); all scratch is 64-byte aligned and holds anything at first
-    char* image_scratch;         // n * per_image_bytes
-    char* thread_scratch;        // threads * thread_scratch_stride (per_thread_bytes or more, a multiple of 64)
+    std::int64_t n;        // images in this call; may be 0
+    const void* plan;      // what make_plan wrote
+    char* fixed_scratch;   // fixed_bytes of check(); all scratch is 64-byte aligned and holds anything at first
+    char* image_scratch;   // n * per_image_bytes
+    char* thread_scratch;  // threads * thread_scratch_stride (per_thread_bytes or more, a multiple of 64)
     std::int64_t thread_scratch_stride;
-    const Kernels* kernels;      // the ISA chosen at start
+    const Kernels* kernels;  // the ISA chosen at start
 
     std::int64_t attribute(int i) const { return problem->attribute(i); }
 };
@@ -88,18 +88,18 @@ int op_count();
 //     template <class Real> constexpr Op make_reorder() { return {"reorder", check<Real>, ...}; }
 //     CONVLENS_DEFINE_OP(reorder, make_reorder)
 #if defined(CONVLENS_FLOAT64)
-#define CONVLENS_DEFINE_OP(name, make)                       \
-    namespace convlens {                                     \
-    extern const Op k_##name##_f32;                          \
-    extern const Op k_##name##_f64;                          \
-    constexpr Op k_##name##_f32 = make<float>();             \
-    constexpr Op k_##name##_f64 = make<double>();            \
+#define CONVLENS_DEFINE_OP(name, make)            \
+    namespace convlens {                          \
+    extern const Op k_##name##_f32;               \
+    extern const Op k_##name##_f64;               \
+    constexpr Op k_##name##_f32 = make<float>();  \
+    constexpr Op k_##name##_f64 = make<double>(); \
     }
 #else
-#define CONVLENS_DEFINE_OP(name, make)                       \
-    namespace convlens {                                     \
-    extern const Op k_##name##_f32;                          \
-    constexpr Op k_##name##_f32 = make<float>();             \
+#define CONVLENS_DEFINE_OP(name, make)           \
+    namespace convlens {                         \
+    extern const Op k_##name##_f32;              \
+    constexpr Op k_##name##_f32 = make<float>(); \
     }
 #endif
 

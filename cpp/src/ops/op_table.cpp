@@ -4,7 +4,7 @@
 
 namespace convlens {
 
-#define CONVLENS_OP(name)          \
+#define CONVLENS_OP(name)           \
     extern const Op k_##name##_f32; \
     extern const Op k_##name##_f64;
 #include "ops/ops.def"

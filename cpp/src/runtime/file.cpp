@@ -37,8 +37,9 @@ std::uint32_t crc32c(const void* bytes, std::size_t size, std::uint32_t seed) {
         std::memcpy(&low, p, 4);
         std::memcpy(&high, p + 4, 4);
         low ^= crc;
-        crc = kCrc.of[7][low & 0xff] ^ kCrc.of[6][low >> 8 & 0xff] ^ kCrc.of[5][low >> 16 & 0xff] ^ kCrc.of[4][low >> 24] ^
-              kCrc.of[3][high & 0xff] ^ kCrc.of[2][high >> 8 & 0xff] ^ kCrc.of[1][high >> 16 & 0xff] ^ kCrc.of[0][high >> 24];
+        crc = kCrc.of[7][low & 0xff] ^ kCrc.of[6][low >> 8 & 0xff] ^ kCrc.of[5][low >> 16 & 0xff] ^
+              kCrc.of[4][low >> 24] ^ kCrc.of[3][high & 0xff] ^ kCrc.of[2][high >> 8 & 0xff] ^
+              kCrc.of[1][high >> 16 & 0xff] ^ kCrc.of[0][high >> 24];
     }
     for (; size > 0; --size, ++p) crc = crc >> 8 ^ kCrc.of[0][(crc ^ *p) & 0xff];
     return ~crc;

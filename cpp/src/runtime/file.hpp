@@ -1,9 +1,9 @@
 // The form of a Program: a compiled file (.cvl) and a Program in memory are these bytes, read by one reader.
 //
-// Little-endian. A FileHeader, then sections in the order of SectionKind, each starting at a multiple of 64 bytes from the
-// start of the file (the gap before it is zero) and starting at or after the end of the one before it. A section may be
-// empty. A reader takes files of its own major version; a file of a newer minor version may have more sections at the end,
-// which an older reader of that major version may ignore.
+// Little-endian. A FileHeader, then sections in the order of SectionKind, each starting at a multiple of 64 bytes from
+// the start of the file (the gap before it is zero) and starting at or after the end of the one before it. A section
+// may be empty. A reader takes files of its own major version; a file of a newer minor version may have more sections
+// at the end, which an older reader of that major version may ignore.
 //
 //   header        FileHeader
 //   tensors       Tensor[]         64 bytes each, runtime/tensor.hpp
@@ -11,7 +11,8 @@
 //   operands      int32[]          indices of tensors, kAbsent (-1) for an optional operand left out
 //   attributes    int64[]          integers, or the bits of a double
 //   entries       RawEntry[]       32 bytes each: named runs of instructions
-//   ports         Port[]           96 bytes each: what a caller hands to an entry and gets back. Slot i of the externals
+//   ports         Port[]           96 bytes each: what a caller hands to an entry and gets back. Slot i of the
+//   externals
 //                                  is port i. The ports of an entry are neighbours, its inputs before its outputs.
 //   weights       RawBuffer[]      32 bytes each. Slot i of the weights is weight i.
 //   states        RawBuffer[]      32 bytes each. Slot i of the states is state i.
@@ -23,12 +24,14 @@
 // overflow checked):
 //   - the checksum of everything but `data` is right; that of `data` on request (Program::verify_data);
 //   - every index, range and name lies in its section; every name ends in a zero byte and holds no other;
-//   - a tensor's `bytes` is exactly tensor_bytes() of its fields, and it lies within its place: in the arena at a multiple
-//     of 64 with offset + bytes <= arena_fixed_bytes (not batched) or arena_image_bytes (batched); elsewhere at offset 0 of
-//     a slot at least as large (a port: exactly as large, and batched as the tensor is);
+//   - a tensor's `bytes` is exactly tensor_bytes() of its fields, and it lies within its place: in the arena at a
+//   multiple
+//     of 64 with offset + bytes <= arena_fixed_bytes (not batched) or arena_image_bytes (batched); elsewhere at offset
+//     0 of a slot at least as large (a port: exactly as large, and batched as the tensor is);
 //   - weights and states are not batched and hold no masks; externals are plain without halo, and not masks;
 //   - weights and input ports are never written; an instruction uses only ports of the entry it runs in;
-//   - what an instruction writes is either exactly the bytes of one of its inputs or apart from all of them, and apart from
+//   - what an instruction writes is either exactly the bytes of one of its inputs or apart from all of them, and apart
+//   from
 //     what else it writes;
 //   - the op of every instruction has agreed to its operands and attributes (Op::check).
 //
@@ -74,8 +77,8 @@ struct FileHeader {  // 256 bytes
     std::uint8_t float64;  // 0: real is float32, 1: float64
     std::uint8_t reserved0[3];
     std::uint64_t file_bytes;
-    std::uint32_t checksum;       // CRC-32C of all bytes before section `data`, this field taken as zero
-    std::uint32_t data_checksum;  // CRC-32C of section `data`
+    std::uint32_t checksum;          // CRC-32C of all bytes before section `data`, this field taken as zero
+    std::uint32_t data_checksum;     // CRC-32C of section `data`
     std::int64_t arena_fixed_bytes;  // a multiple of 64
     std::int64_t arena_image_bytes;  // a multiple of 64
     std::uint32_t n_sections;        // at least kSections
@@ -88,7 +91,7 @@ static_assert(sizeof(FileHeader) == 256 && offsetof(FileHeader, sections) == 56,
 struct RawInstruction {
     std::uint16_t opcode;
     std::uint16_t n_inputs, n_outputs, n_attributes;
-    std::uint32_t first_operand;    // inputs, then outputs
+    std::uint32_t first_operand;  // inputs, then outputs
     std::uint32_t first_attribute;
 };
 static_assert(sizeof(RawInstruction) == 16, "part of the file format");
@@ -112,20 +115,20 @@ constexpr std::int64_t kBatch = -1;  // a dimension that is the number of images
 struct Port {
     RawName name;
     DType dtype;
-    std::uint8_t batched;   // 1: dims[0] is kBatch and `bytes` is one image's
-    std::uint8_t rank;      // 0 to kMaxRank
+    std::uint8_t batched;  // 1: dims[0] is kBatch and `bytes` is one image's
+    std::uint8_t rank;     // 0 to kMaxRank
     std::uint8_t is_output;
     std::uint32_t reserved0;
-    std::int64_t bytes;     // product of the dims (kBatch apart) times the size of an element; not padded
+    std::int64_t bytes;           // product of the dims (kBatch apart) times the size of an element; not padded
     std::int64_t dims[kMaxRank];  // C-contiguous
     std::int64_t reserved1;
 };
 static_assert(sizeof(Port) == 96, "part of the file format");
 
-struct RawBuffer {  // a weight or a state
-    RawName name;          // of a weight: the key it is packed under
-    std::int64_t bytes;    // a multiple of 64
-    std::int64_t offset;   // in section `data`, a multiple of 64; kNotInFile when it is bound at run (states always)
+struct RawBuffer {        // a weight or a state
+    RawName name;         // of a weight: the key it is packed under
+    std::int64_t bytes;   // a multiple of 64
+    std::int64_t offset;  // in section `data`, a multiple of 64; kNotInFile when it is bound at run (states always)
     std::int64_t reserved;
 };
 static_assert(sizeof(RawBuffer) == 32, "part of the file format");
@@ -137,7 +140,8 @@ constexpr std::int64_t kNotInFile = -1;
 //   real, packed   channels * sizeof(Real); height and width are 1
 //   int64, plain   channels * height * width * 8
 //   uint8          plain: channels * height * width; blocked: ceil(channels / lanes) * height * width * lanes
-//   mask           plain: ceil(channels * height * width / lanes) groups; blocked: ceil(channels / lanes) * height * width
+//   mask           plain: ceil(channels * height * width / lanes) groups; blocked: ceil(channels / lanes) * height *
+//   width
 //                  groups; of lanes / 8 bytes
 // and, but for place `external`, rounded up to a multiple of 64.
 std::int64_t tensor_bytes(const Tensor& tensor, bool float64);

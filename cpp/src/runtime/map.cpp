@@ -51,7 +51,8 @@ Status MappedFile::open(const char* path) {
     long long size = -1;
     if (_fseeki64(file, 0, SEEK_END) == 0) size = _ftelli64(file);
     if (size > 0 && _fseeki64(file, 0, SEEK_SET) == 0) data_ = allocate(static_cast<std::size_t>(size));
-    const bool read = data_ != nullptr && std::fread(data_, 1, static_cast<std::size_t>(size), file) == static_cast<std::size_t>(size);
+    const bool read = data_ != nullptr &&
+                      std::fread(data_, 1, static_cast<std::size_t>(size), file) == static_cast<std::size_t>(size);
     std::fclose(file);
     if (!read) return fail(Code::io, "`path` (=%.160s) cannot be read", path);
     size_ = static_cast<std::size_t>(size);

@@ -8,8 +8,9 @@ namespace {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the bytes of a Program are little-endian");
 
 constexpr std::int64_t kLimit = std::int64_t{1} << 62;
-constexpr const char* kSectionNames[kSections] = {"tensors", "instructions", "operands", "attributes", "entries", "ports",
-                                                  "weights", "states",       "names",    "metadata",   "data"};
+constexpr const char* kSectionNames[kSections] = {"tensors", "instructions", "operands", "attributes",
+                                                  "entries", "ports",        "weights",  "states",
+                                                  "names",   "metadata",     "data"};
 
 bool in_range(std::uint64_t first, std::uint64_t count, std::int64_t size) {
     return first <= static_cast<std::uint64_t>(size) && count <= static_cast<std::uint64_t>(size) - first;
@@ -46,15 +47,17 @@ struct Extent {
 
 Status Program::read_header(const char* bytes, std::size_t size) {
     if (bytes == nullptr || reinterpret_cast<std::uintptr_t>(bytes) % 8 != 0) {
-        return fail(Code::invalid_argument, "`bytes` (=%p) must be aligned to 8 bytes", static_cast<const void*>(bytes));
+        return fail(Code::invalid_argument, "`bytes` (=%p) must be aligned to 8 bytes",
+                    static_cast<const void*>(bytes));
     }
     if (size < sizeof(FileHeader) || std::memcmp(bytes, kMagic, sizeof(kMagic)) != 0) {
         return corrupt("not a compiled convlens file: it does not start with \"convlens\"");
     }
     const FileHeader& h = *reinterpret_cast<const FileHeader*>(bytes);
     if (h.major != kMajorVersion) {
-        return fail(Code::wrong_version, "the file has version %u.%u, this library reads %u.x: compile the network again",
-                    h.major, h.minor, kMajorVersion);
+        return fail(Code::wrong_version,
+                    "the file has version %u.%u, this library reads %u.x: compile the network again", h.major, h.minor,
+                    kMajorVersion);
     }
     if (h.file_bytes != size) {
         return corrupt("the file says it has %llu bytes, there are %zu: it was cut short or added to",
@@ -108,7 +111,7 @@ Status Program::read_sections() {
     states_ = section<RawBuffer>(SectionKind::states, &n_states64_);
     names_ = section<char>(SectionKind::names, &names_bytes_);
     const char* metadata = section<char>(SectionKind::metadata, &metadata_bytes);
-    const std::int64_t counts[] = {n_tensors_, n_raw_,   n_operands_,  n_attributes_, n_entries64_,
+    const std::int64_t counts[] = {n_tensors_, n_raw_,       n_operands_, n_attributes_, n_entries64_,
                                    n_ports_,   n_weights64_, n_states64_, names_bytes_,  metadata_bytes};
     for (int i = 0; i < kSections - 1; ++i) {
         if (counts[i] < 0 || counts[i] > INT32_MAX) {
@@ -116,7 +119,8 @@ Status Program::read_sections() {
                            static_cast<unsigned long long>(header_->sections[i].bytes));
         }
     }
-    if (metadata_bytes > 0 && metadata[metadata_bytes - 1] != '\0') return corrupt("section metadata: no zero byte at its end");
+    if (metadata_bytes > 0 && metadata[metadata_bytes - 1] != '\0')
+        return corrupt("section metadata: no zero byte at its end");
     n_entries_ = static_cast<int>(n_entries64_);
     n_weights_ = static_cast<int>(n_weights64_);
     n_states_ = static_cast<int>(n_states64_);
@@ -141,12 +145,14 @@ Status Program::check_buffers(const RawBuffer* buffers, std::int64_t count, bool
     for (std::int64_t i = 0; i < count; ++i) {
         const RawBuffer& b = buffers[i];
         CONVLENS_RETURN_IF_ERROR(check_names(b.name, what, i));
-        if (!is_block_multiple(b.bytes)) return corrupt("%s %lld: %lld bytes, not a multiple of 64", what, ll(i), ll(b.bytes));
+        if (!is_block_multiple(b.bytes))
+            return corrupt("%s %lld: %lld bytes, not a multiple of 64", what, ll(i), ll(b.bytes));
         if (b.offset == kNotInFile) continue;
         const std::uint64_t offset = static_cast<std::uint64_t>(b.offset);
         if (states || offset % kBlockBytes != 0 || offset > data.bytes ||
             static_cast<std::uint64_t>(b.bytes) > data.bytes - offset) {
-            return corrupt("%s %lld: %lld bytes at %lld of section data are misplaced", what, ll(i), ll(b.bytes), ll(b.offset));
+            return corrupt("%s %lld: %lld bytes at %lld of section data are misplaced", what, ll(i), ll(b.bytes),
+                           ll(b.offset));
         }
     }
     return {};
@@ -182,8 +188,10 @@ Status Program::check_tensor(std::int64_t i) const {
     }
     if (t.place == Place::arena) {
         const std::int64_t region = t.batched != 0 ? header_->arena_image_bytes : header_->arena_fixed_bytes;
-        if (t.slot != -1 || t.offset < 0 || t.offset % kBlockBytes != 0 || t.offset > region || t.bytes > region - t.offset) {
-            return corrupt("tensor %lld: %lld bytes at %lld leave the arena's %lld", ll(i), ll(t.bytes), ll(t.offset), ll(region));
+        if (t.slot != -1 || t.offset < 0 || t.offset % kBlockBytes != 0 || t.offset > region ||
+            t.bytes > region - t.offset) {
+            return corrupt("tensor %lld: %lld bytes at %lld leave the arena's %lld", ll(i), ll(t.bytes), ll(t.offset),
+                           ll(region));
         }
         return {};
     }
@@ -211,7 +219,8 @@ Status Program::read_instruction(std::int64_t i) {
     const char* name = op_name(raw.opcode);
     const Op* op = find_op(raw.opcode, float64());
     if (op == nullptr && name != nullptr && float64()) {
-        return fail(Code::unsupported, "instruction %lld (%s): this build has no float64 kernels (CONVLENS_FLOAT64)", ll(i), name);
+        return fail(Code::unsupported, "instruction %lld (%s): this build has no float64 kernels (CONVLENS_FLOAT64)",
+                    ll(i), name);
     }
     if (op == nullptr) return corrupt("instruction %lld: opcode %u is unknown", ll(i), raw.opcode);
     if (raw.n_inputs > kMaxInputs || raw.n_outputs > kMaxOutputs ||
@@ -285,7 +294,8 @@ Status Program::check_entry(std::int64_t i) const {
         return corrupt("entry %lld: its instructions or ports lie outside their sections", ll(i));
     }
     for (std::uint32_t p = 0; p < ports; ++p) {
-        if (port(e, p).is_output != (p < e.n_inputs ? 0 : 1)) return corrupt("entry %lld: port %u has the wrong direction", ll(i), p);
+        if (port(e, p).is_output != (p < e.n_inputs ? 0 : 1))
+            return corrupt("entry %lld: port %u has the wrong direction", ll(i), p);
     }
     for (std::uint32_t k = 0; k < e.n_instructions; ++k) {
         const Problem& problem = problems_[e.first_instruction + k];
@@ -295,7 +305,8 @@ Status Program::check_entry(std::int64_t i) const {
             if (operand == kAbsent || tensors_[operand].place != Place::external) continue;
             const std::uint32_t slot = static_cast<std::uint32_t>(tensors_[operand].slot);
             if (slot < e.first_port || slot - e.first_port >= ports) {
-                return corrupt("entry %lld: instruction %u uses port %u of another entry", ll(i), e.first_instruction + k, slot);
+                return corrupt("entry %lld: instruction %u uses port %u of another entry", ll(i),
+                               e.first_instruction + k, slot);
             }
         }
     }
@@ -308,14 +319,16 @@ Status Program::plan() {
         const Op& op = *steps_[i].op;
         if (op.plan_bytes == nullptr) continue;
         const std::int64_t bytes = op.plan_bytes(problems_[i]);
-        if (bytes < 0 || bytes >= kLimit || total >= kLimit) return corrupt("instruction %lld: its plan does not fit", ll(i));
+        if (bytes < 0 || bytes >= kLimit || total >= kLimit)
+            return corrupt("instruction %lld: its plan does not fit", ll(i));
         steps_[i].plan_offset = total;
         total += (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
     }
     CONVLENS_RETURN_IF_ERROR(plans_.resize(total));
     for (std::int64_t i = 0; i < n_raw_; ++i) {
         const Op& op = *steps_[i].op;
-        if (op.make_plan != nullptr && steps_[i].plan_offset >= 0) op.make_plan(problems_[i], plans_.data() + steps_[i].plan_offset);
+        if (op.make_plan != nullptr && steps_[i].plan_offset >= 0)
+            op.make_plan(problems_[i], plans_.data() + steps_[i].plan_offset);
     }
     return {};
 }
@@ -341,7 +354,8 @@ Status Program::open(const void* bytes, std::size_t size) {
     }
     // Every part starts at a multiple of 64, and no two threads share a cache line.
     const auto round_up = [](std::int64_t b) { return (b + kBlockBytes - 1) / kBlockBytes * kBlockBytes; };
-    scratch_ = {round_up(scratch_.fixed_bytes), round_up(scratch_.per_image_bytes), round_up(scratch_.per_thread_bytes)};
+    scratch_ = {round_up(scratch_.fixed_bytes), round_up(scratch_.per_image_bytes),
+                round_up(scratch_.per_thread_bytes)};
     need_ = {header_->arena_fixed_bytes + scratch_.fixed_bytes, header_->arena_image_bytes + scratch_.per_image_bytes,
              scratch_.per_thread_bytes};
     return plan();

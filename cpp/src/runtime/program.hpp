@@ -27,8 +27,8 @@ struct Binding {
 
 class Program;
 
-// The memory one call runs in. Taking one may allocate; running does not. One call at a time; tensors that a later entry
-// reads stay in it, so entries that belong together run on the same Workspace with the same n.
+// The memory one call runs in. Taking one may allocate; running does not. One call at a time; tensors that a later
+// entry reads stay in it, so entries that belong together run on the same Workspace with the same n.
 class Workspace {
   public:
     Workspace() = default;
@@ -63,7 +63,8 @@ class Program {
     Program(const Program&) = delete;
     Program& operator=(const Program&) = delete;
 
-    // Borrows the bytes: they stay, unchanged and 8-byte aligned (64 when section `data` is used), as long as the Program.
+    // Borrows the bytes: they stay, unchanged and 8-byte aligned (64 when section `data` is used), as long as the
+    // Program.
     Status open(const void* bytes, std::size_t size);
     // Reads all of section `data` once.
     Status verify_data() const;
@@ -94,8 +95,8 @@ class Program {
     // What an instance holds beside the bytes it borrows: tables and plans.
     std::int64_t table_bytes() const;
 
-    // Runs an entry for n images (0 is allowed) on at most `threads` threads; 0: max_threads() shared with other calls in
-    // flight. Allocates nothing, takes no lock. The result does not depend on the number of threads.
+    // Runs an entry for n images (0 is allowed) on at most `threads` threads; 0: max_threads() shared with other calls
+    // in flight. Allocates nothing, takes no lock. The result does not depend on the number of threads.
     Status run(int entry, Workspace& workspace, const Binding& binding, std::int64_t n, int threads) const;
 
   private:

@@ -45,7 +45,8 @@ Status Workspace::create(const Program& program, std::int64_t n, int threads) {
     arena_ = static_cast<char*>(allocate(static_cast<std::size_t>(bytes_)));
     owned_ = arena_ != nullptr;
     if (arena_ == nullptr) {
-        return fail(Code::out_of_memory, "no memory for a workspace of %lld bytes; `n` (=%lld) images in smaller batches need less",
+        return fail(Code::out_of_memory,
+                    "no memory for a workspace of %lld bytes; `n` (=%lld) images in smaller batches need less",
                     static_cast<long long>(bytes_), static_cast<long long>(n));
     }
     return {};
@@ -57,8 +58,8 @@ Status Workspace::create_in(const Program& program, std::int64_t n, int threads,
         return fail(Code::invalid_argument, "`memory` (=%p) must be aligned to 64 bytes", memory);
     }
     if (bytes < static_cast<std::size_t>(bytes_)) {
-        return fail(Code::invalid_argument, "`memory_bytes` (=%zu) must be at least %lld for %lld images on %d threads", bytes,
-                    static_cast<long long>(bytes_), static_cast<long long>(n), threads_);
+        return fail(Code::invalid_argument, "`memory_bytes` (=%zu) must be at least %lld for %lld images on %d threads",
+                    bytes, static_cast<long long>(bytes_), static_cast<long long>(n), threads_);
     }
     arena_ = static_cast<char*>(memory);
     return {};
@@ -74,10 +75,13 @@ Status Program::check_binding(const RawEntry& e, const Binding& binding, std::in
             if (t.place == Place::external) {
                 const Port& p = ports_[t.slot];
                 const void* data = binding.externals == nullptr ? nullptr : binding.externals[t.slot - e.first_port];
-                const std::size_t element = t.dtype == DType::int64 ? 8 : t.dtype == DType::uint8 ? 1 : float64() ? 8 : 4;
+                const std::size_t element = t.dtype == DType::int64   ? 8
+                                            : t.dtype == DType::uint8 ? 1
+                                            : float64()               ? 8
+                                                                      : 4;
                 if ((data == nullptr && (n > 0 || t.batched == 0)) || misaligned(data, element)) {
-                    return fail(Code::invalid_argument, "`%.80s` (=%p) must be memory aligned to %zu bytes", name(p.name), data,
-                                element);
+                    return fail(Code::invalid_argument, "`%.80s` (=%p) must be memory aligned to %zu bytes",
+                                name(p.name), data, element);
                 }
                 continue;
             }
@@ -105,14 +109,16 @@ View Program::view(const Tensor* t, const RawEntry& e, const Binding& binding, c
             break;
         case Place::weight:
             // Never written: read_instruction() refuses weights among the outputs.
-            view.data = static_cast<char*>(const_cast<void*>(binding.weights == nullptr ? weight_data(t->slot) : binding.weights[t->slot]));
+            view.data = static_cast<char*>(
+                const_cast<void*>(binding.weights == nullptr ? weight_data(t->slot) : binding.weights[t->slot]));
             break;
         case Place::state:
             view.data = static_cast<char*>(binding.states[t->slot]);
             break;
         case Place::external:
-            view.data = binding.externals == nullptr ? nullptr
-                                                     : static_cast<char*>(binding.externals[static_cast<std::uint32_t>(t->slot) - e.first_port]);
+            view.data = binding.externals == nullptr
+                            ? nullptr
+                            : static_cast<char*>(binding.externals[static_cast<std::uint32_t>(t->slot) - e.first_port]);
             break;
     }
     return view;

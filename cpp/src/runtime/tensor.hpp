@@ -32,9 +32,9 @@ struct Tensor {
     std::uint8_t batched;  // 1: one copy an image, `offset` and `bytes` are per image; 0: one copy for the call
     std::int32_t channels, height, width;
     std::uint16_t halo_top, halo_left, halo_bottom, halo_right;
-    std::int32_t slot;     // index among weights, states or externals; -1 in the arena
-    std::int64_t offset;   // arena: bytes from the start of its region (fixed or per image), a multiple of 64
-    std::int64_t bytes;    // one copy, halo included
+    std::int32_t slot;    // index among weights, states or externals; -1 in the arena; four bytes of zero follow
+    std::int64_t offset;  // arena: bytes from the start of its region (fixed or per image), a multiple of 64
+    std::int64_t bytes;   // one copy, halo included
     std::int64_t reserved[2];
 };
 static_assert(sizeof(Tensor) == 64, "Tensor is part of the file format");
@@ -43,7 +43,7 @@ static_assert(sizeof(Tensor) == 64, "Tensor is part of the file format");
 struct View {
     const Tensor* tensor = nullptr;  // nullptr: an optional operand that is absent
     char* data = nullptr;
-    std::int64_t image_stride = 0;   // bytes; 0 for a tensor that is not batched
+    std::int64_t image_stride = 0;  // bytes; 0 for a tensor that is not batched
 
     explicit operator bool() const { return tensor != nullptr; }
     std::int64_t row_elements() const { return tensor->width + tensor->halo_left + tensor->halo_right; }

@@ -61,10 +61,13 @@ TEST(c_runs_named_buffers_in_memory_of_its_own) {
     CHECK(convlens_run(o.program, "out", workspace, 2, 0, &out, 1) == CONVLENS_OK);
     CHECK(x == y);
 
-    CHECK(convlens_run(o.program, "in", workspace, 1, 0, &in, 1) == CONVLENS_INVALID_ARGUMENT && says("`x` has 5600 bytes"));
-    CHECK(convlens_run(o.program, "in", workspace, 2, 0, &out, 1) == CONVLENS_INVALID_ARGUMENT && says("`y` is neither"));
+    CHECK(convlens_run(o.program, "in", workspace, 1, 0, &in, 1) == CONVLENS_INVALID_ARGUMENT &&
+          says("`x` has 5600 bytes"));
+    CHECK(convlens_run(o.program, "in", workspace, 2, 0, &out, 1) == CONVLENS_INVALID_ARGUMENT &&
+          says("`y` is neither"));
     CHECK(convlens_run(o.program, "in", workspace, 2, 0, nullptr, 0) == CONVLENS_INVALID_ARGUMENT && says("`x`"));
-    CHECK(convlens_run(o.program, "on", workspace, 2, 0, nullptr, 0) == CONVLENS_INVALID_ARGUMENT && says("`entry` (=on)"));
+    CHECK(convlens_run(o.program, "on", workspace, 2, 0, nullptr, 0) == CONVLENS_INVALID_ARGUMENT &&
+          says("`entry` (=on)"));
     CHECK(convlens_run(o.program, "in", workspace, 3, 0, nullptr, 0) == CONVLENS_INVALID_ARGUMENT);
     CHECK(convlens_run(o.program, "in", workspace, -1, 0, &in, 1) == CONVLENS_INVALID_ARGUMENT);
     convlens_workspace_destroy(workspace);
@@ -86,7 +89,8 @@ TEST(c_binds_states_by_name) {
     std::vector<float> value = ramp(16);
     alignas(64) float state[16] = {0};
     const convlens_buffer buffers[] = {{"x", value.data(), 64}, {"s", state, 64}};
-    CHECK(convlens_run(o.program, "set", workspace, 0, 0, buffers, 1) == CONVLENS_INVALID_ARGUMENT && says("state `s`"));
+    CHECK(convlens_run(o.program, "set", workspace, 0, 0, buffers, 1) == CONVLENS_INVALID_ARGUMENT &&
+          says("state `s`"));
     CHECK(convlens_run(o.program, "set", workspace, 0, 0, buffers, 2) == CONVLENS_OK);
     CHECK(std::memcmp(state, value.data(), 64) == 0);
     convlens_workspace_destroy(workspace);

@@ -96,10 +96,10 @@ class Builder {
                      const std::vector<std::int64_t>& attributes) {
         std::uint16_t opcode = 0;
         while (opcode < convlens::op_count() && std::strcmp(convlens::op_name(opcode), op) != 0) ++opcode;
-        instructions_.push_back({opcode, static_cast<std::uint16_t>(inputs.size()),
-                                 static_cast<std::uint16_t>(outputs.size()), static_cast<std::uint16_t>(attributes.size()),
-                                 static_cast<std::uint32_t>(operands_.size()),
-                                 static_cast<std::uint32_t>(attributes_.size())});
+        instructions_.push_back(
+            {opcode, static_cast<std::uint16_t>(inputs.size()), static_cast<std::uint16_t>(outputs.size()),
+             static_cast<std::uint16_t>(attributes.size()), static_cast<std::uint32_t>(operands_.size()),
+             static_cast<std::uint32_t>(attributes_.size())});
         operands_.insert(operands_.end(), inputs.begin(), inputs.end());
         operands_.insert(operands_.end(), outputs.begin(), outputs.end());
         attributes_.insert(attributes_.end(), attributes.begin(), attributes.end());
@@ -114,7 +114,8 @@ class Builder {
             e.first_port = last.first_port + last.n_inputs + last.n_outputs;
         }
         e.n_instructions = static_cast<std::uint32_t>(instructions_.size()) - e.first_instruction;
-        for (std::size_t i = e.first_port; i < ports_.size(); ++i) ++(ports_[i].is_output != 0 ? e.n_outputs : e.n_inputs);
+        for (std::size_t i = e.first_port; i < ports_.size(); ++i)
+            ++(ports_[i].is_output != 0 ? e.n_outputs : e.n_inputs);
         entries_.push_back(e);
     }
 
@@ -132,7 +133,8 @@ class Builder {
         section(&bytes, &header, k++, operands_), section(&bytes, &header, k++, attributes_);
         section(&bytes, &header, k++, entries_), section(&bytes, &header, k++, ports_);
         section(&bytes, &header, k++, weights_), section(&bytes, &header, k++, states_);
-        section(&bytes, &header, k++, names_), section(&bytes, &header, k++, metadata), section(&bytes, &header, k++, data_);
+        section(&bytes, &header, k++, names_), section(&bytes, &header, k++, metadata),
+            section(&bytes, &header, k++, data_);
         header.file_bytes = bytes.size();
         std::memcpy(bytes.data(), &header, sizeof(header));
         AlignedBytes result(bytes);
@@ -149,14 +151,15 @@ class Builder {
         t.halo_top = t.halo_left = t.halo_bottom = t.halo_right = static_cast<std::uint16_t>(halo);
         return t;
     }
-    std::int32_t buffer(convlens::Place place, const std::string& key, convlens::Layout layout, int channels, int height,
-                        int width, const std::vector<char>* data) {
+    std::int32_t buffer(convlens::Place place, const std::string& key, convlens::Layout layout, int channels,
+                        int height, int width, const std::vector<char>* data) {
         const bool weight = place == convlens::Place::weight;
         std::vector<convlens::RawBuffer>& buffers = weight ? weights_ : states_;
         convlens::Tensor t = shape(layout, channels, height, width, false, convlens::DType::real, 0);
         t.place = place, t.slot = static_cast<std::int32_t>(buffers.size());
         t.bytes = convlens::tensor_bytes(t, float64_);
-        buffers.push_back({name(key), t.bytes, data == nullptr ? convlens::kNotInFile : static_cast<std::int64_t>(data_.size()), 0});
+        buffers.push_back(
+            {name(key), t.bytes, data == nullptr ? convlens::kNotInFile : static_cast<std::int64_t>(data_.size()), 0});
         if (data != nullptr) {
             data_.insert(data_.end(), data->begin(), data->end());
             data_.resize((data_.size() + 63) / 64 * 64);
@@ -168,7 +171,8 @@ class Builder {
         return static_cast<std::int32_t>(tensors_.size()) - 1;
     }
     convlens::RawName name(const std::string& text) {
-        const convlens::RawName result = {static_cast<std::uint32_t>(names_.size()), static_cast<std::uint32_t>(text.size())};
+        const convlens::RawName result = {static_cast<std::uint32_t>(names_.size()),
+                                          static_cast<std::uint32_t>(text.size())};
         names_.insert(names_.end(), text.c_str(), text.c_str() + text.size() + 1);
         return result;
     }

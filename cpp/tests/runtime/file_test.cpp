@@ -16,8 +16,8 @@ void refuses(const AlignedBytes& original, const char* expected, Change change) 
     if (!seal(file.data(), file.size()).ok()) return;
     Program program;
     const Status status = program.open(file.data(), file.size());
-    CHECK_SAY(!status.ok() && std::strstr(status.message, expected) != nullptr, "wanted \"%s\", got %d \"%.200s\"", expected,
-              static_cast<int>(status.code), status.message);
+    CHECK_SAY(!status.ok() && std::strstr(status.message, expected) != nullptr, "wanted \"%s\", got %d \"%.200s\"",
+              expected, static_cast<int>(status.code), status.message);
 }
 
 Tensor& tensor(const AlignedBytes& file, int i) { return file.section<Tensor>(SectionKind::tensors)[i]; }
@@ -80,9 +80,8 @@ TEST(tensors_stay_within_their_place) {
     refuses(original, "leave the arena", [](AlignedBytes& f) { f.header().arena_image_bytes -= 64; });
     refuses(original, "its shape does not give", [](AlignedBytes& f) { tensor(f, 0).bytes += 64; });
     refuses(original, "its shape does not give", [](AlignedBytes& f) { tensor(f, 0).channels = 17; });
-    refuses(original, "its shape does not give", [](AlignedBytes& f) {
-        tensor(f, 0).channels = tensor(f, 0).height = tensor(f, 0).width = INT32_MAX;
-    });
+    refuses(original, "its shape does not give",
+            [](AlignedBytes& f) { tensor(f, 0).channels = tensor(f, 0).height = tensor(f, 0).width = INT32_MAX; });
     refuses(original, "slot", [](AlignedBytes& f) { tensor(f, 1).slot = 2; });
     refuses(original, "slot", [](AlignedBytes& f) { tensor(f, 1).slot = -1; });
     refuses(original, "differs from its port", [](AlignedBytes& f) {
@@ -94,7 +93,9 @@ TEST(tensors_stay_within_their_place) {
 
 TEST(instructions_use_only_what_is_theirs) {
     const AlignedBytes original = through_the_arena(3, 4, 5).build();
-    const auto operand = [](AlignedBytes& f, int i) -> std::int32_t& { return f.section<std::int32_t>(SectionKind::operands)[i]; };
+    const auto operand = [](AlignedBytes& f, int i) -> std::int32_t& {
+        return f.section<std::int32_t>(SectionKind::operands)[i];
+    };
     const auto raw = [](AlignedBytes& f, int i) -> RawInstruction& {
         return f.section<RawInstruction>(SectionKind::instructions)[i];
     };
@@ -107,8 +108,10 @@ TEST(instructions_use_only_what_is_theirs) {
     refuses(original, "outside their sections", [&](AlignedBytes& f) { raw(f, 1).first_attribute = UINT32_MAX; });
     refuses(original, "outside their sections", [&](AlignedBytes& f) { raw(f, 1).n_inputs = 17; });
     refuses(original, "wrong direction", [](AlignedBytes& f) { f.section<Port>(SectionKind::ports)[0].is_output = 1; });
-    refuses(original, "outside section names", [](AlignedBytes& f) { f.section<RawEntry>(SectionKind::entries)[0].name.bytes = 99; });
-    refuses(original, "zero byte", [](AlignedBytes& f) { f.section<RawEntry>(SectionKind::entries)[0].name.bytes = 1; });
+    refuses(original, "outside section names",
+            [](AlignedBytes& f) { f.section<RawEntry>(SectionKind::entries)[0].name.bytes = 99; });
+    refuses(original, "zero byte",
+            [](AlignedBytes& f) { f.section<RawEntry>(SectionKind::entries)[0].name.bytes = 1; });
 }
 
 TEST(an_output_lies_over_the_whole_of_an_input_or_none_of_it) {

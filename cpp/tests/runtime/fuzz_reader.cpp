@@ -28,8 +28,30 @@ class Random {
     std::uint64_t state_;
 };
 
-const std::int64_t kInteresting[] = {0, 1, -1, 2, 3, 15, 16, 17, 63, 64, 65, 127, 128, 255, 256, 32767, 65535, 65536,
-                                     INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, std::int64_t{1} << 40, std::int64_t{1} << 62};
+const std::int64_t kInteresting[] = {0,
+                                     1,
+                                     -1,
+                                     2,
+                                     3,
+                                     15,
+                                     16,
+                                     17,
+                                     63,
+                                     64,
+                                     65,
+                                     127,
+                                     128,
+                                     255,
+                                     256,
+                                     32767,
+                                     65535,
+                                     65536,
+                                     INT32_MAX,
+                                     INT32_MIN,
+                                     INT64_MAX,
+                                     INT64_MIN,
+                                     std::int64_t{1} << 40,
+                                     std::int64_t{1} << 62};
 
 void overwrite(Random& random, char* at, std::size_t room) {
     const std::size_t sizes[] = {1, 2, 4, 8};
@@ -45,7 +67,8 @@ void overwrite(Random& random, char* at, std::size_t room) {
             value += random.below(5) - 2;
             break;
         case 2:
-            value = static_cast<std::uint64_t>(kInteresting[random.below(sizeof(kInteresting) / sizeof(kInteresting[0]))]);
+            value =
+                static_cast<std::uint64_t>(kInteresting[random.below(sizeof(kInteresting) / sizeof(kInteresting[0]))]);
             break;
         default:
             value = random.next();
@@ -64,8 +87,8 @@ void mutate(Random& random, AlignedBytes& file) {
         if (random.below(2) == 0) offset = offset / 4 * 4;
         if (random.below(8) == 0 && s.bytes >= 16) {  // a piece of the same section somewhere else
             const std::size_t length = 1 + random.below(s.bytes / 2);
-            std::memmove(file.data() + s.offset + random.below(s.bytes - length), file.data() + s.offset + random.below(s.bytes - length),
-                         length);
+            std::memmove(file.data() + s.offset + random.below(s.bytes - length),
+                         file.data() + s.offset + random.below(s.bytes - length), length);
         } else {
             overwrite(random, file.data() + s.offset + offset, s.bytes - offset);
         }

@@ -55,7 +55,8 @@ TEST(the_arena_is_a_plus_b_n_plus_c_threads) {
     CHECK_OK(program.open(file.data(), file.size()));
     const std::int64_t image = 2 * 7 * 9 * 64;  // two blocks, a halo of one
     CHECK(program.arena_need().per_image_bytes >= image);
-    const std::int64_t none = program.arena_bytes(0, 1), one = program.arena_bytes(1, 1), two = program.arena_bytes(2, 1);
+    const std::int64_t none = program.arena_bytes(0, 1), one = program.arena_bytes(1, 1),
+                       two = program.arena_bytes(2, 1);
     CHECK(two - one == one - none && one - none == program.arena_need().per_image_bytes);
     CHECK(program.arena_bytes(INT64_MAX / 2, 1) == -1);
     CHECK(program.arena_bytes(-1, 1) == -1);
@@ -192,6 +193,7 @@ TEST(the_program_with_every_op_opens_and_runs) {
         if (!status.ok()) continue;
         bool used[64] = {false};
         for (std::int64_t i = 0; i < program.n_instructions(); ++i) used[program.problem(i).instruction->opcode] = true;
-        for (int op = 0; op < op_count(); ++op) CHECK_SAY(used[op], "%s is not in the sample", op_name(static_cast<std::uint16_t>(op)));
+        for (int op = 0; op < op_count(); ++op)
+            CHECK_SAY(used[op], "%s is not in the sample", op_name(static_cast<std::uint16_t>(op)));
     }
 }

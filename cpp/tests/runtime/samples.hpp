@@ -38,7 +38,9 @@ inline Builder every_op(bool float64 = false) {
         first.insert(first.end(), rest.begin(), rest.end());
         return first;
     };
-    const auto word = [](int op, int dst, int a, int second) { return std::int64_t{op | dst << 8 | a << 16 | second << 24}; };
+    const auto word = [](int op, int dst, int a, int second) {
+        return std::int64_t{op | dst << 8 | a << 16 | second << 24};
+    };
     const std::int32_t absent = convlens::kAbsent;
 
     const std::int32_t x = b.port("x", false, 5, 6, 5), labels = b.port("labels", false, 1, 1, 1, true, DType::int64);
@@ -46,7 +48,8 @@ inline Builder every_op(bool float64 = false) {
     const std::int32_t image = activation(5, 6, 5, 1), hidden = activation(20, 6, 5), pooled = activation(20, 3, 5);
     const std::int32_t positive = b.arena(Layout::blocked, 20, 6, 5, true, DType::mask);
     const std::int32_t offset = b.arena(Layout::blocked, 20, 3, 5, true, DType::uint8);
-    const std::int32_t mean = activation(20, 3, 5), plain = b.arena(Layout::plain, 20, 3, 5), both = activation(20, 3, 5);
+    const std::int32_t mean = activation(20, 3, 5), plain = b.arena(Layout::plain, 20, 3, 5),
+                       both = activation(20, 3, 5);
     const std::int32_t pixel = activation(20, 1, 1), logits = activation(10, 1, 1), log_prob = activation(10, 1, 1);
     const std::int32_t w1 = b.weight("conv", Layout::packed, packed(20, 5, 3, 3), 1, 1);
     const std::int32_t b1 = b.weight("bias", Layout::plain, 20, 1, 1);
@@ -60,8 +63,8 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("reduce", {mean}, {pixel}, {4, 1});
     // both = max(pooled + 0.5 mean, pixel)
     b.instruction("elementwise", {pooled, mean, pixel}, {both},
-                  {1, bits_of(0.5), word(0, 0, 0, 0), word(0, 1, 1, 0), word(0, 2, 2, 0), word(1, 3, 0, 0), word(5, 1, 1, 3),
-                   word(3, 0, 0, 1), word(7, 0, 0, 2), word(2, 0, 0, 0)});
+                  {1, bits_of(0.5), word(0, 0, 0, 0), word(0, 1, 1, 0), word(0, 2, 2, 0), word(1, 3, 0, 0),
+                   word(5, 1, 1, 3), word(3, 0, 0, 1), word(7, 0, 0, 2), word(2, 0, 0, 0)});
     b.instruction("linear", {both, w2, absent}, {logits}, plain_activation);
     b.instruction("cross_entropy", {logits, labels}, {loss, log_prob}, {});
     b.instruction("softmax", {logits}, {logits}, {0});
@@ -79,8 +82,8 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("linear_grad_input", {dlogits, w2, absent, absent}, {dboth}, {});
     b.instruction("linear_grad_weight", {dlogits, both}, {dw2}, {});
     b.instruction("elementwise", {trained, dw2}, {trained},
-                  {1, bits_of(0.01), word(0, 0, 0, 0), word(0, 1, 1, 0), word(1, 2, 0, 0), word(5, 1, 1, 2), word(4, 0, 0, 1),
-                   word(2, 0, 0, 0)});
+                  {1, bits_of(0.01), word(0, 0, 0, 0), word(0, 1, 1, 0), word(1, 2, 0, 0), word(5, 1, 1, 2),
+                   word(4, 0, 0, 1), word(2, 0, 0, 0)});
     b.instruction("avg_pool2d_grad", {dboth}, {spread}, with(pool, {1, 0, 1}));
     b.instruction("max_pool2d_grad", {dboth, offset}, {dhidden}, pool);
     b.instruction("conv2d_grad_weight", {dhidden, image}, {dw1}, conv);
