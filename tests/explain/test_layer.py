@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convlens import explain, nn
-from convlens.explain._layer import choose_layer, layer_before
+from convlens.explain._layer import _between, _crossed_by_every_path, choose_layer, layer_before
 from convlens.graph import GraphBuilder
 from explain.networks import images, residual, small
 
@@ -115,6 +115,14 @@ def test_the_automatic_layer_of_known_architectures(make):
 def test_a_branch_is_not_chosen():
     # Neither the branch's tensors nor the sum before its activation.
     assert choose_layer(residual().graph, before="logits") == "relu1_3"
+
+
+def test_what_every_path_crosses_leaves_out_both_sides_of_a_sum():
+    x = nn.Input((1, 6, 6))
+    a = conv(2, "a")(x)
+    y = nn.Flatten(name="flat")(nn.Add(name="sum")(a, conv(2, "b")(a)))
+    graph = nn.Network(inputs=x, outputs=nn.Linear(out_features=2, name="logits")(y)).graph
+    assert _crossed_by_every_path(graph, _between(graph, "logits"), "logits") == ["a", "sum", "flat"]
 
 
 def test_without_a_spatial_layer_the_error_says_so():
