@@ -19,7 +19,7 @@ constexpr int kBlockVecs = kBlockLanes<Real> / Vec<Real>::width;
 template <class Real>
 constexpr int kTileBlocks = kBlockVecs<Real> == 1 ? 2 : 1;
 template <class Real>
-constexpr int kTileVecs = kTileBlocks<Real>* kBlockVecs<Real>;
+constexpr int kTileVecs = kTileBlocks<Real> * kBlockVecs<Real>;
 template <class Real>
 constexpr int kTileRows = (Vec<Real>::registers - kTileVecs<Real> - 1) / kTileVecs<Real>;
 

@@ -1,5 +1,6 @@
-// y[c][i][j] = sum of x[c][i * stride_h - pad_top + ky * dilation_h][j * stride_w - pad_left + kx * dilation_w] over the
-// (ky, kx) that fall inside x, divided by their number, or by those inside the padded x when `count_include_pad` is set.
+// y[c][i][j] = sum of x[c][i * stride_h - pad_top + ky * dilation_h][j * stride_w - pad_left + kx * dilation_w] over
+// the (ky, kx) that fall inside x, divided by their number, or by those inside the padded x when `count_include_pad` is
+// set.
 //
 // inputs  x
 // outputs y

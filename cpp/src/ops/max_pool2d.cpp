@@ -1,5 +1,5 @@
-// y[c][i][j] = max of x[c][i * stride_h - pad_top + ky * dilation_h][j * stride_w - pad_left + kx * dilation_w] over the
-// (ky, kx) that fall inside x. The first maximum in the order of (ky, kx) wins; NaN wins over everything.
+// y[c][i][j] = max of x[c][i * stride_h - pad_top + ky * dilation_h][j * stride_w - pad_left + kx * dilation_w] over
+// the (ky, kx) that fall inside x. The first maximum in the order of (ky, kx) wins; NaN wins over everything.
 //
 // inputs  x
 // outputs y, [offset: uint8, the winner's ky * S + kx]

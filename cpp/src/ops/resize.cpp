@@ -49,14 +49,16 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "y", Layout::plain));
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
     // One pixel of a blocked tensor is plain as well, but this op walks channels.
-    if ((x.layout != Layout::plain && x.channels > kLanes<Real>) || (y.layout != Layout::plain && y.channels > kLanes<Real>)) {
+    if ((x.layout != Layout::plain && x.channels > kLanes<Real>) ||
+        (y.layout != Layout::plain && y.channels > kLanes<Real>)) {
         return fail(Code::corrupt_file, "`x` and `y` must have layout plain");
     }
     if (x.channels != y.channels) {
         return fail(Code::corrupt_file, "resize keeps the channels; `x` has %d, `y` %d", x.channels, y.channels);
     }
     if (p.attribute(0) < 0 || p.attribute(0) > kNearestUp) {
-        return fail(Code::corrupt_file, "`mode` (=%lld) must be 0 (nearest, halves down), 1 (linear) or 2 (nearest, halves up)",
+        return fail(Code::corrupt_file,
+                    "`mode` (=%lld) must be 0 (nearest, halves down), 1 (linear) or 2 (nearest, halves up)",
                     static_cast<long long>(p.attribute(0)));
     }
     scratch->per_thread_bytes = round_up(x.width * static_cast<std::int64_t>(sizeof(Real)), 64);
@@ -99,11 +101,10 @@ void run(const Call& call, std::int64_t task, int thread) {
                       Real* target = image_data<Real>(y, image) + channel * plane_stride<Real>(to);
                       for (std::int64_t i = row0; i < row1; ++i) {
                           const Sample s = sample(i, from.height, to.height, call.attribute(0));
-                          call.kernels->set<Real>().resize({source + s.low * row_stride<Real>(from),
-                                                            source + s.high * row_stride<Real>(from),
-                                                            static_cast<Real>(s.weight), from.width, columns.left,
-                                                            columns.right, columns.weight, row,
-                                                            target + i * row_stride<Real>(to), to.width});
+                          call.kernels->set<Real>().resize(
+                              {source + s.low * row_stride<Real>(from), source + s.high * row_stride<Real>(from),
+                               static_cast<Real>(s.weight), from.width, columns.left, columns.right, columns.weight,
+                               row, target + i * row_stride<Real>(to), to.width});
                       }
                       zero_halo<Real>(y, image, channel, row0, row1);
                       if (channel == to.channels - 1 && row1 == to.height) zero_padding<Real>(y, image);

@@ -35,8 +35,9 @@ void check_resize(int h, int w, int height, int width, std::int64_t mode) {
             worst = std::fmax(worst, std::fabs(y.get(0, c, i, j) - want));
         });
         // Values within [-1, 1]; two blends of three roundings each.
-        CHECK_SAY(worst <= (mode == 1 ? 8 * std::numeric_limits<float>::epsilon() : 0), "%s: %dx%d to %dx%d mode %d errs %g",
-                  kernels->isa, h, w, height, width, static_cast<int>(mode), worst);
+        CHECK_SAY(worst <= (mode == 1 ? 8 * std::numeric_limits<float>::epsilon() : 0),
+                  "%s: %dx%d to %dx%d mode %d errs %g", kernels->isa, h, w, height, width, static_cast<int>(mode),
+                  worst);
     });
 }
 
@@ -58,7 +59,9 @@ TEST(resizing_a_constant_gives_that_constant_exactly) {
     Runner<float> runner("resize", {&x.tensor}, {&y.tensor}, {1});
     run_everywhere<float>(runner, {&x}, {&y}, 1, "constant", [&](const Kernels* kernels) {
         bool same = true;
-        y.each([&](std::int64_t, std::int64_t, std::int64_t h, std::int64_t w) { same = same && y.get(0, 0, h, w) == 0.1f; });
+        y.each([&](std::int64_t, std::int64_t, std::int64_t h, std::int64_t w) {
+            same = same && y.get(0, 0, h, w) == 0.1f;
+        });
         CHECK_SAY(same, "%s changes a constant", kernels->isa);
     });
 }

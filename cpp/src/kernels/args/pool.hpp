@@ -7,7 +7,8 @@ namespace convlens {
 // A window of pooling and the plane it slides over. Positions outside the plane are left out, so no halo is read.
 struct PoolWindow {
     int64_t height, width;  // of the plane x
-    int64_t kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left, dilation_height, dilation_width;
+    int64_t kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left, dilation_height,
+        dilation_width;
     // For an average that counts padding: how far the padded plane reaches. Otherwise height and width.
     int64_t counted_top, counted_left, counted_bottom, counted_right;
 };
@@ -16,10 +17,10 @@ struct PoolWindow {
 template <class Real>
 struct PoolArgs {
     const PoolWindow* window;
-    const Real* x;        // pixel (0, 0) of the block's plane
-    int64_t x_row_stride; // elements
-    Real* y;              // pixel (row, 0)
-    uint8_t* offset;      // pixel (row, 0): the winner's ky * kernel_width + kx; may be null
+    const Real* x;         // pixel (0, 0) of the block's plane
+    int64_t x_row_stride;  // elements
+    Real* y;               // pixel (row, 0)
+    uint8_t* offset;       // pixel (row, 0): the winner's ky * kernel_width + kx; may be null
     int64_t row, column0, column1;
 };
 
@@ -31,7 +32,7 @@ struct PoolGradArgs {
     int64_t dy_row_stride;  // elements
     const uint8_t* offset;  // pixel (0, 0); null for an average
     int64_t dy_height, dy_width;
-    Real* dx;               // pixel (row, 0)
+    Real* dx;  // pixel (row, 0)
     int64_t row;
 };
 

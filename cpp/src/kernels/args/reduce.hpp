@@ -6,8 +6,8 @@ namespace convlens {
 
 enum ReduceKind : int { kReduceSum = 0, kReduceMean = 1, kReduceMax = 2 };  // the kernels take a mean for a sum
 
-// The total of rows x pixels of a plane, in double: one per lane of a blocked plane, one of a plain plane. A row is summed
-// in Real on four chains, rows are added in double; the order is a function of `rows` and `pixels` alone.
+// The total of rows x pixels of a plane, in double: one per lane of a blocked plane, one of a plain plane. A row is
+// summed in Real on four chains, rows are added in double; the order is a function of `rows` and `pixels` alone.
 template <class Real>
 struct ReducePlaneArgs {
     const Real* x;

@@ -3,7 +3,10 @@
 
 #include <immintrin.h>
 
-namespace convlens { namespace kernels { namespace avx2 { namespace {
+namespace convlens {
+namespace kernels {
+namespace avx2 {
+namespace {
 
 template <class Real>
 struct Vec;
@@ -102,4 +105,7 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     high->v = _mm256_permute2f128_pd(even, odd, 0x31);
 }
 
-} } } }
+}  // namespace
+}  // namespace avx2
+}  // namespace kernels
+}  // namespace convlens

@@ -12,7 +12,10 @@
 #pragma GCC diagnostic pop
 #endif
 
-namespace convlens { namespace kernels { namespace avx512 { namespace {
+namespace convlens {
+namespace kernels {
+namespace avx512 {
+namespace {
 
 template <class Real>
 struct Vec;
@@ -97,4 +100,7 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     high->v = _mm512_permutex2var_pd(a.v, upper, b.v);
 }
 
-} } } }
+}  // namespace
+}  // namespace avx512
+}  // namespace kernels
+}  // namespace convlens

@@ -1,7 +1,10 @@
 // Rows first, then columns: the blend of two rows is straight vector code, the gather along the row is not.
 #include "kernels/args/resize.hpp"
 
-namespace convlens { namespace kernels { namespace CONVLENS_ISA_NAME { namespace {
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
 
 template <class Real>
 void resize(const ResizeArgs<Real>& a) {
@@ -20,6 +23,9 @@ void resize(const ResizeArgs<Real>& a) {
     }
 }
 
-} } } }
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
 
 CONVLENS_EXPORT_KERNEL(resize, ResizeArgs)

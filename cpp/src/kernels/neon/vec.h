@@ -3,7 +3,10 @@
 
 #include <arm_neon.h>
 
-namespace convlens { namespace kernels { namespace neon { namespace {
+namespace convlens {
+namespace kernels {
+namespace neon {
+namespace {
 
 template <class Real>
 struct Vec;
@@ -109,4 +112,7 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     high->v = vzip2q_f64(a.v, b.v);
 }
 
-} } } }
+}  // namespace
+}  // namespace neon
+}  // namespace kernels
+}  // namespace convlens

@@ -2,7 +2,10 @@
 // multiply-add and a call to libm's is a hundred times slower, so fma here rounds twice.
 #pragma once
 
-namespace convlens { namespace kernels { namespace portable { namespace {
+namespace convlens {
+namespace kernels {
+namespace portable {
+namespace {
 
 typedef float Vector_float __attribute__((vector_size(16)));
 typedef double Vector_double __attribute__((vector_size(16)));
@@ -120,4 +123,7 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     high->v = Vector_double{a.v[1], b.v[1]};
 }
 
-} } } }
+}  // namespace
+}  // namespace portable
+}  // namespace kernels
+}  // namespace convlens
