@@ -1,5 +1,7 @@
 #include "runtime/program.hpp"
 
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 
 namespace convlens {
@@ -20,9 +22,15 @@ bool is_block_multiple(std::int64_t bytes) { return bytes >= 0 && bytes < kLimit
 
 long long ll(std::int64_t value) { return static_cast<long long>(value); }
 
-template <class... Values>
-Status corrupt(const char* format, Values... values) {
-    return fail(Code::corrupt_file, format, values...);
+Status corrupt(const char* format, ...) __attribute__((format(printf, 1, 2)));
+Status corrupt(const char* format, ...) {
+    Status status;
+    status.code = Code::corrupt_file;
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(status.message, sizeof(status.message), format, arguments);
+    va_end(arguments);
+    return status;
 }
 
 // Where an operand lies, as far as overlap goes: two of one region overlap when their bytes do.
