@@ -22,9 +22,11 @@ void failed(const char* file, int line, const char* what) {
 
 }  // namespace convlens_tests
 
+// Whoever asks for more memory than there is gets a null pointer, under a sanitizer too.
 #if defined(__SANITIZE_ADDRESS__)
-// A file may ask for more memory than there is: that must reach us as a null pointer.
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+#elif defined(__SANITIZE_THREAD__)
+extern "C" const char* __tsan_default_options() { return "allocator_may_return_null=1"; }
 #endif
 
 int main(int count, char** arguments) {
