@@ -70,7 +70,7 @@ class Target:
         """Layout of a convolution's input, and whether the caller's own memory will do: when no window looks outside.
 
         One of less than a block of channels (an image) reads them plain: a block would be mostly padding. (c3 224x224
-        to k32 r3 st2, four images, Zen 4: 0.10 + 0.79 ms; blocked 0.83 + 0.81 ms. Slower for no c below 16.)
+        to k32 r3 st2, four images, AVX-512: 0.10 + 0.79 ms; blocked 0.83 + 0.81 ms. Slower for no c below 16.)
         """
         r, s, stride_h, stride_w, top, left, dilation_h, dilation_w, groups = (int(a) for a in step.attributes[:9])
         plain = shape[0] < self.lanes and groups == 1
