@@ -78,6 +78,17 @@ void run_tile(const ConvTile<Real>& a, TilePlace place) {
         const Real* end = walk.end;
         walk.next(a);
         const char* ahead = walk.rows;
+        if (walk.step == a.steps) {
+            // What comes after this tile: its sums leave, the next tile begins (Zen 4: 1 % on 256 channels, 3 % on 64).
+            ahead = reinterpret_cast<const char*>(place.at(a.source) + a.taps[0].source) + Rows * stride;
+            const Real* output = place.at(a.output);
+            CONVLENS_UNROLL
+            for (int i = 0; i < Rows; ++i) {
+                CONVLENS_UNROLL
+                for (int b = 0; b < Blocks; ++b) __builtin_prefetch(output + b * a.output.block_step, 1);
+                output += a.output.column_step;
+            }
+        }
         CONVLENS_UNROLL
         for (int i = 0; i < Rows; ++i) {
             __builtin_prefetch(ahead);
