@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from convlens.graph import Window, resolve_padding
+from convlens.graph import Window, pair, resolve_padding
 
 
 @st.composite
@@ -46,6 +47,7 @@ def test_ceil_mode_adds_a_partial_window_that_starts_inside(axis):
         (2, (2, 2, 2, 2)),
         ((1, 2), (1, 2, 1, 2)),
         (((0, 1), (2, 3)), (0, 2, 1, 3)),
+        (np.array([1, 2]), (1, 2, 1, 2)),
         ("valid", (0, 0, 0, 0)),
         ("same", (0, 1, 1, 1)),  # kernel (2, 3): the odd row goes to the bottom
     ],
@@ -62,7 +64,13 @@ def test_same_padding_gives_size_over_stride_rounded_up(axis):
     assert (rows, columns) == (-(-size // stride), 5)
 
 
-@pytest.mark.parametrize("padding", ["full", (1, 2, 3), -1, ((0, -1), (0, 0)), ((0, 1, 2), (0, 1, 2))])
+@pytest.mark.parametrize("padding", ["full", (1, 2, 3), -1, 1.5, ((0, -1), (0, 0)), ((0, 1, 2), (0, 1, 2))])
 def test_malformed_padding_is_an_error_that_shows_it(padding):
     with pytest.raises(ValueError, match="`padding`"):
         resolve_padding(padding, (7, 7), (3, 3))
+
+
+@pytest.mark.parametrize("value", [1.5, (1, 2, 3), (1, 2.5), "12", None])
+def test_a_malformed_pair_is_an_error_that_shows_it(value):
+    with pytest.raises(ValueError, match=r"`stride` .* must be an int or"):
+        pair(value, "stride")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
+
+import numpy as np
 
 from ._ir import Node, TensorType
 from ._registry import attribute
@@ -113,11 +116,11 @@ POOLS = frozenset({"MaxPool", "AveragePool", "MaxPoolOffset", "MaxPoolGrad", "Av
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
     """An int or two of them as (height, width)."""
-    if not isinstance(value, Sequence):
-        return int(value), int(value)
-    if len(value) != 2:
-        raise ValueError(f"`{name}` (={value!r}) must be an int or (height, width)")
-    return int(value[0]), int(value[1])
+    try:
+        height, width = value if isinstance(value, (Sequence, np.ndarray)) else (value, value)
+        return index(height), index(width)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` (={value!r}) must be an int or (height, width)") from None
 
 
 def resolve_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1)) -> Pads:
@@ -147,6 +150,8 @@ def resolve_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair = (
             before.append(total // 2)
             after.append(total - total // 2)
         return before[0], before[1], after[0], after[1]
+    if isinstance(padding, np.ndarray):
+        padding = padding.tolist()
     if not isinstance(padding, Sequence):
         sides = [pair(padding, "padding")] * 2
     elif len(padding) == 2:
