@@ -1,7 +1,7 @@
-// dx[c][y][x] = (residual + sum over k, r, s of dy[k][p][q] * w[k][c][r][s]), zero where the mask is; p, q with
+// dx[c][y][x] = (bias[c] + residual + sum over k, r, s of dy[k][p][q] * w[k][c][r][s]), zero where the mask is; p, q with
 //     y = p stride_h - pad_top + r dilation_h, x = q stride_w - pad_left + s dilation_w.
 //
-// inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape
+// inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape; [bias] (C)
 // outputs dx blocked
 // attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
 //
@@ -68,9 +68,9 @@ bool is_local(const ConvGrid& grid, const PackedWeight& w) {
 template <class Real>
 Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
-    if (i.n_inputs < 2 || i.n_inputs > 4 || i.n_outputs != 1 || i.n_attributes != kConvAttributes) {
+    if (i.n_inputs < 2 || i.n_inputs > 5 || i.n_outputs != 1 || i.n_attributes != kConvAttributes) {
         return fail(Code::corrupt_file,
-                    "conv2d_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 4, 1, %d", i.n_inputs,
+                    "conv2d_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 5, 1, %d", i.n_inputs,
                     i.n_outputs, i.n_attributes, kConvAttributes);
     }
     const ConvAttributes a = ConvAttributes::of(p);
@@ -87,6 +87,7 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", w.elements()));
     if (p.inputs[2] != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(p.inputs[2], "mask", dx));
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
+    if (p.inputs[4] != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(p.inputs[4], "bias", dx.channels));
     const PackedWeight b = backward_weight<Real>(p);
     if (is_local<Real>(grid_of<Real>(p, b), b)) {
         scratch->per_thread_bytes = panel_bytes<Real>(b);
@@ -243,6 +244,9 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     }
     if (call.inputs[3]) {
         tile.epilogue.residual = strided(constant(operand_at<Real>(call.inputs[3], image, block, y0, residue.x0)));
+    }
+    if (call.inputs[4]) {
+        tile.epilogue.bias = reinterpret_cast<const Real*>(call.inputs[4].data) + block * w.lanes;
     }
     tile.weight = weight;
     if (w.depthwise) {

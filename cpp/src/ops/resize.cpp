@@ -1,126 +1,134 @@
-// y[c] = x[c] resampled to the size of y at half-pixel positions, (i + 1/2) * h / H - 1/2, clamped to x at the borders;
-// no anti-aliasing.
+// y[c][i][j] = the sum of row_weight[i][s] * column_weight[j][t] * x[c][row_first[i] + s][column_first[j] + t]: any
+// linear map along rows, then columns, whose rows are bands. Resizing in every mode, the mean over adaptive windows, and
+// the gradients of all of these, whose bands are the transposed ones.
 //
-// inputs  x plain
-// outputs y plain
-// attributes mode (0 nearest, halves down; 1 linear; 2 nearest, halves up)
-#include <cmath>
-
+// inputs  x
+// outputs y, both blocked or both plain
+// attributes lerp (1: the weights of a band of two add up to one), then for each row and each column of y: the first
+//     input, the number of inputs, and as many weights (real)
 #include "ops/geometry.hpp"
 
 namespace convlens {
 namespace {
 
-enum Mode : std::int64_t { kNearestDown = 0, kLinear = 1, kNearestUp = 2 };
-
-// Where an output index reads along one axis.
-struct Sample {
-    std::int32_t low, high;
-    double weight;  // of high
-};
-Sample sample(std::int64_t i, std::int64_t in, std::int64_t out, std::int64_t mode) {
-    const double at = (static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5;
-    const auto clamp = [in](double v) { return static_cast<std::int32_t>(v < 0 ? 0 : v > in - 1 ? in - 1 : v); };
-    if (mode == kNearestDown || mode == kNearestUp) {
-        const std::int32_t nearest = clamp(mode == kNearestDown ? std::ceil(at - 0.5) : std::floor(at + 0.5));
-        return {nearest, nearest, 0.0};
-    }
-    if (at <= 0) return {0, 0, 0.0};
-    const std::int32_t low = clamp(std::floor(at)), high = clamp(std::floor(at) + 1);
-    return {low, high, low == high ? 0.0 : at - low};
+// The plan: a band an output row, then one an output column, then their weights.
+template <class Real>
+const Real* weights_of(const void* plan, const Tensor& y) {
+    return reinterpret_cast<const Real*>(static_cast<const ResizeBand*>(plan) + y.height + y.width);
 }
 
-// The plan: left, right and weight of every output column.
+// One pixel lies alike blocked and plain, so it says nothing about the layout of the other operand.
+bool is_blocked(const Tensor& y) { return y.layout == Layout::blocked && !one_pixel(y); }
 template <class Real>
-struct Columns {
-    Real* weight;
-    std::int32_t *left, *right;
-    Columns(void* plan, std::int64_t width) {
-        weight = static_cast<Real*>(plan);
-        left = reinterpret_cast<std::int32_t*>(weight + width);
-        right = left + width;
-    }
-};
+std::int64_t pixel_of(const Tensor& y) {
+    return is_blocked(y) ? kLanes<Real> : 1;
+}
+template <class Real>
+std::int64_t plane_of(const Tensor& t, std::int64_t pixel) {
+    return one_pixel(t) ? pixel : plane_stride<Real>(t);
+}
+template <class Real>
+std::int64_t planes_of_resize(const Tensor& y) {
+    return is_blocked(y) ? blocks_of<Real>(y) : y.channels;
+}
 
 template <class Real>
 Status check(const Problem& p, ScratchNeed* scratch) {
-    CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, 1));
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "x", Layout::plain));
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "y", Layout::plain));
+    CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, p.instruction->n_attributes));
+    CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.outputs[0], "y", DType::real));
+    const Layout layout = is_blocked(*p.outputs[0]) ? Layout::blocked : Layout::plain;
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "x", layout));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "y", layout));
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
-    // One pixel of a blocked tensor is plain as well, but this op walks channels.
-    if ((x.layout != Layout::plain && x.channels > kLanes<Real>) ||
-        (y.layout != Layout::plain && y.channels > kLanes<Real>)) {
-        return fail(Code::corrupt_file, "`x` and `y` must have layout plain");
-    }
     if (x.channels != y.channels) {
         return fail(Code::corrupt_file, "resize keeps the channels; `x` has %d, `y` %d", x.channels, y.channels);
     }
-    if (p.attribute(0) < 0 || p.attribute(0) > kNearestUp) {
-        return fail(Code::corrupt_file,
-                    "`mode` (=%lld) must be 0 (nearest, halves down), 1 (linear) or 2 (nearest, halves up)",
-                    static_cast<long long>(p.attribute(0)));
+    std::int64_t at = 1;
+    for (std::int64_t i = 0; i < std::int64_t{y.height} + y.width; ++i) {
+        const std::int64_t size = i < y.height ? x.height : x.width;
+        const std::int64_t left = p.instruction->n_attributes - at - 2;
+        const std::int64_t first = left < 0 ? -1 : p.attribute(static_cast<int>(at));
+        const std::int64_t count = left < 0 ? 0 : p.attribute(static_cast<int>(at + 1));
+        if (first < 0 || first >= size || count < 0 || count > left || count > size - first) {
+            return fail(Code::corrupt_file, "output %lld of resize has no whole band inside `x`",
+                        static_cast<long long>(i));
+        }
+        at += 2 + count;
     }
-    scratch->per_thread_bytes = round_up(x.width * static_cast<std::int64_t>(sizeof(Real)), 64);
+    if (at != p.instruction->n_attributes) {
+        return fail(Code::corrupt_file, "resize has %d attributes; its bands have %lld", p.instruction->n_attributes,
+                    static_cast<long long>(at));
+    }
+    scratch->per_thread_bytes =
+        round_up(x.width * pixel_of<Real>(y) * static_cast<std::int64_t>(sizeof(Real)), 64);
     return {};
 }
 
 template <class Real>
 std::int64_t plan_bytes(const Problem& p) {
-    return p.outputs[0]->width * static_cast<std::int64_t>(sizeof(Real) + 2 * sizeof(std::int32_t));
+    const Tensor& y = *p.outputs[0];
+    return (std::int64_t{y.height} + y.width) * static_cast<std::int64_t>(sizeof(ResizeBand)) +
+           p.instruction->n_attributes * static_cast<std::int64_t>(sizeof(Real));
 }
 template <class Real>
 void make_plan(const Problem& p, void* plan) {
-    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
-    const Columns<Real> columns(plan, y.width);
-    for (std::int32_t i = 0; i < y.width; ++i) {
-        const Sample s = sample(i, x.width, y.width, p.attribute(0));
-        columns.left[i] = s.low, columns.right[i] = s.high, columns.weight[i] = static_cast<Real>(s.weight);
+    const Tensor& y = *p.outputs[0];
+    ResizeBand* band = static_cast<ResizeBand*>(plan);
+    Real* weights = const_cast<Real*>(weights_of<Real>(plan, y));
+    std::int32_t weight = 0;
+    int at = 1;
+    for (std::int64_t i = 0; i < std::int64_t{y.height} + y.width; ++i, ++band) {
+        *band = {static_cast<std::int32_t>(p.attribute(at)), static_cast<std::int32_t>(p.attribute(at + 1)), weight};
+        at += 2;
+        for (std::int32_t t = 0; t < band->count; ++t)
+            weights[weight++] = static_cast<Real>(p.real_attribute(at++));
     }
 }
 
 template <class Real>
-std::int64_t chunk(const Tensor& y) {
-    return units_per_task(y.width * 4 * static_cast<std::int64_t>(sizeof(Real)));
+std::int64_t row_units(const Tensor& y) {
+    return units_per_task(row_stride<Real>(y) * 4 * static_cast<std::int64_t>(sizeof(Real)));
 }
 template <class Real>
 std::int64_t tasks(const Call& call) {
     const Tensor& y = *call.outputs[0].tensor;
-    return ceil_div(call.n * y.channels * y.height, chunk<Real>(y));
+    return ceil_div(call.n * planes_of_resize<Real>(y) * y.height, row_units<Real>(y));
 }
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
     const View &x = call.inputs[0], &y = call.outputs[0];
     const Tensor &from = *x.tensor, &to = *y.tensor;
-    const Columns<Real> columns(const_cast<void*>(call.plan), to.width);
-    Real* row = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    for_each_rows(task, chunk<Real>(to), call.n, to.channels, to.height,
-                  [&](std::int64_t image, std::int64_t channel, std::int64_t row0, std::int64_t row1) {
-                      const Real* source = image_data<Real>(x, image) + channel * plane_stride<Real>(from);
-                      Real* target = image_data<Real>(y, image) + channel * plane_stride<Real>(to);
+    const auto* bands = static_cast<const ResizeBand*>(call.plan);
+    const std::int64_t pixel = pixel_of<Real>(to);
+    ResizeArgs<Real> a{nullptr,
+                       row_stride<Real>(from),
+                       from.width,
+                       pixel,
+                       nullptr,
+                       bands + to.height,
+                       weights_of<Real>(call.plan, to),
+                       call.attribute(0) == 1,
+                       reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride),
+                       nullptr,
+                       to.width};
+    const std::int64_t planes = planes_of_resize<Real>(to);
+    for_each_rows(task, row_units<Real>(to), call.n, planes, to.height,
+                  [&](std::int64_t image, std::int64_t plane, std::int64_t row0, std::int64_t row1) {
+                      a.x = image_data<Real>(x, image) + plane * plane_of<Real>(from, pixel);
+                      Real* target = image_data<Real>(y, image) + plane * plane_of<Real>(to, pixel);
                       for (std::int64_t i = row0; i < row1; ++i) {
-                          const Sample s = sample(i, from.height, to.height, call.attribute(0));
-                          call.kernels->set<Real>().resize(
-                              {source + s.low * row_stride<Real>(from), source + s.high * row_stride<Real>(from),
-                               static_cast<Real>(s.weight), from.width, columns.left, columns.right, columns.weight,
-                               row, target + i * row_stride<Real>(to), to.width});
+                          a.rows = bands + i, a.y = target + i * row_stride<Real>(to);
+                          call.kernels->set<Real>().resize(a);
                       }
-                      zero_halo<Real>(y, image, channel, row0, row1);
-                      if (channel == to.channels - 1 && row1 == to.height) zero_padding<Real>(y, image);
+                      zero_halo<Real>(y, image, plane, row0, row1);
+                      if (plane == planes - 1 && row1 == to.height) zero_beyond_channels<Real>(y, image);
                   });
-}
-
-Rectangle input_rectangle(const Problem& p, int, Rectangle r) {
-    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
-    return {sample(r.y0, x.height, y.height, p.attribute(0)).low, sample(r.x0, x.width, y.width, p.attribute(0)).low,
-            sample(r.y1 - 1, x.height, y.height, p.attribute(0)).high + 1,
-            sample(r.x1 - 1, x.width, y.width, p.attribute(0)).high + 1};
 }
 
 template <class Real>
 constexpr Op make_resize() {
-    return {"resize", check<Real>, input_rectangle, plan_bytes<Real>, make_plan<Real>, {{tasks<Real>, run<Real>}}};
+    return {"resize", check<Real>, nullptr, plan_bytes<Real>, make_plan<Real>, {{tasks<Real>, run<Real>}}};
 }
 
 }  // namespace

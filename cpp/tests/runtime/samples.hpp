@@ -59,7 +59,13 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("max_pool2d", {hidden}, {pooled, offset}, pool);
     b.instruction("avg_pool2d", {hidden}, {mean}, with(pool, {1, 0, 1}));
     b.instruction("reorder", {mean}, {plain}, keep);
-    b.instruction("resize", {plain}, {up}, {1});
+    std::vector<std::int64_t> bands = {1};
+    for (const std::int64_t size : {3, 5}) {
+        for (std::int64_t i = 0; i < size + 2; ++i) {
+            bands.insert(bands.end(), {i * size / (size + 2), 1, bits_of(1)});
+        }
+    }
+    b.instruction("resize", {plain}, {up}, bands);
     b.instruction("reduce", {mean}, {pixel}, {4, 1});
     // both = max(pooled + 0.5 mean, pixel)
     b.instruction("elementwise", {pooled, mean, pixel}, {both},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ._ir import Node, TensorType
 from ._registry import attribute
-from ._window import Pads, Pair, Window, window_of
+from ._window import Pads, Pair, Window, one_row, window_of
 
 DIRECTIONS = ("fwd", "grad_input", "grad_weight")
 _OF_NODE = dict(zip(("Conv", "ConvGradInput", "ConvGradWeight"), DIRECTIONS, strict=True))
@@ -120,12 +120,13 @@ def problem_of(node: Node, types: Mapping[str, TensorType], n: int = 1) -> ConvP
     window = window_of(node, types)
     first = types[node.inputs[0]]
     if node.op == "ConvGradInput":
-        channels, height, width = (int(v) for v in attribute(node, "input_shape"))
+        channels, *size = (int(v) for v in attribute(node, "input_shape"))
         out_channels = int(first.shape[1])
     else:
         image = first if node.op == "Conv" else types[node.inputs[1]]
-        channels, height, width = (int(d) for d in image.shape[1:])
+        channels, *size = (int(d) for d in image.shape[1:])
         out_channels = int(types[node.inputs[1]].shape[0]) if node.op == "Conv" else int(first.shape[1])
+    height, width = one_row(size)
     return ConvProblem(
         n=n if first.batched else int(first.shape[0]),
         c=channels,

@@ -1,52 +1,66 @@
-"""Shape rules of operators over images: convolution, pooling, padding, resizing, and their gradients."""
+"""Shape rules of operators over images and signals: convolution, pooling, padding, and their gradients."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from .._errors import UnsupportedError
-from ._ir import Shape, TensorType
+from ._ir import Dim, Shape, TensorType
 from ._registry import FLOATS, NUMBERS, Call, axis_of, shape_rule, show
-from ._window import Window, window_of
+from ._window import Window, of_row, one_row, transposed_window, window_of
 
-_CONV = {"kernel_shape": None, "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1}
-_POOL = {"kernel_shape": None, "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "ceil_mode": 0}
+# Strides, pads and dilations that are not given are 1, 0 and 1 along each axis.
+_CONV = {"kernel_shape": None, "strides": None, "pads": None, "dilations": None, "group": 1}
+_POOL = {"kernel_shape": None, "strides": None, "pads": None, "dilations": None, "ceil_mode": 0}
 
 
 @shape_rule("Conv", "x weight bias?", **_CONV)
 def _conv(call: Call) -> TensorType:
-    x = call.kind("x", FLOATS, rank=4)
-    weight = call.kind("weight", (x.dtype,), rank=4)
+    x = _image(call, "x")
+    weight = call.kind("weight", (x.dtype,), rank=len(x.shape))
     if call.has("bias") and call.kind("bias", (x.dtype,)).shape != weight.shape[:1]:
         raise ValueError(f"`bias` must have shape ({weight.shape[0]},), one value an output channel of `weight`")
     window = _conv_window(call, weight.shape)
     _check_groups(call, int(x.shape[1]), weight.shape)
-    rows, columns = window.output_size((int(x.shape[2]), int(x.shape[3])))
-    return TensorType(x.dtype, (x.shape[0], weight.shape[0], rows, columns))
+    return TensorType(x.dtype, (x.shape[0], weight.shape[0], *_windows(window, x.shape[2:])))
+
+
+@shape_rule("ConvTranspose", "x weight bias?", output_padding=None, **_CONV)
+def _conv_transpose(call: Call) -> TensorType:
+    x = _image(call, "x")
+    weight = call.kind("weight", (x.dtype,), rank=len(x.shape))
+    groups = int(call.attribute("group"))
+    _conv_window(call, weight.shape)
+    if groups < 1 or int(x.shape[1]) % groups:
+        raise ValueError(f"`in_channels` (={x.shape[1]}) must be divisible by `group` (={groups})")
+    if x.shape[1] != weight.shape[0]:
+        raise ValueError(f"`weight` {show(weight.shape)} is for {weight.shape[0]} channels, the input has {x.shape[1]}")
+    channels = int(weight.shape[1]) * groups
+    if call.has("bias") and call.kind("bias", (x.dtype,)).shape != (channels,):
+        raise ValueError(f"`bias` must have shape ({channels},), one value an output channel")
+    _, size = transposed_window(call.node, call.types)
+    return TensorType(x.dtype, (x.shape[0], channels, *of_row(size, len(x.shape) - 2)))
 
 
 @shape_rule("ConvGradInput", "dy weight", input_shape=None, **_CONV)
 def _conv_grad_input(call: Call) -> TensorType:
-    dy = call.kind("dy", FLOATS, rank=4)
-    weight = call.kind("weight", (dy.dtype,), rank=4)
-    shape = _given(call, "input_shape", 3)
+    dy = _image(call, "dy")
+    weight = call.kind("weight", (dy.dtype,), rank=len(dy.shape))
+    shape = _given(call, "input_shape", len(dy.shape) - 1)
     window = _conv_window(call, weight.shape)
     _check_groups(call, shape[0], weight.shape)
-    _check_output(dy, (int(weight.shape[0]), *window.output_size((shape[1], shape[2]))))
+    _check_output(dy, (int(weight.shape[0]), *_windows(window, shape[1:])))
     return TensorType(dy.dtype, (dy.shape[0], *shape))
 
 
 @shape_rule("ConvGradWeight", "dy x", weight_shape=None, **_CONV)
 def _conv_grad_weight(call: Call) -> TensorType:
-    dy = call.kind("dy", FLOATS, rank=4)
-    x = call.kind("x", (dy.dtype,), rank=4)
-    shape = _given(call, "weight_shape", 4)
+    dy = _image(call, "dy")
+    x = call.kind("x", (dy.dtype,), rank=len(dy.shape))
+    shape = _given(call, "weight_shape", len(dy.shape))
     window = _conv_window(call, shape)
     _check_groups(call, int(x.shape[1]), shape)
-    _check_output(dy, (shape[0], *window.output_size((int(x.shape[2]), int(x.shape[3])))))
+    _check_output(dy, (shape[0], *_windows(window, x.shape[2:])))
     if dy.shape[0] != x.shape[0]:
         raise ValueError("`dy` and `x` must have the same number of images")
     return TensorType(dy.dtype, shape)
@@ -54,24 +68,24 @@ def _conv_grad_weight(call: Call) -> TensorType:
 
 @shape_rule("MaxPool", "x", **_POOL)
 def _max_pool(call: Call) -> TensorType:
-    return _pooled(call, call.kind("x", FLOATS, rank=4))
+    return _pooled(call, _image(call, "x"))
 
 
 @shape_rule("AveragePool", "x", count_include_pad=0, **_POOL)
 def _average_pool(call: Call) -> TensorType:
-    return _pooled(call, call.kind("x", FLOATS, rank=4))
+    return _pooled(call, _image(call, "x"))
 
 
 @shape_rule("MaxPoolOffset", "x", **_POOL)
 def _max_pool_offset(call: Call) -> TensorType:
-    shape = _pooled(call, call.kind("x", FLOATS, rank=4)).shape
+    shape = _pooled(call, _image(call, "x")).shape
     _check_offsets(window_of(call.node, call.types))
     return TensorType("uint8", shape)
 
 
 @shape_rule("MaxPoolGrad", "dy offset", input_shape=None, **_POOL)
 def _max_pool_grad(call: Call) -> TensorType:
-    dy = call.kind("dy", FLOATS, rank=4)
+    dy = _image(call, "dy")
     if call.kind("offset", ("uint8",)).shape != dy.shape:
         raise ValueError("`offset` must have the shape of `dy`: one winner a window")
     _check_offsets(window_of(call.node, call.types))
@@ -80,13 +94,14 @@ def _max_pool_grad(call: Call) -> TensorType:
 
 @shape_rule("AveragePoolGrad", "dy", input_shape=None, count_include_pad=0, **_POOL)
 def _average_pool_grad(call: Call) -> TensorType:
-    return _unpooled(call, call.kind("dy", FLOATS, rank=4))
+    return _unpooled(call, _image(call, "dy"))
 
 
 @shape_rule("GlobalAveragePool", "x")
-def _global_average_pool(call: Call) -> TensorType:
-    x = call.kind("x", FLOATS, rank=4)
-    return TensorType(x.dtype, (x.shape[0], x.shape[1], 1, 1))
+@shape_rule("GlobalMaxPool", "x")
+def _global_pool(call: Call) -> TensorType:
+    x = _image(call, "x")
+    return TensorType(x.dtype, (*x.shape[:2], *(1,) * (len(x.shape) - 2)))
 
 
 @shape_rule("Pad", "x pads constant_value? axes?", mode="constant")
@@ -120,67 +135,47 @@ def pad_widths(call: Call) -> list[tuple[int, int]]:
     return widths
 
 
-@shape_rule(
-    "Resize",
-    "x roi? scales? sizes?",
-    mode="nearest",
-    coordinate_transformation_mode="half_pixel",
-    nearest_mode="round_prefer_floor",
-    axes=None,
-)
-def _resize(call: Call) -> TensorType:
-    x = call.kind("x", FLOATS, rank=4)
-    _choice(call, "mode", ("linear", "nearest"))
-    _choice(call, "coordinate_transformation_mode", ("half_pixel",))
-    _choice(call, "nearest_mode", ("round_prefer_floor", "round_prefer_ceil"))
-    size, _ = resize_geometry(call)
-    return TensorType(x.dtype, (*x.shape[:2], *size))
+def _image(call: Call, operand: str) -> TensorType:
+    """The type of an operand that a window slides over: images or signals."""
+    kind = call.kind(operand, FLOATS)
+    if len(kind.shape) not in (3, 4):
+        raise ValueError(f"`{operand}` must have 4 axes (N, C, H, W) or 3 (N, C, L), not {len(kind.shape)}")
+    return kind
 
 
-def resize_geometry(call: Call) -> tuple[tuple[int, int], tuple[float, float]]:
-    """The output's (height, width) and the scales (output over input) that map its pixels back to the input's."""
-    x = call.kind("x", FLOATS, rank=4)
-    given = [name for name in ("scales", "sizes") if call.has(name) and call.constant(name).size]
-    if len(given) != 1:
-        raise ValueError("exactly one of `scales` and `sizes` must be given")
-    axes = [axis_of(int(a), 4, "axes") for a in (call.attribute("axes") or range(4))]
-    values = [float(v) for v in np.asarray(call.constant(given[0])).reshape(-1)]
-    if len(values) != len(axes):
-        raise ValueError(f"`{given[0]}` (={values}) must have one number for each of the axes {axes}")
-    size, scales = [int(x.shape[2]), int(x.shape[3])], [1.0, 1.0]
-    for axis, value in zip(axes, values, strict=True):
-        if axis >= 2:
-            old = int(x.shape[axis])
-            new = math.floor(old * value) if given[0] == "scales" else int(value)
-            if new < 1:
-                raise ValueError(f"`{given[0]}` (={values}) leave nothing of axis {axis}")
-            size[axis - 2], scales[axis - 2] = new, (value if given[0] == "scales" else new / old)
-        elif axis == 1 and value != (1 if given[0] == "scales" else x.shape[1]):
-            raise UnsupportedError(f"`{given[0]}` (={values}) resize the channels; only height and width can be")
-        elif axis == 0 and given[0] == "scales" and value != 1:
-            raise UnsupportedError(f"`scales` (={values}) resize the batch; only height and width can be")
-    return (size[0], size[1]), (scales[0], scales[1])
+def _windows(window: Window, sizes: Sequence[Dim]) -> tuple[int, ...]:
+    """The sizes of the output, for an input of the sizes of one axis or two."""
+    return of_row(window.output_size(one_row(sizes)), len(sizes))
 
 
 def _pooled(call: Call, x: TensorType) -> TensorType:
-    window = window_of(call.node, call.types)
-    size = (int(x.shape[2]), int(x.shape[3]))
-    window.check_covers(size)
-    return TensorType(x.dtype, (*x.shape[:2], *window.output_size(size)))
+    window = _pool_window(call, x)
+    window.check_covers(one_row(x.shape[2:]))
+    return TensorType(x.dtype, (*x.shape[:2], *_windows(window, x.shape[2:])))
 
 
 def _unpooled(call: Call, dy: TensorType) -> TensorType:
-    shape = _given(call, "input_shape", 3)
-    window = window_of(call.node, call.types)
-    window.check_covers((shape[1], shape[2]))
-    _check_output(dy, (shape[0], *window.output_size((shape[1], shape[2]))))
+    shape = _given(call, "input_shape", len(dy.shape) - 1)
+    window = _pool_window(call, dy)
+    window.check_covers(one_row(shape[1:]))
+    _check_output(dy, (shape[0], *_windows(window, shape[1:])))
     return TensorType(dy.dtype, (dy.shape[0], *shape))
+
+
+def _pool_window(call: Call, x: TensorType) -> Window:
+    window, given = window_of(call.node, call.types), call.attribute("kernel_shape")
+    if len(given) != len(x.shape) - 2:
+        raise ValueError(f"`kernel_shape` (={given}) must have a number for each axis of {show(x.shape)} behind C")
+    return window
 
 
 def _conv_window(call: Call, weight: Shape) -> Window:
     window = window_of(call.node, call.types)
-    if window.kernel != tuple(weight[2:]):
-        raise ValueError(f"`kernel_shape` (={window.kernel}) must be the last two axes of the weight {show(weight)}")
+    if window.kernel != one_row(weight[2:]) or len(call.attribute("kernel_shape") or weight[2:]) != len(weight) - 2:
+        raise ValueError(
+            f"`kernel_shape` (={call.attribute('kernel_shape')}) must be the axes of the weight {show(weight)} behind "
+            "its channels"
+        )
     return window
 
 
@@ -215,8 +210,3 @@ def _given(call: Call, name: str, length: int) -> tuple[int, ...]:
     if value is None or len(value) != length:
         raise ValueError(f"`{name}` (={value}) must be given, {length} numbers")
     return tuple(int(v) for v in value)
-
-
-def _choice(call: Call, name: str, choices: Sequence[str]) -> None:
-    if call.attribute(name) not in choices:
-        raise UnsupportedError(f"`{name}` (={call.attribute(name)!r}) must be {' or '.join(map(repr, choices))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 
 import numpy as np
@@ -14,6 +14,8 @@ from ._registry import attribute
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
+SIDES = ("height", "width")
+LENGTH = ("height", "length")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Window:
     """A window sliding over the rows and columns of an image.
 
     Output pixel ``i`` of an axis reads inputs ``i * stride + k * dilation - pad`` for ``k < kernel``. ``pads`` is
-    ``(top, left, bottom, right)``, ONNX's order.
+    ``(top, left, bottom, right)``, ONNX's order. A signal is an image of one row, whose errors call its axis length:
+    ``sides``.
     """
 
     kernel: Pair
@@ -29,6 +32,7 @@ class Window:
     pads: Pads = (0, 0, 0, 0)
     dilation: Pair = (1, 1)
     ceil_mode: bool = False
+    sides: tuple[str, str] = SIDES
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -65,7 +69,7 @@ class Window:
         extent, stride = self.extent[axis], self.stride[axis]
         room = size + before + after - extent
         if room < 0:
-            side = ("height", "width")[axis]
+            side = self.sides[axis]
             dilated = f" (dilated by {self.dilation[axis]}: {extent})" if self.dilation[axis] > 1 else ""
             raise ValueError(
                 f"a window of {side} {self.kernel[axis]}{dilated} is larger than the padded input "
@@ -84,34 +88,99 @@ class Window:
                 places = (i * stride - before + k * dilation for k in range(self.kernel[axis]))
                 if not any(0 <= place < size[axis] for place in places):
                     raise ValueError(
-                        f"window {i} along {('height', 'width')[axis]} lies in the padding alone "
+                        f"window {i} along {self.sides[axis]} lies in the padding alone "
                         f"(`pads` = {self.pads}, `kernel_shape` = {self.kernel}); use smaller `pads`"
                     )
 
 
 def window_of(node: Node, types: Mapping[str, TensorType]) -> Window:
-    """The window of a convolution, a pool, or one of their gradients; missing attributes have ONNX's defaults."""
+    """The window of a convolution, a pool, or one of their gradients; missing attributes have ONNX's defaults.
+
+    That of a signal (N, C, L) is the window of an image of one row. A transposed convolution's is that of the
+    convolution it transposes: :func:`transposed_window`.
+    """
     kernel = attribute(node, "kernel_shape")
-    if node.op == "GlobalAveragePool":
-        height, width = types[node.inputs[0]].shape[-2:]
-        return Window((int(height), int(width)))
-    if kernel is None and node.op == "ConvGradWeight":
+    if node.op in GLOBAL_POOLS:
+        kernel = types[node.inputs[0]].shape[2:]
+    elif kernel is None and node.op == "ConvGradWeight":
         kernel = attribute(node, "weight_shape")[2:]
-    elif kernel is None and node.op in ("Conv", "ConvGradInput"):
+    elif kernel is None and node.op in ("Conv", "ConvGradInput", "ConvTranspose"):
         kernel = types[node.inputs[1]].shape[2:]
     if kernel is None:
         raise ValueError("`kernel_shape` is missing; give (height, width)")
-    ceil_mode = node.op in POOLS and bool(attribute(node, "ceil_mode"))
+    axes = len(kernel)
     return Window(
-        _ints(kernel, 2, "kernel_shape"),  # type: ignore[arg-type]
-        _ints(attribute(node, "strides"), 2, "strides"),  # type: ignore[arg-type]
-        _ints(attribute(node, "pads"), 4, "pads"),  # type: ignore[arg-type]
-        _ints(attribute(node, "dilations"), 2, "dilations"),  # type: ignore[arg-type]
-        ceil_mode,
+        one_row(_ints(kernel, axes, axes, "kernel_shape")),
+        one_row(_ints(node.attributes.get("strides", (1,) * axes), axes, axes, "strides")),
+        _one_row_pads(_ints(node.attributes.get("pads", (0,) * (2 * axes)), 2 * axes, axes, "pads")),
+        one_row(_ints(node.attributes.get("dilations", (1,) * axes), axes, axes, "dilations")),
+        node.op in POOLS and bool(attribute(node, "ceil_mode")),
+        LENGTH if axes == 1 else SIDES,
     )
 
 
+def transposed_window(node: Node, types: Mapping[str, TensorType]) -> tuple[Window, Pair]:
+    """The convolution that a ConvTranspose transposes, and the size of that convolution's input: the node's output.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of an axis, or `output_padding` reaches a whole stride beyond what the windows cover.
+
+    Notes
+    -----
+    ``size = stride * (input - 1) + output_padding + extent - pads``. What `output_padding` adds at the end, less
+    padding there takes away: the convolution pads by ``pads - output_padding`` where that is not negative.
+    """
+    window, sizes = window_of(node, types), types[node.inputs[0]].shape[2:]
+    axes = len(sizes)
+    given = attribute(node, "output_padding") or (0,) * axes
+    size, extra = one_row(sizes), one_row(_ints(given, axes, axes, "output_padding"), 0)
+    out, ends = [], []
+    for axis, side in enumerate(window.sides):
+        before, after, stride = window.pads[axis], window.pads[axis + 2], window.stride[axis]
+        if extra[axis] < 0 or extra[axis] - after >= stride:
+            raise ValueError(
+                f"`output_padding` (={extra[axis]} of {side}) must be 0 or more, and less than `strides` (={stride}) "
+                f"plus the padding at the end (={after})"
+            )
+        out.append(stride * (size[axis] - 1) + extra[axis] + window.extent[axis] - before - after)
+        ends.append(max(0, after - extra[axis]))
+        if out[axis] < 1:
+            raise ValueError(
+                f"`pads` ({before}, {after}) leave nothing of {side} {out[axis] + before + after}; use smaller `pads`"
+            )
+    pads = (window.pads[0], window.pads[1], ends[0], ends[1])
+    return replace(window, pads=pads), (out[0], out[1])
+
+
+GLOBAL_POOLS = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
 POOLS = frozenset({"MaxPool", "AveragePool", "MaxPoolOffset", "MaxPoolGrad", "AveragePoolGrad"})
+
+
+def one_row(sizes: Sequence[int | str], fill: int = 1) -> Pair:
+    """The numbers of one axis or two as (height, width): a signal is an image of one row.
+
+    >>> one_row((9,)), one_row((3, 4))
+    ((1, 9), (3, 4))
+    """
+    numbers = tuple(int(size) for size in sizes)
+    return (fill, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def of_row(sizes: Sequence[int], axes: int) -> tuple[int, ...]:
+    """(height, width) as the numbers of so many axes: the inverse of :func:`one_row`."""
+    return tuple(sizes[2 - axes :])
+
+
+def window_attributes(window: Window, axes: int = 2) -> dict[str, tuple[int, ...]]:
+    """A window as a node's attributes, of images (2 axes) or signals (1)."""
+    return {
+        "kernel_shape": of_row(window.kernel, axes),
+        "strides": of_row(window.stride, axes),
+        "pads": of_row(window.pads[:2], axes) + of_row(window.pads[2:], axes),
+        "dilations": of_row(window.dilation, axes),
+    }
 
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
@@ -167,8 +236,13 @@ def resolve_padding(padding: Padding, size: Pair, kernel: Pair, stride: Pair = (
     return top, left, bottom, right
 
 
-def _ints(value: Sequence[int], length: int, name: str) -> tuple[int, ...]:
+def _one_row_pads(pads: Sequence[int]) -> Pads:
+    return (0, pads[0], 0, pads[1]) if len(pads) == 2 else (pads[0], pads[1], pads[2], pads[3])
+
+
+def _ints(value: Sequence[int], length: int, axes: int, name: str) -> tuple[int, ...]:
     out = tuple(int(v) for v in value)
-    if len(out) != length:
-        raise ValueError(f"`{name}` (={out}) must have {length} numbers, as images have two axes")
+    if len(out) != length or axes not in (1, 2):
+        kind = "signals have one axis" if axes == 1 else "images have two axes"
+        raise ValueError(f"`{name}` (={out}) must have {length if axes < 3 else 2} numbers, as {kind}")
     return out

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
-from ._flow import Flow, Geometry, Step
+from ._flow import Flow, Geometry, Step, chw
 from ._ports import INPUTS, OUTPUTS
 from ._tensors import BLOCKED, PACKED, PLAIN
 from ._zeros import keeps_zero
 
 _FIXED = {"B": BLOCKED, "X": BLOCKED, "F": BLOCKED, "N": BLOCKED, "M": BLOCKED, "O": BLOCKED, "P": PLAIN}
+_FEW_CHANNELS = 8  # below: a block is half padding or more
+
+
+def resize_layout(flow: Flow, step: Step) -> str:
+    """The layout a resize works in: blocked, unless a block would be mostly padding or one pixel says nothing of it."""
+    shapes = (flow.base_of(step.outputs[0]), chw(flow.types[step.inputs[0]]))
+    few = shapes[0][0] < _FEW_CHANNELS or any(shape[1:] == (1, 1) for shape in shapes)
+    return PLAIN if few else BLOCKED
 
 
 class Homes:
@@ -39,6 +47,8 @@ class Homes:
             if port == "W" and step.geometry is not None and step.scale is None:
                 if root in self.flow.updates:
                     self.packing.setdefault(root, step.geometry)
+            elif port == "R":
+                self._wanted.setdefault(root, set()).add(resize_layout(self.flow, step))
             elif port in _FIXED:
                 self._wanted.setdefault(root, set()).add(_FIXED[port])
         if step.op.endswith("grad_weight") and step.geometry is not None:
@@ -81,7 +91,8 @@ class Homes:
             for name, port in zip(step.outputs, OUTPUTS[step.op], strict=False):
                 if name and self.flow.root_of(name) not in self.packing:
                     narrow = step.op == "reduce" and self.flow.base_of(name)[1:] != (1, 1)  # one channel
-                    plain = port == "P" or narrow or not self.flow.types[name].batched
+                    few = port == "R" and resize_layout(self.flow, step) == PLAIN
+                    plain = port == "P" or narrow or few or not self.flow.types[name].batched
                     self.layout[name] = PLAIN if plain else BLOCKED
             if step.op == "reorder":
                 self._choose_reorder(step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph import TensorType, reduce_axes
+from ..graph import TensorType, of_row, reduce_axes, transposed_window, window_attributes
 from ._expression import apply, number
 from ._flow import ELEMENTWISE, Chw, Flow, Geometry, Op, chw, operand_shape
 
@@ -43,6 +43,19 @@ def batch_normalization(flow: Flow, op: Op) -> None:
         flow.types[s] = flow.types[t] = vector
     scaled = add_op(flow, op, "Mul", [x, s], f"{y}/scaled", flow.types[y])
     add_op(flow, op, "Add", [scaled, t], y, flow.types[y])
+
+
+def conv_transpose(flow: Flow, op: Op) -> None:
+    """The input gradient of the convolution it transposes, which adds the bias."""
+    window, size = transposed_window(flow.node(op), flow.types)
+    axes, groups = len(flow.types[op.inputs[0]].shape) - 2, int(op.attributes.get("group", 1))
+    channels = int(flow.types[op.outputs[0]].shape[1])
+    attributes = {
+        **window_attributes(window, axes),
+        "group": groups,
+        "input_shape": (channels, *of_row(size, axes)),
+    }
+    flow.ops.append(Op("ConvGradInput", op.inputs, op.outputs, attributes, op.name))
 
 
 def cross_entropy(flow: Flow, op: Op) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graph import TensorType
-from ._choose import Homes
+from ._choose import Homes, resize_layout
 from ._elementwise import ElementwiseStep, is_full, step_out
 from ._flow import Chw, Flow, Geometry, Step, chw
 from ._ports import INPUTS, OUTPUTS, WRITES_IMAGES, WRITES_PIXELS
@@ -268,6 +268,8 @@ class Layouter:
             home = self.versions[flow.root_of(name)][0]
             layout = PLAIN if home.layout == PACKED else home.layout
             return self.get(name, shape, layout, entry, exact=True)
+        if port == "R":
+            return self.get(name, shape, resize_layout(flow, step), entry, exact=True)
         if port in "VPLS":
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
         return self.get(name, shape, BLOCKED, entry, exact=True)

@@ -10,6 +10,7 @@ from ._entries import check_request, place
 from ._expand import (
     add_op,
     batch_normalization,
+    conv_transpose,
     cross_entropy,
     cross_entropy_grad,
     elementwise_base,
@@ -66,6 +67,8 @@ def _normalise_node(flow: Flow, node: Node) -> None:
         flow.constants[node.outputs[0]] = _constant(flow, node)
     elif node.op == "BatchNormalization":
         batch_normalization(flow, op)
+    elif node.op == "ConvTranspose":
+        conv_transpose(flow, op)
     elif node.op == "SoftmaxCrossEntropyLoss":
         cross_entropy(flow, op)
     elif node.op == "SoftmaxCrossEntropyLossGrad":

@@ -1,6 +1,6 @@
 """What each instruction takes and makes: one letter an operand.
 
-Activations: B blocked; P plain; A any; X blocked, or plain for a convolution of few channels; N blocked, of one pixel
+Activations: B blocked; P plain; A any; R blocked, or plain for few channels and single pixels; X blocked, or plain for a convolution of few channels; N blocked, of one pixel
 also the caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a
 mask; O window offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 INPUTS = {
     "reorder": "A",
     "conv2d": "XWVB",
-    "conv2d_grad_input": "BWMB",
+    "conv2d_grad_input": "BWMBV",
     "conv2d_grad_weight": "BX",
     "linear": "FWV",
     "linear_grad_input": "NWMF",
@@ -23,7 +23,7 @@ INPUTS = {
     "softmax": "N",
     "cross_entropy": "NL",
     "cross_entropy_grad": "NLS",
-    "resize": "P",
+    "resize": "R",
 }
 OUTPUTS = {
     "reorder": "B",
@@ -41,7 +41,7 @@ OUTPUTS = {
     "softmax": "N",
     "cross_entropy": "SN",
     "cross_entropy_grad": "N",
-    "resize": "P",
+    "resize": "R",
 }
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
 WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise"})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..graph import pad_widths, reduce_axes, resize_geometry, window_of
+from ..graph import one_row, pad_widths, reduce_axes, resizing_of, window_of
 from ._expression import apply
 from ._flow import ELEMENTWISE, Flow, Geometry, Op, Step, chw
+from ._resize import MOST_ATTRIBUTES, resize_attributes
 
 Matcher = Callable[["Selection", Op], Step]
 
@@ -102,12 +103,17 @@ def window(flow: Flow, op: Op) -> list[int | float]:
     return [*w.kernel, *w.stride, w.pads[0], w.pads[1], *w.dilation]
 
 
+def filters(shape: Sequence[int | str]) -> tuple[int, int, int, int]:
+    """K, C / groups, R and S of a weight's shape; that of signals has one row."""
+    return (int(shape[0]), int(shape[1]), *one_row(shape[2:]))
+
+
 def _conv(s: Selection, op: Op) -> Step:
     flow = s.flow
     x, w = op.inputs[0], op.inputs[1]
     bias = op.inputs[2] if len(op.inputs) > 2 else ""
     groups = int(op.attributes.get("group", 1))
-    k, c, r, q = (int(d) for d in flow.types[w].shape)
+    k, c, r, q = filters(flow.types[w].shape)
     y, ops, scale = op.outputs[0], [op], None
     residual = ""
     while (user := s.follow(y, op.entry, "Mul", "Add")) is not None:
@@ -169,10 +175,12 @@ def _gradient_tail(s: Selection, dx: str, entry: int) -> tuple[list[Op], str, st
 
 
 def _conv_grad_input(s: Selection, op: Op) -> Step:
+    """The gradient, or (with a bias) a transposed convolution."""
     flow = s.flow
-    dy, w = op.inputs
+    dy, w = op.inputs[:2]
+    bias = op.inputs[2] if len(op.inputs) > 2 else ""
     groups = int(op.attributes.get("group", 1))
-    k, c, r, q = (int(d) for d in flow.types[w].shape)
+    k, c, r, q = filters(flow.types[w].shape)
     scale, before = None, []
     source = flow.producer(dy)
     if source is not None and source.op == "Mul" and w in flow.constants and s.follow(dy, source.entry, op.op) is op:
@@ -181,7 +189,9 @@ def _conv_grad_input(s: Selection, op: Op) -> Step:
         if vector in flow.constants and flow.is_channel_vector(vector, dy) and flow.native(g):
             scale, before, dy = flow.constants[vector].reshape((k,)), [source], g
     ops, dx, mask, residual = _gradient_tail(s, op.outputs[0], op.entry)
-    step = s.step("conv2d_grad_input", [dy, w, mask, residual], [dx], [*window(flow, op), groups], [*before, op, *ops])
+    step = s.step(
+        "conv2d_grad_input", [dy, w, mask, residual, bias], [dx], [*window(flow, op), groups], [*before, op, *ops]
+    )
     step.geometry, step.scale = Geometry(k, c * groups, r, q, groups), scale
     return step
 
@@ -189,7 +199,7 @@ def _conv_grad_input(s: Selection, op: Op) -> Step:
 def _conv_grad_weight(s: Selection, op: Op) -> Step:
     flow = s.flow
     groups = int(op.attributes.get("group", 1))
-    k, c, r, q = (int(d) for d in op.attributes["weight_shape"])
+    k, c, r, q = filters(op.attributes["weight_shape"])
     step = s.step("conv2d_grad_weight", op.inputs[:2], op.outputs[:1], [*window(flow, op), groups], [op])
     step.geometry = Geometry(k, c * groups, r, q, groups)
     return step
@@ -273,6 +283,10 @@ def _global_average_pool(s: Selection, op: Op) -> Step:
     return s.step("reduce", op.inputs, op.outputs, [4, 1], [op])
 
 
+def _global_max_pool(s: Selection, op: Op) -> Step:
+    return s.step("reduce", op.inputs, op.outputs, [4, 2], [op])
+
+
 def _reduce(s: Selection, op: Op) -> Step:
     flow = s.flow
     kind, x = flow.types[op.inputs[0]], op.inputs[0]
@@ -312,23 +326,20 @@ def _pad(s: Selection, op: Op) -> Step:
         if op.inputs[2] not in flow.immediates:
             op.unsupported("its constant_value must be a number known beforehand")
         value = flow.immediates[op.inputs[2]]
+    if len(widths) == 3:
+        widths = [*widths[:2], (0, 0), widths[2]]
     if not kind.batched or len(widths) != 4 or any(any(pair) for pair in widths[:2]):
         op.unsupported(f"pads {widths} of {kind}; supported: height and width of (N, C, H, W)")
     return s.step("reorder", op.inputs[:1], op.outputs, [widths[2][0], widths[3][0], value], [op])
 
 
 def _resize(s: Selection, op: Op) -> Step:
-    flow = s.flow
-    call = flow.call(op)
-    size, scales = resize_geometry(call)
-    _, height, width = chw(flow.types[op.inputs[0]])
-    if scales != (size[0] / height, size[1] / width):
+    attributes = resize_attributes(resizing_of(s.flow.call(op)), gradient=op.op == "ResizeGrad")
+    if len(attributes) > MOST_ATTRIBUTES:
         op.unsupported(
-            f"scales {scales} from {height} x {width} to {size}; supported: those whose output size is exact"
+            f"its rows and columns take {len(attributes)} numbers to describe; at most {MOST_ATTRIBUTES} are supported"
         )
-    modes = {"linear": 1, "round_prefer_floor": 0, "round_prefer_ceil": 2}
-    mode = call.attribute("mode") if call.attribute("mode") == "linear" else call.attribute("nearest_mode")
-    return s.step("resize", op.inputs[:1], op.outputs, [modes[mode]], [op])
+    return s.step("resize", op.inputs[:1], op.outputs, attributes, [op])
 
 
 def _cross_entropy(s: Selection, op: Op) -> Step:
@@ -362,6 +373,7 @@ MATCHERS: dict[str, Matcher] = {
     "AveragePool": _average_pool,
     "AveragePoolGrad": _average_pool_grad,
     "GlobalAveragePool": _global_average_pool,
+    "GlobalMaxPool": _global_max_pool,
     "ReduceSum": _reduce,
     "ReduceMean": _reduce,
     "ReduceMax": _reduce,
@@ -371,4 +383,5 @@ MATCHERS: dict[str, Matcher] = {
     "CrossEntropyGrad": _cross_entropy_grad,
     "Pad": _pad,
     "Resize": _resize,
+    "ResizeGrad": _resize,
 }

@@ -7,6 +7,9 @@ from ._conv import conv2d as conv2d
 from ._conv import conv2d_grad_bias as conv2d_grad_bias
 from ._conv import conv2d_grad_input as conv2d_grad_input
 from ._conv import conv2d_grad_weight as conv2d_grad_weight
+from ._conv import conv_transpose2d as conv_transpose2d
+from ._conv import conv_transpose2d_grad_input as conv_transpose2d_grad_input
+from ._conv import conv_transpose2d_grad_weight as conv_transpose2d_grad_weight
 from ._dense import batch_norm as batch_norm
 from ._dense import cross_entropy as cross_entropy
 from ._dense import cross_entropy_grad as cross_entropy_grad
@@ -22,7 +25,6 @@ from ._elementwise import flatten as flatten
 from ._elementwise import pad as pad
 from ._elementwise import relu as relu
 from ._elementwise import reshape as reshape
-from ._elementwise import resize as resize
 from ._elementwise import sigmoid as sigmoid
 from ._elementwise import tanh as tanh
 from ._pool import avg_pool2d as avg_pool2d
@@ -30,4 +32,19 @@ from ._pool import avg_pool2d_grad as avg_pool2d_grad
 from ._pool import max_pool2d as max_pool2d
 from ._pool import max_pool2d_grad as max_pool2d_grad
 from ._pool import max_pool2d_offset as max_pool2d_offset
+from ._resize import adaptive_avg_pool2d as adaptive_avg_pool2d
+from ._resize import adaptive_avg_pool2d_grad as adaptive_avg_pool2d_grad
+from ._resize import adaptive_max_pool2d as adaptive_max_pool2d
+from ._resize import adaptive_max_pool2d_grad as adaptive_max_pool2d_grad
+from ._resize import interpolate as interpolate
+from ._resize import resize as resize
+from ._resize import resize_grad as resize_grad
 from ._run import run as run
+from ._signal import adaptive_avg_pool1d as adaptive_avg_pool1d
+from ._signal import adaptive_max_pool1d as adaptive_max_pool1d
+from ._signal import avg_pool1d as avg_pool1d
+from ._signal import conv1d as conv1d
+from ._signal import conv1d_grad_input as conv1d_grad_input
+from ._signal import conv1d_grad_weight as conv1d_grad_weight
+from ._signal import conv_transpose1d as conv_transpose1d
+from ._signal import max_pool1d as max_pool1d

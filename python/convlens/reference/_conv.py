@@ -153,6 +153,121 @@ def conv2d_grad_bias(grad_output: npt.ArrayLike) -> Array:
     return narrow(wide(grad_output).sum(axis=(0, 2, 3)), grad_output.dtype)
 
 
+def conv_transpose2d(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | Sequence[Sequence[int]] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Array:
+    """Spread each pixel over a window: the transpose of a convolution, with a bias.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W), float32 or float64
+    weight : ndarray of shape (C, K / groups, R, S), dtype of `x`
+    bias : ndarray of shape (K,), optional
+    stride, dilation : int or (height, width)
+    padding : int, (height, width) or ((top, bottom), (left, right))
+        Rows and columns cut off the result.
+    output_padding : int or (height, width)
+        Rows and columns added at the bottom and right.
+    groups : int
+
+    Returns
+    -------
+    ndarray of shape (N, K, P, Q)
+        With ``P = (H - 1) stride + dilation (R - 1) + 1 + output_padding - top - bottom``.
+
+    Notes
+    -----
+    ``y[n, k, i stride + r dilation - top, ...] += x[n, c, i, ...] weight[c, k, r, s]`` over c of k's group.
+    """
+    x, weight = images(x), images(weight, "weight")
+    spread = _Spread(x.shape, weight.shape, stride, padding, output_padding, dilation)
+    n, channels = x.shape[:2]
+    filters = wide(weight).reshape(groups, channels // groups, *weight.shape[1:])
+    pixels = wide(x).reshape(n, groups, channels // groups, *x.shape[2:])
+    full = np.zeros((n, groups, weight.shape[1], *spread.full), filters.dtype)
+    for r, s, area in _places(spread.window, (x.shape[2], x.shape[3])):
+        full[..., area[0], area[1]] += np.einsum("ngchw,gck->ngkhw", pixels, filters[..., r, s])
+    y = spread.cut(full).reshape(n, groups * weight.shape[1], *spread.size)
+    if bias is not None:
+        y = y + wide(bias).reshape(1, -1, 1, 1)
+    return narrow(y, x.dtype)
+
+
+def conv_transpose2d_grad_input(
+    grad_output: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | Sequence[Sequence[int]] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Array:
+    """Carry a gradient (N, K, P, Q) to conv_transpose2d's input (N, C, H, W): a convolution."""
+    dy, weight = images(grad_output, "grad_output"), images(weight, "weight")
+    spread = _Spread(input_shape, weight.shape, stride, padding, output_padding, dilation)
+    return conv2d(spread.uncut(dy), weight, stride=stride, dilation=dilation, groups=groups)
+
+
+def conv_transpose2d_grad_weight(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    weight_shape: Sequence[int],
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | Sequence[Sequence[int]] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Array:
+    """Carry a gradient (N, K, P, Q) to conv_transpose2d's weight (C, K / groups, R, S): x and it change roles."""
+    dy, x = images(grad_output, "grad_output"), images(x)
+    spread = _Spread(x.shape, weight_shape, stride, padding, output_padding, dilation)
+    return conv2d_grad_weight(x, spread.uncut(dy), weight_shape, stride=stride, dilation=dilation, groups=groups)
+
+
+class _Spread:
+    """Sizes of a transposed convolution: `full` is what its windows cover, of which the result is cut out."""
+
+    def __init__(
+        self,
+        x_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        stride: int | Sequence[int],
+        padding: int | Sequence[int] | Sequence[Sequence[int]],
+        output_padding: int | Sequence[int],
+        dilation: int | Sequence[int],
+    ) -> None:
+        strides, dilations = pair(stride, "stride"), pair(dilation, "dilation")
+        self.window = Window((int(weight_shape[2]), int(weight_shape[3])), strides, (0, 0, 0, 0), dilations)
+        self.full = [(int(x_shape[2 + a]) - 1) * strides[a] + self.window.extent[a] for a in range(2)]
+        sides = resolve_padding(padding, (1, 1), (1, 1))
+        self.first, extra = sides[:2], pair(output_padding, "output_padding")
+        self.size = [self.full[a] + extra[a] - sides[a] - sides[a + 2] for a in range(2)]
+
+    def cut(self, full: Array) -> Array:
+        """The result's part of `full`, zeros where `output_padding` goes beyond it."""
+        grown = np.pad(full, [(0, 0)] * (full.ndim - 2) + [(0, max(0, n)) for n in self.size])
+        (top, left), (rows, columns) = self.first, self.size
+        return grown[..., top : top + rows, left : left + columns]
+
+    def uncut(self, y: Array) -> Array:
+        """A gradient of the result as one of `full`: the transpose of :meth:`cut`."""
+        (top, left), (rows, columns) = self.first, self.size
+        grown = np.zeros((*y.shape[:2], self.full[0] + top + rows, self.full[1] + left + columns), y.dtype)
+        grown[..., top : top + rows, left : left + columns] = y
+        return grown[..., : self.full[0], : self.full[1]]
+
+
 def _window(
     x_shape: Sequence[int],
     weight_shape: Sequence[int],

@@ -9,8 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import UnsupportedError
-from ..graph import BATCH, Call, Graph, TensorType, call_of, infer, pad_widths, reduce_axes, resize_geometry, window_of
-from . import _conv, _dense, _pool
+from ..graph import (
+    BATCH,
+    Call,
+    Graph,
+    Resizing,
+    TensorType,
+    call_of,
+    infer,
+    one_row,
+    pad_widths,
+    reduce_axes,
+    resizing_of,
+    window_of,
+)
+from . import _conv, _dense, _pool, _resize
 from . import _elementwise as plain
 from ._wide import Array, narrow, wide
 
@@ -113,6 +126,18 @@ def _operation(*names: str) -> Callable[[_Operation], _Operation]:
     return register
 
 
+def _in_rows(operation: _Operation) -> _Operation:
+    """Let an operation on images take signals: images of one row."""
+
+    def on_signals(call: Call, n: int, *operands: Array | None) -> Any:
+        if operands[0] is None or operands[0].ndim == 4:
+            return operation(call, n, *operands)
+        lifted = (a[:, :, np.newaxis] if a is not None and a.ndim == 3 else a for a in operands)
+        return operation(call, n, *lifted)[:, :, 0]
+
+    return on_signals
+
+
 def _conv_arguments(call: Call) -> dict[str, Any]:
     window = window_of(call.node, call.types)
     top, left, bottom, right = window.pads
@@ -139,52 +164,77 @@ def _pool_arguments(call: Call) -> dict[str, Any]:
 
 
 def _input_shape(call: Call, dy: Array) -> tuple[int, ...]:
-    return (dy.shape[0], *(int(d) for d in call.attribute("input_shape")))
+    channels, *sizes = call.attribute("input_shape")
+    return (dy.shape[0], int(channels), *one_row(sizes))
 
 
 @_operation("Conv")
+@_in_rows
 def _run_conv(call: Call, n: int, x: Array, weight: Array, bias: Array | None = None) -> Array:
     return _conv.conv2d(x, weight, bias, **_conv_arguments(call))
 
 
 @_operation("ConvGradInput")
+@_in_rows
 def _run_conv_grad_input(call: Call, n: int, dy: Array, weight: Array) -> Array:
     return _conv.conv2d_grad_input(dy, weight, _input_shape(call, dy), **_conv_arguments(call))
 
 
 @_operation("ConvGradWeight")
+@_in_rows
 def _run_conv_grad_weight(call: Call, n: int, dy: Array, x: Array) -> Array:
-    return _conv.conv2d_grad_weight(dy, x, call.attribute("weight_shape"), **_conv_arguments(call))
+    shape = call.attribute("weight_shape")
+    return _conv.conv2d_grad_weight(dy, x, (*shape[:2], *one_row(shape[2:])), **_conv_arguments(call))
+
+
+@_operation("ConvTranspose")
+@_in_rows
+def _run_conv_transpose(call: Call, n: int, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    extra = call.attribute("output_padding")
+    output_padding = (0, 0) if extra is None else one_row(extra, 0)
+    return _conv.conv_transpose2d(x, weight, bias, output_padding=output_padding, **_conv_arguments(call))
 
 
 @_operation("MaxPool")
+@_in_rows
 def _run_max_pool(call: Call, n: int, x: Array) -> Any:
     return _pool.max_pool2d(x, **_pool_arguments(call))
 
 
 @_operation("MaxPoolOffset")
+@_in_rows
 def _run_max_pool_offset(call: Call, n: int, x: Array) -> Array:
     return _pool.max_pool2d_offset(x, **_pool_arguments(call))
 
 
 @_operation("MaxPoolGrad")
+@_in_rows
 def _run_max_pool_grad(call: Call, n: int, dy: Array, offset: Array) -> Array:
     return _pool.max_pool2d_grad(dy, offset, _input_shape(call, dy), **_pool_arguments(call))
 
 
 @_operation("AveragePool")
+@_in_rows
 def _run_average_pool(call: Call, n: int, x: Array) -> Array:
     return _pool.avg_pool2d(x, **_pool_arguments(call))
 
 
 @_operation("AveragePoolGrad")
+@_in_rows
 def _run_average_pool_grad(call: Call, n: int, dy: Array) -> Array:
     return _pool.avg_pool2d_grad(dy, _input_shape(call, dy), **_pool_arguments(call))
 
 
 @_operation("GlobalAveragePool")
+@_in_rows
 def _run_global_average_pool(call: Call, n: int, x: Array) -> Array:
     return narrow(wide(x).mean(axis=(2, 3), keepdims=True), x.dtype)
+
+
+@_operation("GlobalMaxPool")
+@_in_rows
+def _run_global_max_pool(call: Call, n: int, x: Array) -> Array:
+    return np.asarray(x.max(axis=(2, 3), keepdims=True))
 
 
 @_operation("Gemm")
@@ -234,10 +284,26 @@ def _run_pad(call: Call, n: int, x: Array, pads: Array, value: Array | None = No
 
 
 @_operation("Resize")
+@_in_rows
 def _run_resize(call: Call, n: int, x: Array, *unused: Array | None) -> Array:
-    size, scale = resize_geometry(call)
-    mode = {"linear": "bilinear", "nearest": "nearest"}[call.attribute("mode")]
-    return plain.resize(x, size, mode=mode, scale=scale, nearest=call.attribute("nearest_mode"))
+    made = resizing_of(call)
+    return _resize.resize(x, made.new, **_resize_arguments(made))
+
+
+@_operation("ResizeGrad")
+@_in_rows
+def _run_resize_grad(call: Call, n: int, dy: Array) -> Array:
+    return _resize.resize_grad(dy, _input_shape(call, dy), **_resize_arguments(resizing_of(call)))
+
+
+def _resize_arguments(made: Resizing) -> dict[str, Any]:
+    return {
+        "mode": {"linear": "bilinear"}.get(made.mode, made.mode),
+        "scale": made.scales,
+        "nearest": made.nearest,
+        "coordinates": made.coordinates,
+        "window": made.window,
+    }
 
 
 @_operation("ReduceSum")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .._errors import UnsupportedError
-from ..graph import Node, pad_widths, resize_geometry
+from ..graph import Node, pad_widths, resizing_of, transposed_window, window_attributes
 from ._context import Context
 from ._rules import Gradients, Rule
 
@@ -44,9 +47,27 @@ def _conv(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     if ctx.needs(weight):
         attributes = _attributes(node, weight_shape=_full_shape(ctx, weight))
         dw = ctx.emit("ConvGradWeight", [g, ctx.value(x)], **attributes)
-    if len(node.inputs) < 3:
-        return dx, dw
-    return dx, dw, ctx.sum(g, (0, 2, 3), keepdims=0) if ctx.needs(node.inputs[2]) else None
+    return dx, dw, _bias(ctx, node, g)
+
+
+@_row("ConvTranspose")
+def _conv_transpose(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    """A convolution's input gradient: the convolution carries its gradient back, and its weight's has roles swapped."""
+    (g,), (x, weight) = _some(grads), node.inputs[:2]
+    window, _ = transposed_window(node, ctx.builder.types)
+    attributes: dict[str, Any] = window_attributes(window, len(ctx.type(x).shape) - 2)
+    attributes["group"] = ctx.call(node).attribute("group")
+    dx = ctx.emit("Conv", [g, ctx.value(weight)], **attributes) if ctx.needs(x) else None
+    dw = None
+    if ctx.needs(weight):
+        dw = ctx.emit("ConvGradWeight", [ctx.value(x), g], weight_shape=_full_shape(ctx, weight), **attributes)
+    return dx, dw, _bias(ctx, node, g)
+
+
+def _bias(ctx: Context, node: Node, g: str) -> str | None:
+    if len(node.inputs) < 3 or not ctx.needs(node.inputs[2]):
+        return None
+    return ctx.sum(g, (0, *range(2, len(ctx.type(g).shape))), keepdims=0)
 
 
 @_row("ConvGradInput")
@@ -100,6 +121,29 @@ def _global_average_pool(ctx: Context, node: Node, grads: Gradients) -> Gradient
     return (ctx.emit("AveragePoolGrad", [g], kernel_shape=shape[1:], input_shape=shape),)
 
 
+@_row("GlobalMaxPool")
+def _global_max_pool(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    """The first maximum takes it, as MaxPool's: found by windows of at most 256, whose winners' places are bytes."""
+    (g,), (x,) = _some(grads), node.inputs
+    here, steps = ctx.value(x), []
+    while any(size > 1 for size in _image_shape(ctx, here)[1:]):
+        kernel = _first_window(_image_shape(ctx, here)[1:])
+        attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": kernel, "ceil_mode": 1}
+        steps.append((ctx.emit("MaxPoolOffset", [here], **attributes), attributes, _image_shape(ctx, here)))
+        here = ctx.emit("MaxPool", [here], **attributes)
+    for offset, window, shape in reversed(steps):
+        g = ctx.emit("MaxPoolGrad", [g, offset], input_shape=shape, **window)
+    return (g,)
+
+
+def _first_window(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """A window over all of an image if a byte can name its places, else along one row or column of it."""
+    if math.prod(sizes) <= 256:
+        return sizes
+    last = max(axis for axis, size in enumerate(sizes) if size > 1)
+    return tuple(min(size, 256) if axis == last else 1 for axis, size in enumerate(sizes))
+
+
 @_row("Pad")
 def _pad(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     (g,) = _some(grads)
@@ -113,17 +157,27 @@ def _pad(ctx: Context, node: Node, grads: Gradients) -> Gradients:
 @_row("Resize")
 def _resize(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     (g,) = _some(grads)
-    call = ctx.call(node)
-    _, scales = resize_geometry(call)
-    factors = [round(scale) for scale in scales]
-    if call.attribute("mode") != "nearest" or any(f < 1 or f != s for f, s in zip(factors, scales, strict=True)):
-        raise UnsupportedError(
-            f"a gradient rule exists for `mode` 'nearest' with whole `scales`, not for "
-            f"{call.attribute('mode')!r} with {scales}"
-        )
-    # Each pixel was copied to a block of factors[0] x factors[1]; its gradient is the block's sum.
-    mean = ctx.emit("AveragePool", [g], kernel_shape=tuple(factors), strides=tuple(factors))
-    return (ctx.times(mean, float(factors[0] * factors[1])),)
+    scales = resizing_of(ctx.call(node)).scales
+    shape = _image_shape(ctx, node.inputs[0])
+    given = None if scales is None else scales[3 - len(shape) :]
+    return (ctx.emit("ResizeGrad", [g], **_sampling(node), scales=given, input_shape=shape),)
+
+
+@_row("ResizeGrad")
+def _resize_grad(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    (g,) = _some(grads)
+    scales, axes = ctx.call(node).attribute("scales"), tuple(range(2, len(ctx.type(g).shape)))
+    if scales is None:
+        sizes = ctx.ints([int(ctx.type(node.inputs[0]).shape[axis]) for axis in axes])
+        return (ctx.emit("Resize", [g, "", "", sizes], **_sampling(node), axes=axes),)
+    factors = ctx.builder.constant(np.array(scales, np.float64), ctx.builder.fresh("grad.scales"))
+    return (ctx.emit("Resize", [g, "", factors], **_sampling(node), axes=axes),)
+
+
+def _sampling(node: Node) -> dict[str, Any]:
+    """The attributes that Resize and its gradient share."""
+    shared = ("mode", "coordinate_transformation_mode", "nearest_mode", "window_shape")
+    return {name: node.attributes[name] for name in shared if name in node.attributes}
 
 
 def _some(grads: Gradients) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ GUIDED = GRADIENT.replace("guided", {"Relu": _guided_relu, "Clip": _guided_clip}
 DECONVNET = GRADIENT.replace("deconvnet", {"Relu": _deconvnet_relu, "Clip": _deconvnet_relu}, {"Clip": _CLIP_NOTE})
 
 # Rules that serve a part of their operator, for the documentation; the rest is an UnsupportedError.
-_LIMITS = {"Resize": "nearest with whole scales", "Pad": "of the padded tensor, not of the constant value"}
+_LIMITS = {"Pad": "of the padded tensor, not of the constant value"}
 
 TABLES = (GRADIENT, GUIDED, DECONVNET)
 

@@ -1,0 +1,60 @@
+"""What one output pixel of an axis is made of, as the resize instruction reads it: a band of inputs and weights."""
+
+from __future__ import annotations
+
+import math
+
+from ..graph import Resizing, adaptive_range
+
+Band = tuple[int, list[float]]
+MOST_ATTRIBUTES = 65535
+
+
+def resize_attributes(resizing: Resizing, *, gradient: bool) -> list[int | float]:
+    """The instruction's attributes; those of the gradient hold the transposed bands."""
+    values: list[int | float] = [int(resizing.mode == "linear" and not gradient)]
+    for axis in range(2):
+        bands = [_band(resizing, axis, i) for i in range(resizing.new[axis])]
+        for first, weights in _transposed(bands, resizing.old[axis]) if gradient else bands:
+            values += [first, len(weights), *weights]
+    return values
+
+
+def _band(r: Resizing, axis: int, i: int) -> Band:
+    old, new = r.old[axis], r.new[axis]
+    if r.mode == "area":
+        first, end = adaptive_range(i, old, new)
+        return first, [1.0 / (end - first)] * (end - first)
+    if r.mode == "windows":
+        window, place = divmod(i, r.window[axis])
+        first, end = adaptive_range(window, old, new // r.window[axis])
+        return min(first + place, end - 1), [1.0]
+    place = r.place(axis, i)
+    if r.mode == "nearest":
+        nearest = {
+            "round_prefer_floor": lambda: math.ceil(place - 0.5),
+            "round_prefer_ceil": lambda: math.floor(place + 0.5),
+            "floor": lambda: math.floor(place),
+            "ceil": lambda: math.ceil(place),
+        }[r.nearest]()
+        return min(max(nearest, 0), old - 1), [1.0]
+    if place <= 0 or place >= old - 1:
+        return (0 if place <= 0 else old - 1), [1.0]
+    low = math.floor(place)
+    return low, [1.0] if place == low else [low + 1 - place, place - low]
+
+
+def _transposed(bands: list[Band], size: int) -> list[Band]:
+    """The bands of the transposed matrix; places move forwards, so what reads one input lies side by side."""
+    columns: list[list[tuple[int, float]]] = [[] for _ in range(size)]
+    for i, (first, weights) in enumerate(bands):
+        for t, weight in enumerate(weights):
+            columns[first + t].append((i, weight))
+    out = []
+    for column in columns:
+        first = column[0][0] if column else 0
+        weights = [0.0] * (column[-1][0] - first + 1 if column else 0)
+        for i, weight in column:
+            weights[i - first] = weight
+        out.append((first, weights))
+    return out

@@ -1,0 +1,239 @@
+"""Resampling by explicit matrices, one an axis, and adaptive pooling from the definition of its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ._wide import Array, images, narrow, wide
+
+_MODES = {"nearest": "floor", "nearest-exact": "round_prefer_ceil"}
+
+
+def interpolate(
+    x: npt.ArrayLike,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool = False,
+) -> Array:
+    """Resize images or signals as PyTorch's ``interpolate`` does.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W) or (N, C, L), float32 or float64
+    size : int or one for each axis, optional
+    scale_factor : float or one for each axis, optional
+        Instead of `size`: output over input.
+    mode : {"nearest", "nearest-exact", "bilinear", "linear", "area"}
+    align_corners : bool
+        Of the linear modes: the centres of the corner pixels stay in place, instead of the corners.
+
+    Returns
+    -------
+    ndarray
+    """
+    x = np.asarray(x)
+    pixels = x[:, :, np.newaxis] if x.ndim == 3 else x
+    axes = x.ndim - 2
+
+    def each(value: float | Sequence[float]) -> list[float]:
+        numbers = list(value) if isinstance(value, Sequence) else [value] * axes
+        return [1] * (2 - axes) + numbers
+
+    scale = None
+    if size is None:
+        assert scale_factor is not None
+        factors = each(scale_factor)
+        new = [int(np.floor(old * factor)) for old, factor in zip(pixels.shape[2:], factors, strict=True)]
+        scale = (factors[0], factors[1])
+    else:
+        new = [int(n) for n in each(size)]
+    linear = mode in ("linear", "bilinear")
+    coordinates = "half_pixel" if linear or mode == "nearest-exact" else "asymmetric"
+    y = resize(
+        pixels,
+        (new[0], new[1]),
+        mode="bilinear" if linear else "nearest" if mode in _MODES else mode,
+        scale=scale,
+        nearest=_MODES.get(mode, "floor"),
+        coordinates="align_corners" if linear and align_corners else coordinates,
+    )
+    return y[:, :, 0] if x.ndim == 3 else y
+
+
+def resize(
+    x: npt.ArrayLike,
+    size: tuple[int, int],
+    *,
+    mode: str = "bilinear",
+    scale: tuple[float, float] | None = None,
+    nearest: str = "round_prefer_floor",
+    coordinates: str = "half_pixel",
+    window: tuple[int, int] = (1, 1),
+) -> Array:
+    """Resize images, by default with half-pixel centres (PyTorch's ``interpolate(align_corners=False)``).
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W), float32 or float64
+    size : (height, width)
+    mode : {"bilinear", "nearest", "area", "windows"}
+        "area" is the mean over adaptive windows, "windows" lays those windows side by side, see the Notes.
+    scale : (float, float), optional
+        Output over input, when it is not the exact ratio of the sizes.
+    nearest : {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}
+        Which neighbour of a place wins; PyTorch's "nearest-exact" is the second.
+    coordinates : {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"}
+    window : (int, int)
+        Size of each of the windows of mode "windows".
+
+    Notes
+    -----
+    Output pixel i lies at ``(i + 0.5) / scale - 0.5`` of the input, at ``i / scale``, or at
+    ``i (old - 1) / (new - 1)``; neighbours outside are the nearest inside. Adaptive window i of o over H inputs is
+    ``floor(i H / o)`` to ``ceil((i + 1) H / o)``, the end not included; one shorter than `window` repeats its last
+    input.
+    """
+    x = images(x)
+    y = wide(x)
+    for axis, matrix in _matrices(x.shape, size, mode, scale, nearest, coordinates, window):
+        y = _multiplied(matrix, y, axis)
+    return narrow(y, x.dtype)
+
+
+def resize_grad(
+    grad_output: npt.ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    mode: str = "bilinear",
+    scale: tuple[float, float] | None = None,
+    nearest: str = "round_prefer_floor",
+    coordinates: str = "half_pixel",
+    window: tuple[int, int] = (1, 1),
+) -> Array:
+    """Carry a gradient from resize's output to its input, of shape `input_shape`: the transpose of its matrices."""
+    dy = images(grad_output, "grad_output")
+    dx = wide(dy)
+    size = (int(dy.shape[2]), int(dy.shape[3]))
+    for axis, matrix in _matrices(input_shape, size, mode, scale, nearest, coordinates, window):
+        dx = _multiplied(matrix.T, dx, axis)
+    return narrow(dx, dy.dtype)
+
+
+def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int]) -> Array:
+    """Average over adaptive windows: (N, C, H, W) to (N, C, *output_size)."""
+    x = images(x)
+    return np.asarray(_adaptive(x, output_size, lambda part: narrow(wide(part).mean(axis=(2, 3)), x.dtype)))
+
+
+def adaptive_max_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int]) -> Array:
+    """Take the maximum of adaptive windows: (N, C, H, W) to (N, C, *output_size)."""
+    return np.asarray(_adaptive(images(x), output_size, lambda part: part.max(axis=(2, 3))))
+
+
+def adaptive_avg_pool2d_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array:
+    """Spread the gradient of each adaptive window evenly over it."""
+    dy = images(grad_output, "grad_output")
+    dx = np.zeros(tuple(input_shape), wide(dy).dtype)
+    for i, j, rows, columns in _adaptive_windows(dx.shape, dy.shape[2:]):
+        part = dx[:, :, rows, columns]
+        part += wide(dy)[:, :, i, j, np.newaxis, np.newaxis] / (part.shape[2] * part.shape[3])
+    return narrow(dx, dy.dtype)
+
+
+def adaptive_max_pool2d_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
+    """Add the gradient of each adaptive window to the first of its maxima."""
+    dy, x = images(grad_output, "grad_output"), images(x)
+    dx = np.zeros(x.shape, wide(dy).dtype)
+    for i, j, rows, columns in _adaptive_windows(x.shape, dy.shape[2:]):
+        part = x[:, :, rows, columns]
+        flat = part.reshape(*part.shape[:2], -1)
+        hit = flat.argmax(axis=2)[..., np.newaxis] == np.arange(flat.shape[2])
+        dx[:, :, rows, columns] += (hit * wide(dy)[:, :, i, j, np.newaxis]).reshape(part.shape)
+    return narrow(dx, dy.dtype)
+
+
+def _adaptive(x, output_size, value):  # type: ignore[no-untyped-def]
+    size = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
+    y = np.zeros((*x.shape[:2], *size), x.dtype)
+    for i, j, rows, columns in _adaptive_windows(x.shape, size):
+        y[:, :, i, j] = value(x[:, :, rows, columns])
+    return y
+
+
+def _adaptive_windows(shape, size):  # type: ignore[no-untyped-def]
+    for i in range(size[0]):
+        for j in range(size[1]):
+            rows, columns = (
+                slice(int(np.floor(k * old / new)), int(np.ceil((k + 1) * old / new)))
+                for k, old, new in zip((i, j), shape[2:], size, strict=True)
+            )
+            yield i, j, rows, columns
+
+
+def _matrices(shape, size, mode, scale, nearest, coordinates, window):  # type: ignore[no-untyped-def]
+    for axis in (2, 3):
+        old, new = int(shape[axis]), int(size[axis - 2])
+        if mode in ("area", "windows"):
+            yield axis, _window_matrix(old, new, 0 if mode == "area" else window[axis - 2])
+        else:
+            yield axis, _place_matrix(old, new, scale[axis - 2] if scale else None, mode, nearest, coordinates)
+
+
+def _multiplied(matrix: Array, y: Array, axis: int) -> Array:
+    """Matrix (new, old) times an axis; its zeros multiply nothing, not even infinity."""
+    moved = np.moveaxis(y, axis, 0)
+    out = np.zeros((len(matrix), *moved.shape[1:]), y.dtype)
+    for i, row in enumerate(matrix):
+        for j in np.flatnonzero(row):
+            out[i] += row[j] * moved[j]
+    return np.moveaxis(out, 0, axis)
+
+
+def _window_matrix(old: int, new: int, extent: int) -> Array:
+    """Means over adaptive windows, or (with an `extent`) their inputs one by one."""
+    count = new // extent if extent else new
+    matrix = np.zeros((new, old), np.longdouble)
+    for i in range(count):
+        inside = [p for p in range(old) if (p + 1) * count > i * old and p * count < (i + 1) * old]
+        if extent:
+            for k in range(extent):
+                matrix[i * extent + k, inside[min(k, len(inside) - 1)]] = 1
+        else:
+            matrix[i, inside] = np.longdouble(1) / len(inside)
+    return matrix
+
+
+def _place_matrix(old: int, new: int, scale: float | None, mode: str, nearest: str, coordinates: str) -> Array:
+    """The matrix (new, old) that resizes one axis by the places of its outputs."""
+    i = np.arange(new, dtype=np.longdouble)
+    factor = np.longdouble(old) / np.longdouble(new) if scale is None else 1 / np.longdouble(scale)
+    if coordinates == "align_corners":
+        places = i * ((np.longdouble(old) - 1) / max(new - 1, 1))
+    elif coordinates == "asymmetric":
+        places = i * factor
+    else:
+        places = (i + 0.5) * factor - 0.5
+        if coordinates == "pytorch_half_pixel" and new == 1:
+            places[:] = 0
+    matrix = np.zeros((new, old), np.longdouble)
+    rows = np.arange(new)
+    if mode == "nearest":
+        choose = {
+            "round_prefer_floor": lambda at: np.ceil(at - 0.5),
+            "round_prefer_ceil": lambda at: np.floor(at + 0.5),
+            "floor": np.floor,
+            "ceil": np.ceil,
+        }[nearest]
+        rounded = np.round(places, 12)  # whole and half places, where a quotient misses them
+        matrix[rows, np.clip(choose(rounded), 0, old - 1).astype(int)] = 1
+        return matrix
+    if mode != "bilinear":
+        raise ValueError(f"`mode` (={mode!r}) must be 'bilinear', 'nearest', 'area' or 'windows'")
+    lower = np.floor(places)
+    for neighbour, weight in ((lower, 1 - (places - lower)), (lower + 1, places - lower)):
+        np.add.at(matrix, (rows, np.clip(neighbour, 0, old - 1).astype(int)), weight)
+    return matrix
