@@ -1,4 +1,4 @@
-"""Transposed convolutions, signals, global and adaptive pools and resizing, forwards and backwards, against the oracle."""
+"""Transposed convolutions, signals, global and adaptive pools, resizing: forwards and backwards, against the oracle."""
 
 from __future__ import annotations
 
@@ -108,9 +108,12 @@ def test_resizing_and_its_gradient(name, around):
 @pytest.mark.parametrize("maximum", [False, True], ids=["average", "maximum"])
 @pytest.mark.parametrize(
     ("shape", "size"),
-    [((18, 7, 5), (3, 4)), ((3, 8, 6), (4, 2)), ((18, 3, 2), (5, 3)), ((2, 40, 36), (2, 1)), ((18, 11), (4,)), ((3, 6, 6), (1, 1))],
+    [
+        *[((18, 7, 5), (3, 4)), ((3, 8, 6), (4, 2)), ((18, 3, 2), (5, 3))],
+        *[((2, 40, 36), (2, 1)), ((18, 11), (4,)), ((3, 6, 6), (1, 1))],
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_adaptive_pools_and_their_gradients(shape, size, maximum):
     b = GraphBuilder()
     x = b.input("x", "float64", ("N", *shape))

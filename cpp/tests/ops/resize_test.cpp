@@ -5,12 +5,6 @@ using namespace convlens_tests;
 
 namespace {
 
-std::int64_t bits_of(double value) {
-    std::int64_t bits;
-    std::memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
 struct Band {
     std::int64_t first;
     std::vector<double> weights;

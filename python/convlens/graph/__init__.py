@@ -31,6 +31,7 @@ from ._window import of_row as of_row
 from ._window import one_row as one_row
 from ._window import pair as pair
 from ._window import resolve_padding as resolve_padding
+from ._window import transpose as transpose
 from ._window import transposed_window as transposed_window
 from ._window import window_attributes as window_attributes
 from ._window import window_of as window_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,23 @@ def window_of(node: Node, types: Mapping[str, TensorType]) -> Window:
 
 
 def transposed_window(node: Node, types: Mapping[str, TensorType]) -> tuple[Window, Pair]:
-    """The convolution that a ConvTranspose transposes, and the size of that convolution's input: the node's output.
+    """:func:`transpose` of a ConvTranspose."""
+    sizes = types[node.inputs[0]].shape[2:]
+    axes = len(sizes)
+    given = attribute(node, "output_padding") or (0,) * axes
+    extra = one_row(_ints(given, axes, axes, "output_padding"), 0)
+    return transpose(window_of(node, types), one_row(sizes), extra)
+
+
+def transpose(window: Window, size: Pair, output_padding: Pair) -> tuple[Window, Pair]:
+    """The convolution that a transposed one transposes, and the size of its input, the transposed one's output.
+
+    Parameters
+    ----------
+    window : Window
+        As the transposed convolution is given it.
+    size, output_padding : (height, width)
+        The size of its input, and what is added to its output at the end.
 
     Raises
     ------
@@ -129,23 +146,20 @@ def transposed_window(node: Node, types: Mapping[str, TensorType]) -> tuple[Wind
 
     Notes
     -----
-    ``size = stride * (input - 1) + output_padding + extent - pads``. What `output_padding` adds at the end, less
+    ``output = stride * (size - 1) + output_padding + extent - pads``. What `output_padding` adds at the end, less
     padding there takes away: the convolution pads by ``pads - output_padding`` where that is not negative.
     """
-    window, sizes = window_of(node, types), types[node.inputs[0]].shape[2:]
-    axes = len(sizes)
-    given = attribute(node, "output_padding") or (0,) * axes
-    size, extra = one_row(sizes), one_row(_ints(given, axes, axes, "output_padding"), 0)
     out, ends = [], []
     for axis, side in enumerate(window.sides):
         before, after, stride = window.pads[axis], window.pads[axis + 2], window.stride[axis]
-        if extra[axis] < 0 or extra[axis] - after >= stride:
+        extra = output_padding[axis]
+        if extra < 0 or extra - after >= stride:
             raise ValueError(
-                f"`output_padding` (={extra[axis]} of {side}) must be 0 or more, and less than `strides` (={stride}) "
+                f"`output_padding` (={extra} of {side}) must be 0 or more, and less than `strides` (={stride}) "
                 f"plus the padding at the end (={after})"
             )
-        out.append(stride * (size[axis] - 1) + extra[axis] + window.extent[axis] - before - after)
-        ends.append(max(0, after - extra[axis]))
+        out.append(stride * (size[axis] - 1) + extra + window.extent[axis] - before - after)
+        ends.append(max(0, after - extra))
         if out[axis] < 1:
             raise ValueError(
                 f"`pads` ({before}, {after}) leave nothing of {side} {out[axis] + before + after}; use smaller `pads`"
@@ -173,7 +187,7 @@ def of_row(sizes: Sequence[int], axes: int) -> tuple[int, ...]:
     return tuple(sizes[2 - axes :])
 
 
-def window_attributes(window: Window, axes: int = 2) -> dict[str, tuple[int, ...]]:
+def window_attributes(window: Window, axes: int = 2) -> dict[str, Any]:
     """A window as a node's attributes, of images (2 axes) or signals (1)."""
     return {
         "kernel_shape": of_row(window.kernel, axes),

@@ -54,7 +54,7 @@ def batch_norm(
 
     Parameters
     ----------
-    x : ndarray of shape (N, C) or (N, C, H, W), float32 or float64
+    x : ndarray of shape (N, C), (N, C, L) or (N, C, H, W), float32 or float64
     running_mean, running_var : ndarray of shape (C,)
     weight, bias : ndarray of shape (C,), optional
         One and zero when None.
@@ -142,8 +142,8 @@ def _arrays(
     bias: npt.ArrayLike | None,
 ) -> dict[str, Array]:
     images = floats(x, "x")
-    if images.ndim not in (2, 4) or 0 in images.shape[1:]:
-        raise ValueError(f"`x` has shape {images.shape}; it must be (N, C) or (N, C, H, W)")
+    if images.ndim not in (2, 3, 4) or 0 in images.shape[1:]:
+        raise ValueError(f"`x` has shape {images.shape}; it must be (N, C), (N, C, L) or (N, C, H, W)")
     channels = images.shape[1]
     arrays = {"x": images}
     values = (running_mean, running_var, weight, bias)

@@ -1,6 +1,7 @@
 """What each instruction takes and makes: one letter an operand.
 
-Activations: B blocked; P plain; A any; R blocked, or plain for few channels and single pixels; X blocked, or plain for a convolution of few channels; N blocked, of one pixel
+Activations: B blocked; P plain; A any; R blocked, or plain for few channels and single pixels; X blocked, or plain for
+a convolution of few channels; N blocked, of one pixel
 also the caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a
 mask; O window offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
 """

@@ -12,7 +12,8 @@ MOST_ATTRIBUTES = 65535
 
 def resize_attributes(resizing: Resizing, *, gradient: bool) -> list[int | float]:
     """The instruction's attributes; those of the gradient hold the transposed bands."""
-    values: list[int | float] = [int(resizing.mode == "linear" and not gradient)]
+    lerp = resizing.mode == "linear" and not gradient
+    values: list[int | float] = [int(lerp)]
     for axis in range(2):
         bands = [_band(resizing, axis, i) for i in range(resizing.new[axis])]
         for first, weights in _transposed(bands, resizing.old[axis]) if gradient else bands:
@@ -29,19 +30,19 @@ def _band(r: Resizing, axis: int, i: int) -> Band:
         window, place = divmod(i, r.window[axis])
         first, end = adaptive_range(window, old, new // r.window[axis])
         return min(first + place, end - 1), [1.0]
-    place = r.place(axis, i)
+    at = r.place(axis, i)
     if r.mode == "nearest":
         nearest = {
-            "round_prefer_floor": lambda: math.ceil(place - 0.5),
-            "round_prefer_ceil": lambda: math.floor(place + 0.5),
-            "floor": lambda: math.floor(place),
-            "ceil": lambda: math.ceil(place),
-        }[r.nearest]()
+            "round_prefer_floor": math.ceil(at - 0.5),
+            "round_prefer_ceil": math.floor(at + 0.5),
+            "floor": math.floor(at),
+            "ceil": math.ceil(at),
+        }[r.nearest]
         return min(max(nearest, 0), old - 1), [1.0]
-    if place <= 0 or place >= old - 1:
-        return (0 if place <= 0 else old - 1), [1.0]
-    low = math.floor(place)
-    return low, [1.0] if place == low else [low + 1 - place, place - low]
+    if at <= 0 or at >= old - 1:
+        return (0 if at <= 0 else old - 1), [1.0]
+    low = math.floor(at)
+    return low, [1.0] if at == low else [low + 1 - at, at - low]
 
 
 def _transposed(bands: list[Band], size: int) -> list[Band]:

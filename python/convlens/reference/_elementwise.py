@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ._wide import Array, images, narrow, wide
+from ._wide import Array, narrow, wide
 
 
 def relu(x: npt.ArrayLike) -> Array:

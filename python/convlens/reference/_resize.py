@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -126,12 +126,12 @@ def resize_grad(
 def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int]) -> Array:
     """Average over adaptive windows: (N, C, H, W) to (N, C, *output_size)."""
     x = images(x)
-    return np.asarray(_adaptive(x, output_size, lambda part: narrow(wide(part).mean(axis=(2, 3)), x.dtype)))
+    return _adaptive(x, output_size, lambda part: narrow(wide(part).mean(axis=(2, 3)), part.dtype))
 
 
 def adaptive_max_pool2d(x: npt.ArrayLike, output_size: int | Sequence[int]) -> Array:
     """Take the maximum of adaptive windows: (N, C, H, W) to (N, C, *output_size)."""
-    return np.asarray(_adaptive(images(x), output_size, lambda part: part.max(axis=(2, 3))))
+    return _adaptive(images(x), output_size, lambda part: np.asarray(part.max(axis=(2, 3))))
 
 
 def adaptive_avg_pool2d_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array:
@@ -156,7 +156,7 @@ def adaptive_max_pool2d_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Ar
     return narrow(dx, dy.dtype)
 
 
-def _adaptive(x, output_size, value):  # type: ignore[no-untyped-def]
+def _adaptive(x: Array, output_size: int | Sequence[int], value: Callable[[Array], Array]) -> Array:
     size = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
     y = np.zeros((*x.shape[:2], *size), x.dtype)
     for i, j, rows, columns in _adaptive_windows(x.shape, size):
@@ -164,7 +164,7 @@ def _adaptive(x, output_size, value):  # type: ignore[no-untyped-def]
     return y
 
 
-def _adaptive_windows(shape, size):  # type: ignore[no-untyped-def]
+def _adaptive_windows(shape: Sequence[int], size: Sequence[int]) -> Iterator[tuple[int, int, slice, slice]]:
     for i in range(size[0]):
         for j in range(size[1]):
             rows, columns = (
@@ -174,7 +174,15 @@ def _adaptive_windows(shape, size):  # type: ignore[no-untyped-def]
             yield i, j, rows, columns
 
 
-def _matrices(shape, size, mode, scale, nearest, coordinates, window):  # type: ignore[no-untyped-def]
+def _matrices(
+    shape: Sequence[int],
+    size: tuple[int, int],
+    mode: str,
+    scale: tuple[float, float] | None,
+    nearest: str,
+    coordinates: str,
+    window: tuple[int, int],
+) -> Iterator[tuple[int, Array]]:
     for axis in (2, 3):
         old, new = int(shape[axis]), int(size[axis - 2])
         if mode in ("area", "windows"):
@@ -222,14 +230,14 @@ def _place_matrix(old: int, new: int, scale: float | None, mode: str, nearest: s
     matrix = np.zeros((new, old), np.longdouble)
     rows = np.arange(new)
     if mode == "nearest":
-        choose = {
-            "round_prefer_floor": lambda at: np.ceil(at - 0.5),
-            "round_prefer_ceil": lambda at: np.floor(at + 0.5),
-            "floor": np.floor,
-            "ceil": np.ceil,
+        at = np.round(places, 12)  # whole and half places, where a quotient misses them
+        chosen = {
+            "round_prefer_floor": np.ceil(at - 0.5),
+            "round_prefer_ceil": np.floor(at + 0.5),
+            "floor": np.floor(at),
+            "ceil": np.ceil(at),
         }[nearest]
-        rounded = np.round(places, 12)  # whole and half places, where a quotient misses them
-        matrix[rows, np.clip(choose(rounded), 0, old - 1).astype(int)] = 1
+        matrix[rows, np.clip(chosen, 0, old - 1).astype(int)] = 1
         return matrix
     if mode != "bilinear":
         raise ValueError(f"`mode` (={mode!r}) must be 'bilinear', 'nearest', 'area' or 'windows'")

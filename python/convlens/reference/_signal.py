@@ -24,7 +24,7 @@ def conv1d(
     dilation: int = 1,
     groups: int = 1,
 ) -> Array:
-    """Convolve signals (N, C, L) with filters (K, C / groups, S); `padding` is an int, (left, right), "same", "valid"."""
+    """Convolve signals (N, C, L) with filters (K, C / groups, S); `padding` may be (left, right)."""
     options = _options(stride=stride, padding=padding, dilation=dilation)
     return _signal(_conv.conv2d(_row(x), _row(weight), bias, groups=groups, **options))
 

@@ -5,6 +5,8 @@ from ._backward import backward as backward
 from ._batch_norm import expand_batch_norm_training as expand_batch_norm_training
 from ._context import Context as Context
 from ._emit import Emitter as Emitter
+from ._interpolate import ResizePlan as ResizePlan
+from ._interpolate import resize_plan as resize_plan
 from ._rules import Composite as Composite
 from ._rules import Gradients as Gradients
 from ._rules import Rule as Rule

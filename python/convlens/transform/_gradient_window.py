@@ -55,7 +55,7 @@ def _conv_transpose(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     """A convolution's input gradient: the convolution carries its gradient back, and its weight's has roles swapped."""
     (g,), (x, weight) = _some(grads), node.inputs[:2]
     window, _ = transposed_window(node, ctx.builder.types)
-    attributes: dict[str, Any] = window_attributes(window, len(ctx.type(x).shape) - 2)
+    attributes = window_attributes(window, len(ctx.type(x).shape) - 2)
     attributes["group"] = ctx.call(node).attribute("group")
     dx = ctx.emit("Conv", [g, ctx.value(weight)], **attributes) if ctx.needs(x) else None
     dw = None
