@@ -1,4 +1,5 @@
-// dx[c][y][x] = (bias[c] + residual + sum over k, r, s of dy[k][p][q] * w[k][c][r][s]), zero where the mask is; p, q with
+// dx[c][y][x] = (bias[c] + residual + sum over k, r, s of dy[k][p][q] * w[k][c][r][s]), zero where the mask is; p, q
+// with
 //     y = p stride_h - pad_top + r dilation_h, x = q stride_w - pad_left + s dilation_w.
 //
 // inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape; [bias] (C)

@@ -1,6 +1,6 @@
 // y[c][i][j] = the sum of row_weight[i][s] * column_weight[j][t] * x[c][row_first[i] + s][column_first[j] + t]: any
-// linear map along rows, then columns, whose rows are bands. Resizing in every mode, the mean over adaptive windows, and
-// the gradients of all of these, whose bands are the transposed ones.
+// linear map along rows, then columns, whose rows are bands. Resizing in every mode, the mean over adaptive windows,
+// and the gradients of all of these, whose bands are the transposed ones.
 //
 // inputs  x
 // outputs y, both blocked or both plain
@@ -59,8 +59,7 @@ Status check(const Problem& p, ScratchNeed* scratch) {
         return fail(Code::corrupt_file, "resize has %d attributes; its bands have %lld", p.instruction->n_attributes,
                     static_cast<long long>(at));
     }
-    scratch->per_thread_bytes =
-        round_up(x.width * pixel_of<Real>(y) * static_cast<std::int64_t>(sizeof(Real)), 64);
+    scratch->per_thread_bytes = round_up(x.width * pixel_of<Real>(y) * static_cast<std::int64_t>(sizeof(Real)), 64);
     return {};
 }
 
@@ -80,8 +79,7 @@ void make_plan(const Problem& p, void* plan) {
     for (std::int64_t i = 0; i < std::int64_t{y.height} + y.width; ++i, ++band) {
         *band = {static_cast<std::int32_t>(p.attribute(at)), static_cast<std::int32_t>(p.attribute(at + 1)), weight};
         at += 2;
-        for (std::int32_t t = 0; t < band->count; ++t)
-            weights[weight++] = static_cast<Real>(p.real_attribute(at++));
+        for (std::int32_t t = 0; t < band->count; ++t) weights[weight++] = static_cast<Real>(p.real_attribute(at++));
     }
 }
 

@@ -20,8 +20,10 @@ Bands bands_of(std::int64_t in, std::int64_t out, bool lerp) {
         if (count > in - first) count = in - first;
         Band band{first, {}};
         for (std::int64_t t = 0; t < count; ++t) {
-            band.weights.push_back(!lerp ? 0.25 * static_cast<double>(t + 1) * (i % 2 == 0 ? 1 : -1)
-                                         : count == 1 ? 1.0 : t == 0 ? 0.75 : 0.25);
+            band.weights.push_back(!lerp        ? 0.25 * static_cast<double>(t + 1) * (i % 2 == 0 ? 1 : -1)
+                                   : count == 1 ? 1.0
+                                   : t == 0     ? 0.75
+                                                : 0.25);
         }
         bands.push_back(band);
     }
@@ -54,10 +56,9 @@ void check_resize(Layout layout, int channels, int h, int w, int height, int wid
             const Band &row = rows[static_cast<std::size_t>(i)], &column = columns[static_cast<std::size_t>(j)];
             for (std::size_t s = 0; s < row.weights.size(); ++s) {
                 for (std::size_t t = 0; t < column.weights.size(); ++t) {
-                    const double term =
-                        row.weights[s] * column.weights[t] *
-                        static_cast<double>(x.get(n, c, row.first + static_cast<std::int64_t>(s),
-                                                  column.first + static_cast<std::int64_t>(t)));
+                    const double term = row.weights[s] * column.weights[t] *
+                                        static_cast<double>(x.get(n, c, row.first + static_cast<std::int64_t>(s),
+                                                                  column.first + static_cast<std::int64_t>(t)));
                     want += term, magnitude += std::fabs(term);
                 }
             }

@@ -57,9 +57,11 @@ def _named(images: Array, name: str, recipe: Recipe | None) -> Array:
             f"`baselines` (={name!r}) must be a number, an array, or one of {', '.join(map(repr, _NAMES))}"
         )
     if name == "blur":
-        if images.ndim != 4:
-            raise ValueError(f"`baselines` (='blur') needs images (N, C, H, W), not {images.shape}")
-        return gaussian_blur(images, 0.1 * min(images.shape[2:]))
+        if images.ndim not in (3, 4):
+            raise ValueError(
+                f"`baselines` (='blur') needs images (N, C, H, W) or signals (N, C, L), not {images.shape}"
+            )
+        return gaussian_blur(images, 0.1 * min(images.shape[2:]), axes=range(2, images.ndim))
     if recipe is None:
         raise ValueError(
             f"`baselines` (={name!r}) needs `recipe`, which says what number that is after normalising: pass the third "

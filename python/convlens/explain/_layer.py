@@ -54,8 +54,8 @@ def choose_layer(graph: Graph, *, before: str) -> str:
     crossed = [t for t in crossed if position[t] < last]
     if not crossed:
         raise ValueError(
-            f"`layer` (=None) cannot be chosen: no tensor with height and width lies on every path to {before!r} "
-            "before its last layer with weights; name one of net.layers()"
+            f"`layer` (=None) cannot be chosen: no tensor with height and width, or length, lies on every path to "
+            f"{before!r} before its last layer with weights; name one of net.layers()"
         )
     chosen = crossed[-1]
     while producers[chosen].op in (*_POOLS, *_PASSES_ON) and producers[chosen].inputs[0] in crossed:
@@ -101,4 +101,4 @@ def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str) 
 
 def _is_spatial(graph: Graph, tensor: str) -> bool:
     shape = graph.types[tensor].per_image
-    return len(shape) == 3 and math.prod(shape[1:]) > 1
+    return len(shape) in (2, 3) and math.prod(shape[1:]) > 1

@@ -17,23 +17,29 @@ from ._task import Task
 
 def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilinear") -> tuple[str, ...]:
     layer = canvas.layer
-    if len(canvas.shape(layer)) != 3:
+    sizes = canvas.shape(canvas.images)[1:]
+    if len(canvas.shape(layer)) not in (2, 3):
         kind = canvas.graph.types[layer]
         raise ValueError(f"`layer` (={layer!r}) is {kind}; Grad-CAM needs a layer with height and width, (N, K, h, w)")
+    if upsample is not None and len(canvas.shape(layer)) != 1 + len(sizes):
+        raise ValueError(
+            f"`layer` (={layer!r}) is {canvas.graph.types[layer]} and the images {canvas.graph.types[canvas.images]}: "
+            "a map of other axes cannot be upsampled to them; pass upsample=None"
+        )
+    axes = tuple(range(2, 1 + len(canvas.shape(layer))))
     gradient = canvas.gradient(layer, GRADIENT, seed="grad_cam_seed")
-    weights = canvas.add("ReduceMean", [gradient, canvas.integers([2, 3])], keepdims=1)
+    weights = canvas.add("ReduceMean", [gradient, canvas.integers(axes)], keepdims=1)
     weighted = canvas.add("Mul", [layer, weights])
     raw = canvas.add("ReduceSum", [weighted, canvas.integers([1])], keepdims=1, name="grad_cam_layer")
     if relu:
         raw = canvas.add("Relu", [raw], name="grad_cam_layer_relu")
     if upsample is None:
         return (raw,)
-    sizes = canvas.integers(canvas.shape(canvas.images)[1:])
     full = canvas.add(
         "Resize",
-        [raw, "", "", sizes],
+        [raw, "", "", canvas.integers(sizes)],
         name="grad_cam",
-        axes=(2, 3),
+        axes=axes,
         mode="linear",
         coordinate_transformation_mode="half_pixel",
     )
@@ -77,8 +83,8 @@ def grad_cam(
     Returns
     -------
     Explanation
-        With values of shape (N, 1, H, W), or (N, 1, h, w) without upsampling; the map at the layer's size is
-        ``layer_values``. ``relu=False, upsample=None`` is Captum's LayerGradCam.
+        With values of shape (N, 1, H, W), (N, 1, L) for signals, or (N, 1, h, w) without upsampling; the map at the
+        layer's size is ``layer_values``. ``relu=False, upsample=None`` is Captum's LayerGradCam.
 
     Notes
     -----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ._registry import method
 from ._task import Task, at_least
 
 Array = npt.NDArray[Any]
-Window = tuple[int, int, int, int]
+Window = tuple[slice, ...]
 
 
 @method(
@@ -29,8 +30,8 @@ def occlusion(
     images: npt.ArrayLike,
     target: Any = None,
     *,
-    window: int | tuple[int, int] | None = None,
-    stride: int | tuple[int, int] | None = None,
+    window: int | tuple[int, ...] | None = None,
+    stride: int | tuple[int, ...] | None = None,
     baselines: Any = None,
     of: str = "output",
     output: str | None = None,
@@ -45,7 +46,8 @@ def occlusion(
     net, images, target, of, output, batch_size
         As of :func:`convlens.explain.saliency`. The target is resolved once, on the uncovered image.
     window : int or tuple of int, optional
-        Height and width of what is covered, in pixels, over all channels; None is a seventh of the shorter side.
+        Height and width (of signals the length) of what is covered, in pixels, over all channels; None is a seventh of
+        the shorter side.
     stride : int or tuple of int, optional
         Pixels between windows, at most the window; None is half the window. The last window of a row or column may hang
         over the edge and is cut there.
@@ -59,8 +61,8 @@ def occlusion(
     Returns
     -------
     Explanation
-        With values of shape (N, 1, H, W), signed: positive where covering lowers the score. After an interrupt
-        (Ctrl-C) they are means over the windows done, NaN where there was none.
+        With values of shape (N, 1, H, W), or (N, 1, L), signed: positive where covering lowers the score. After an
+        interrupt (Ctrl-C) they are means over the windows done, NaN where there was none.
 
     Notes
     -----
@@ -95,9 +97,9 @@ def occlusion(
     places = windows(task.images.shape[2:], window, stride)
     cover = make_baselines(task.images, baselines, recipe)
     clean = task.clean()
-    n, _, height, width = task.images.shape
-    lost = np.zeros((n, 1, height, width))
-    count = np.zeros((n, 1, height, width), np.int64)
+    n = len(task.images)
+    lost = np.zeros((n, 1, *task.images.shape[2:]))
+    count = np.zeros(lost.shape, np.int64)
     interrupted = False
     with Progress("occlusion", n * len(places), show=progress) as bar:
         try:
@@ -123,51 +125,53 @@ def _cover(
     at_once = max(1, task.batch_size // n)
     for first in range(0, len(places), at_once):
         some = places[first : first + at_once]
-        batch = np.tile(images, (len(some), 1, 1, 1))
-        for i, (top, left, bottom, right) in enumerate(some):
-            batch[i * n : (i + 1) * n, :, top:bottom, left:right] = hidden[:, :, top:bottom, left:right]
+        batch = np.concatenate([images] * len(some))
+        for i, place in enumerate(some):
+            every = (slice(None), slice(None), *place)
+            batch[i * n : (i + 1) * n][every] = hidden[every]
         logits = task.run(batch)[task.output.name]
-        for i, (top, left, bottom, right) in enumerate(some):
+        for i, place in enumerate(some):
             drop = score[part] - goal.score(logits[i * n : (i + 1) * n])
-            lost[part, :, top:bottom, left:right] += drop.reshape(n, 1, 1, 1)
-            count[part, :, top:bottom, left:right] += 1
+            where = (part, slice(None), *place)
+            lost[where] += drop.reshape(n, *[1] * (lost.ndim - 1))
+            count[where] += 1
         bar.step(len(batch))
 
 
-def _extents(image: tuple[int, ...], window: Any, stride: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    if len(image) != 3:
-        raise ValueError(f"occlusion covers windows of images (N, C, H, W); the network takes (N, {image})")
-    extent = _pair("window", max(1, round(min(image[1:]) / 7)) if window is None else window)
-    return extent, ((extent[0] + 1) // 2, (extent[1] + 1) // 2) if stride is None else _pair("stride", stride)
+def _extents(image: tuple[int, ...], window: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if len(image) not in (2, 3):
+        raise ValueError(
+            f"occlusion covers windows of images (N, C, H, W) or signals (N, C, L); the network takes (N, {image})"
+        )
+    axes = len(image) - 1
+    extent = _each("window", max(1, round(min(image[1:]) / 7)) if window is None else window, axes)
+    return extent, tuple((size + 1) // 2 for size in extent) if stride is None else _each("stride", stride, axes)
 
 
-def windows(size: tuple[int, ...], window: tuple[int, int], stride: tuple[int, int]) -> list[Window]:
-    """The windows (top, left, bottom, right) over an image of `size`, row by row.
+def windows(size: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...]) -> list[Window]:
+    """The windows over an image of `size`, a slice for each axis, row by row.
 
-    >>> windows((3, 5), (2, 2), (2, 2))
-    [(0, 0, 2, 2), (0, 2, 2, 4), (0, 4, 2, 5), (2, 0, 3, 2), (2, 2, 3, 4), (2, 4, 3, 5)]
+    >>> [(rows.start, columns.start, columns.stop) for rows, columns in windows((3, 5), (2, 2), (2, 2))]
+    [(0, 0, 2), (0, 2, 4), (0, 4, 5), (2, 0, 2), (2, 2, 4), (2, 4, 5)]
     """
-    starts = []
-    for axis in range(2):
-        if window[axis] > size[axis]:
-            raise ValueError(f"`window` (={window!r}) is larger than the image, {size[0]} x {size[1]}")
-        if stride[axis] > window[axis]:
+    places = []
+    for axis, extent in enumerate(window):
+        if extent > size[axis]:
+            raise ValueError(f"`window` (={window!r}) is larger than the image, {' x '.join(map(str, size))}")
+        if stride[axis] > extent:
             raise ValueError(
                 f"`stride` (={stride!r}) must be at most `window` (={window!r}), or pixels would be skipped"
             )
-        count = -(-(size[axis] - window[axis]) // stride[axis]) + 1
-        starts.append([i * stride[axis] for i in range(count)])
-    return [
-        (top, left, min(top + window[0], size[0]), min(left + window[1], size[1]))
-        for top in starts[0]
-        for left in starts[1]
-    ]
+        count = -(-(size[axis] - extent) // stride[axis]) + 1
+        starts = [i * stride[axis] for i in range(count)]
+        places.append([slice(start, min(start + extent, size[axis])) for start in starts])
+    return list(itertools.product(*places))
 
 
-def _pair(name: str, value: Any) -> tuple[int, int]:
+def _each(name: str, value: Any, axes: int) -> tuple[int, ...]:
     if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(f"`{name}` (={value!r}) must be an int or (height, width); all channels are covered")
-        return at_least(name, value[0], 1), at_least(name, value[1], 1)
-    side = at_least(name, value, 1)
-    return side, side
+        if len(value) != axes:
+            what = "(height, width)" if axes == 2 else "(length,)"
+            raise ValueError(f"`{name}` (={value!r}) must be an int or {what}; all channels are covered")
+        return tuple(at_least(name, side, 1) for side in value)
+    return (at_least(name, value, 1),) * axes

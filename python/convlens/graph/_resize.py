@@ -137,15 +137,16 @@ def _asked_for(call: Call, x: TensorType) -> tuple[Pair, tuple[float, ...] | Non
         raise ValueError("exactly one of `scales` and `sizes` must be given")
     rank, by_scale = len(x.shape), given[0] == "scales"
     axes = [axis_of(int(a), rank, "axes") for a in (call.attribute("axes") or range(rank))]
-    values = [float(v) for v in np.asarray(call.constant(given[0])).reshape(-1)]
+    constant = np.asarray(call.constant(given[0])).reshape(-1)
+    values = [float(v) for v in constant]
     if len(values) != len(axes):
         raise ValueError(f"`{given[0]}` (={values}) must have one number for each of the axes {axes}")
     sizes, scales = [int(size) for size in x.shape[2:]], [1.0] * (rank - 2)
     only = "only height and width can be" if rank == 4 else "only the length can be"
-    for axis, value in zip(axes, values, strict=True):
+    for axis, value, number in zip(axes, values, constant, strict=True):
         if axis >= 2:
-            old = int(x.shape[axis])
-            new = math.floor(old * value) if by_scale else int(value)
+            # In the constant's own type: ten times the float32 next to 2.3 are 23.
+            new = math.floor(constant.dtype.type(x.shape[axis]) * number) if by_scale else int(value)
             if new < 1:
                 raise ValueError(f"`{given[0]}` (={values}) leave nothing of axis {axis}")
             sizes[axis - 2], scales[axis - 2] = new, value

@@ -1,12 +1,16 @@
 """Networks: layers by keyword, chained or called, and the Network they make."""
 
+from ._convolutions import Conv1d as Conv1d
+from ._convolutions import Conv2d as Conv2d
+from ._convolutions import ConvTranspose1d as ConvTranspose1d
+from ._convolutions import ConvTranspose2d as ConvTranspose2d
 from ._layer import Input as Input
 from ._layer import Layer as Layer
 from ._layer import Tensor as Tensor
 from ._layers import Add as Add
+from ._layers import BatchNorm1d as BatchNorm1d
 from ._layers import BatchNorm2d as BatchNorm2d
 from ._layers import Flatten as Flatten
-from ._layers import GlobalAvgPool2d as GlobalAvgPool2d
 from ._layers import Linear as Linear
 from ._layers import LogSoftmax as LogSoftmax
 from ._layers import Pad as Pad
@@ -22,6 +26,16 @@ from ._network import load as load
 from ._receptive_field import ReceptiveField as ReceptiveField
 from ._records import LayerRecord as LayerRecord
 from ._records import LayerTable as LayerTable
+from ._resampling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from ._resampling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from ._resampling import AdaptiveMaxPool1d as AdaptiveMaxPool1d
+from ._resampling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+from ._resampling import GlobalAvgPool1d as GlobalAvgPool1d
+from ._resampling import GlobalAvgPool2d as GlobalAvgPool2d
+from ._resampling import GlobalMaxPool1d as GlobalMaxPool1d
+from ._resampling import GlobalMaxPool2d as GlobalMaxPool2d
+from ._resampling import Upsample as Upsample
+from ._windows import AvgPool1d as AvgPool1d
 from ._windows import AvgPool2d as AvgPool2d
-from ._windows import Conv2d as Conv2d
+from ._windows import MaxPool1d as MaxPool1d
 from ._windows import MaxPool2d as MaxPool2d

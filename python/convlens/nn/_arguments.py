@@ -31,8 +31,21 @@ def pair(parameter: str, value: Any, *, at_least: int) -> Pair:
     return number, number
 
 
-def padding(parameter: str, value: Padding) -> Padding:
+def along(parameter: str, value: Any, axes: int, *, at_least: int) -> tuple[int, ...]:
+    """One number an axis, of images (2 axes) or signals (1), from an int or as many as there are axes."""
+    if axes == 2:
+        return pair(parameter, value, at_least=at_least)
+    if isinstance(value, (list, tuple)):
+        if len(value) != 1:
+            raise ValueError(f"`{parameter}` (={value!r}) must be an int: a signal has one axis")
+        value = value[0]
+    return (integer(parameter, value, at_least=at_least),)
+
+
+def padding(parameter: str, value: Padding, axes: int = 2) -> Padding:
     """Check what can be checked before the input's size is known; see :func:`pads`."""
+    if axes == 1 and not isinstance(value, str):
+        return explicit_ends(parameter, value)
     if isinstance(value, str):
         if value not in ("same", "valid"):
             raise ValueError(f'`{parameter}` (={value!r}) must be "same", "valid", an int, a pair or four sides')
@@ -60,6 +73,15 @@ def explicit_pads(parameter: str, value: Any) -> tuple[int, int, int, int]:
         )
     top, left, bottom, right = (integer(parameter, side, at_least=0) for side in sides)
     return top, left, bottom, right
+
+
+def explicit_ends(parameter: str, value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The padding of a signal, an int or (left, right), as ((top, bottom), (left, right)) of an image of one row."""
+    ends = value if isinstance(value, (list, tuple)) else (value, value)
+    if len(ends) != 2:
+        raise ValueError(f'`{parameter}` (={value!r}) must be an int, (left, right), "same" or "valid"')
+    left, right = (integer(parameter, end, at_least=0) for end in ends)
+    return (0, 0), (left, right)
 
 
 def pads(value: Padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[int, int, int, int]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..graph import BATCH, GraphBuilder, Shape, TensorType
+from ..graph import BATCH, GraphBuilder, Shape, TensorType, one_row
 from ._arguments import integer
 
 _order = itertools.count()
@@ -153,15 +153,16 @@ class Layer(ABC):
         return f"{cls.__name__}({', '.join(words)})"
 
 
-def image_of(layer: Layer, kind: TensorType) -> tuple[int, int, int]:
-    """(C, H, W) of a batch of images, or an error that says what the layer got."""
-    if len(kind.shape) != 4:
+def image_of(layer: Layer, kind: TensorType, axes: int = 2) -> tuple[int, int, int]:
+    """(C, H, W) of a batch of images, (C, 1, L) of signals (1 axis), or an error that says what the layer got."""
+    if len(kind.shape) != 2 + axes:
+        what, one = ("images of shape (N, C, H, W)", "(C, H, W)") if axes == 2 else ("signals (N, C, L)", "(C, L)")
         raise ValueError(
-            f"{type(layer).__name__} needs images of shape (N, C, H, W), not {written(kind)}: "
-            "put it before Flatten, or reshape with nn.Reshape(shape=(C, H, W))"
+            f"{type(layer).__name__} needs {what}, not {written(kind)}: "
+            f"put it before Flatten, or reshape with nn.Reshape(shape={one})"
         )
-    channels, height, width = kind.per_image
-    return channels, height, width
+    channels, *size = kind.per_image
+    return (channels, *one_row(size))
 
 
 def written(kind: TensorType) -> str:

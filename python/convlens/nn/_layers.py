@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -17,11 +18,8 @@ class _Plain(Layer):
     """A layer without parameters or attributes: one operator, its input as it comes."""
 
     operator: ClassVar[str]
-    images_only: ClassVar[bool] = False
 
     def parameters(self, inputs: Sequence[TensorType]) -> tuple[ParameterSpec, ...]:
-        if self.images_only:
-            image_of(self, inputs[0])
         return ()
 
     def emit(
@@ -31,14 +29,6 @@ class _Plain(Layer):
 
     def _attributes(self) -> Mapping[str, Any]:
         return {}
-
-
-class GlobalAvgPool2d(_Plain):
-    """Take the mean over height and width; the result is ``(N, C, 1, 1)``."""
-
-    stem = "global_pool"
-    operator = "GlobalAveragePool"
-    images_only = True
 
 
 class ReLU(_Plain):
@@ -251,7 +241,38 @@ class Linear(Layer):
         builder.add("Gemm", [inputs[0], *parameters.values()], {"transB": 1}, name=name, outputs=[tensor])
 
 
-class BatchNorm2d(Layer):
+class _BatchNorm(Layer):
+    stem = "batch_norm"
+    positions: ClassVar[Mapping[int, tuple[str, ...]]] = {1: (), 2: ("num_features", "eps")}
+
+    def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1, name: str | None = None) -> None:
+        super().__init__(name=name)
+        if not eps > 0:
+            raise ValueError(f"`eps` (={eps}) must be above 0")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"`momentum` (={momentum}) must lie between 0 and 1")
+        self.eps = float(eps)
+        self.momentum = float(momentum)
+
+    def parameters(self, inputs: Sequence[TensorType]) -> tuple[ParameterSpec, ...]:
+        self._check(inputs[0])
+        channels = inputs[0].per_image[0]
+        schemes = {"weight": "ones", "bias": "zeros", "running_mean": "zeros", "running_var": "ones"}
+        return tuple(ParameterSpec(suffix, (channels,), scheme) for suffix, scheme in schemes.items())
+
+    def emit(
+        self, builder: GraphBuilder, inputs: Sequence[str], parameters: Mapping[str, str], name: str, tensor: str
+    ) -> None:
+        # ONNX's momentum is the share that stays; it matters in training alone.
+        attributes = {"epsilon": self.eps, "momentum": 1.0 - self.momentum}
+        builder.add("BatchNormalization", [inputs[0], *parameters.values()], attributes, name=name, outputs=[tensor])
+
+    @abstractmethod
+    def _check(self, kind: TensorType) -> None:
+        """Raise where the input's axes are not the layer's."""
+
+
+class BatchNorm2d(_BatchNorm):
     """Normalise each channel, by running statistics in inference and by the batch's in training.
 
     Parameters
@@ -270,26 +291,15 @@ class BatchNorm2d(Layer):
     Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167.
     """
 
-    stem = "batch_norm"
-    positions: ClassVar[Mapping[int, tuple[str, ...]]] = {1: (), 2: ("num_features", "eps")}
+    def _check(self, kind: TensorType) -> None:
+        image_of(self, kind)
 
-    def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1, name: str | None = None) -> None:
-        super().__init__(name=name)
-        if not eps > 0:
-            raise ValueError(f"`eps` (={eps}) must be above 0")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"`momentum` (={momentum}) must lie between 0 and 1")
-        self.eps = float(eps)
-        self.momentum = float(momentum)
 
-    def parameters(self, inputs: Sequence[TensorType]) -> tuple[ParameterSpec, ...]:
-        channels, _, _ = image_of(self, inputs[0])
-        schemes = {"weight": "ones", "bias": "zeros", "running_mean": "zeros", "running_var": "ones"}
-        return tuple(ParameterSpec(suffix, (channels,), scheme) for suffix, scheme in schemes.items())
+class BatchNorm1d(_BatchNorm):
+    """Normalise each channel of signals ``(N, C, L)`` or features ``(N, C)``; parameters as of :class:`BatchNorm2d`."""
 
-    def emit(
-        self, builder: GraphBuilder, inputs: Sequence[str], parameters: Mapping[str, str], name: str, tensor: str
-    ) -> None:
-        # ONNX's momentum is the share that stays; it matters in training alone.
-        attributes = {"epsilon": self.eps, "momentum": 1.0 - self.momentum}
-        builder.add("BatchNormalization", [inputs[0], *parameters.values()], attributes, name=name, outputs=[tensor])
+    def _check(self, kind: TensorType) -> None:
+        if len(kind.shape) not in (2, 3):
+            raise ValueError(
+                f"BatchNorm1d needs signals (N, C, L) or features (N, C), not {written(kind)}: use BatchNorm2d"
+            )

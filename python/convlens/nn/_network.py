@@ -19,7 +19,7 @@ from ._check import check_images
 from ._files import graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
 from ._names import find, find_all, logits_of
-from ._records import LayerTable, buffers, is_parameter, layer_records, summary
+from ._records import LayerTable, buffers, is_parameter, layer_records, says_how, summary
 from ._run import run
 
 if TYPE_CHECKING:
@@ -373,7 +373,8 @@ def _converted(graph: Graph, dtype: str) -> Graph:
     for name, kind in graph.inputs.items():
         builder.input(name, dtype if kind.dtype.startswith("float") else kind.dtype, kind.shape)
     for name, array in graph.constants.items():
-        builder.constant(array.astype(dtype) if array.dtype.kind == "f" else array, name)
+        number = array.dtype.kind == "f" and not says_how(graph, name)
+        builder.constant(array.astype(dtype) if number else array, name)
     for node in graph.nodes:
         builder.add(node.op, node.inputs, node.attributes, name=node.name, outputs=node.outputs)
     return builder.build(graph.outputs)

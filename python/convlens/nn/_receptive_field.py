@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..graph import Graph, Node
+from ..graph import Graph, Node, Window, call_of, resizing_of, transposed_window, window_of
 
 _WINDOWED = ("Conv", "MaxPool", "AveragePool")
+_SEE_ALL = ("GlobalAveragePool", "GlobalMaxPool", "ReduceSum", "ReduceMean", "ReduceMax", "Reshape", "Gemm")
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The patch of the input that one cell sees, in pixels, as (height, width).
+    """The patch of the input that one cell sees, in pixels, as (height, width), or (length,) of a signal.
 
     Attributes
     ----------
@@ -23,12 +24,12 @@ class ReceptiveField:
         Centre of the first cell's patch, in pixel indices; below 0 or above it where the padding is uneven.
     """
 
-    size: tuple[float, float]
-    stride: tuple[float, float]
-    offset: tuple[float, float]
+    size: tuple[float, ...]
+    stride: tuple[float, ...]
+    offset: tuple[float, ...]
 
     def __str__(self) -> str:
-        return f"{self.size[0]:g} x {self.size[1]:g}"
+        return " x ".join(f"{size:g}" for size in self.size)
 
 
 _Axis = tuple[float, float, float]  # size, stride, offset
@@ -48,57 +49,74 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveField | None]:
     """
     fields: dict[str, ReceptiveField | None] = {}
     for name, kind in graph.inputs.items():
-        fields[name] = ReceptiveField((1, 1), (1, 1), (0, 0)) if len(kind.shape) == 4 else None
+        axes = len(kind.shape) - 2
+        fields[name] = ReceptiveField((1,) * axes, (1,) * axes, (0,) * axes) if axes in (1, 2) else None
     for node in graph.nodes:
         for out in node.outputs:
             if out:
-                fields[out] = _of_node(graph, node, fields) if len(graph.types[out].shape) == 4 else None
+                fields[out] = _of_node(graph, node, fields) if len(graph.types[out].shape) in (3, 4) else None
     return fields
 
 
 def _of_node(graph: Graph, node: Node, fields: dict[str, ReceptiveField | None]) -> ReceptiveField | None:
     sources = [fields.get(name) for name in node.inputs if name and name in fields]
-    if not sources or any(source is None for source in sources):
+    if not sources or any(source is None for source in sources) or node.op in _SEE_ALL:
         return None
     known = [source for source in sources if source is not None]
-    axes = [[(field.size[a], field.stride[a], field.offset[a]) for field in known] for a in range(2)]
+    n = len(graph.types[node.outputs[0]].shape) - 2
+    if any(len(field.size) != n for field in known):
+        return None
+    axes = [[(field.size[a], field.stride[a], field.offset[a]) for field in known] for a in range(n)]
     if node.op in _WINDOWED:
-        results = [_window(node, axis, axes[axis][0]) for axis in range(2)]
+        window = window_of(node, graph.types)
+        results = [_window(window, 2 - n + axis, axes[axis][0]) for axis in range(n)]
+    elif node.op == "ConvTranspose":
+        window, _ = transposed_window(node, graph.types)
+        results = [_spread(window, 2 - n + axis, axes[axis][0]) for axis in range(n)]
     elif node.op == "Pad":
-        before = graph.constants[node.inputs[1]].tolist()[2:4]
+        before = graph.constants[node.inputs[1]].tolist()[2 : 2 + n]
         results = [
             (size, stride, offset - pad * stride)
-            for (size, stride, offset), pad in zip((axes[0][0], axes[1][0]), before, strict=True)
+            for (size, stride, offset), pad in zip((axis[0] for axis in axes), before, strict=True)
         ]
     elif node.op == "Resize":
-        results = [_resize(graph, node, axis, axes[axis][0]) for axis in range(2)]
-    elif node.op in ("GlobalAveragePool", "ReduceSum", "ReduceMean", "ReduceMax", "Reshape", "Gemm"):
-        return None
+        results = [_resize(graph, node, axis, axes[axis][0]) for axis in range(n)]
     else:
         if any(len({field[1] for field in axis}) > 1 for axis in axes):
             return None
         results = [_union(axis) for axis in axes]
-    (size_h, stride_h, offset_h), (size_w, stride_w, offset_w) = results
-    return ReceptiveField((size_h, size_w), (stride_h, stride_w), (offset_h, offset_w))
+    size, stride, offset = zip(*results, strict=True)
+    return ReceptiveField(size, stride, offset)
 
 
-def _window(node: Node, axis: int, field: _Axis) -> _Axis:
+def _window(window: Window, axis: int, field: _Axis) -> _Axis:
     size, stride, offset = field
-    kernel = node.attributes["kernel_shape"][axis]
-    dilation = node.attributes.get("dilations", (1, 1))[axis]
-    step = node.attributes.get("strides", (1, 1))[axis]
-    before = node.attributes.get("pads", (0, 0, 0, 0))[axis]
-    reach = (kernel - 1) * dilation
-    return size + reach * stride, stride * step, offset + (reach / 2 - before) * stride
+    reach = window.extent[axis] - 1
+    return size + reach * stride, stride * window.stride[axis], offset + (reach / 2 - window.pads[axis]) * stride
+
+
+def _spread(window: Window, axis: int, field: _Axis) -> _Axis:
+    """Each cell reads the inputs whose windows reach it: at most ceil(extent / stride) of them."""
+    size, stride, offset = field
+    reach = window.extent[axis]
+    finer = stride / window.stride[axis]
+    inputs = -(-reach // window.stride[axis])
+    return size + (inputs - 1) * stride, finer, offset + (window.pads[axis] - (reach - 1) / 2) * finer
 
 
 def _resize(graph: Graph, node: Node, axis: int, field: _Axis) -> _Axis:
+    """Two neighbours when linear, the inputs of a window for means and maxima over adaptive windows."""
     size, stride, offset = field
-    before = graph.types[node.inputs[0]].per_image[1 + axis]
-    after = graph.types[node.outputs[0]].per_image[1 + axis]
-    finer = stride * before / after
-    reach = stride if node.attributes.get("mode") == "linear" else 0.0
-    return size + reach, finer, offset + (finer - stride) / 2
+    resizing = resizing_of(call_of(node, graph.types, graph.constants))
+    axis += 4 - len(graph.types[node.inputs[0]].shape)
+    before, after = resizing.old[axis], resizing.new[axis]
+    if resizing.mode in ("area", "windows"):
+        finer = stride * before / after
+        return size + (-(-before // after)) * stride, finer, offset + (finer - stride) / 2
+    first = resizing.place(axis, 0)
+    step = resizing.place(axis, 1) - first if after > 1 else before
+    reach = stride if resizing.mode == "linear" else 0.0
+    return size + reach, stride * step, offset + first * stride
 
 
 def _union(fields: list[_Axis]) -> _Axis:

@@ -104,9 +104,15 @@ def layer_records(graph: Graph) -> LayerTable:
 
 
 def is_parameter(graph: Graph, name: str) -> bool:
-    """Whether a constant holds weights: floating, and not a scalar."""
+    """Whether a constant holds weights: floating, neither a scalar nor the scales of a Resize."""
     array = graph.constants[name]
-    return array.ndim > 0 and array.dtype.kind == "f"
+    return array.ndim > 0 and array.dtype.kind == "f" and not says_how(graph, name)
+
+
+def says_how(graph: Graph, name: str) -> bool:
+    """Whether a constant says what a Resize does, instead of being computed with."""
+    short = graph.constants[name].ndim == 1 and graph.constants[name].size <= 8
+    return short and any(node.op == "Resize" and name in node.inputs[1:] for node in graph.nodes)
 
 
 def buffers(graph: Graph) -> set[str]:
@@ -123,9 +129,13 @@ def flops(graph: Graph, node: Node) -> int:
     if node.op == "Gemm":
         features = math.prod(graph.types[node.inputs[0]].per_image)
         return 2 * out * features + (out if len(node.inputs) > 2 and node.inputs[2] else 0)
+    if node.op == "ConvTranspose":
+        per_input = 2 * math.prod(graph.types[node.inputs[1]].per_image[1:])
+        bias = out if len(node.inputs) > 2 and node.inputs[2] else 0
+        return math.prod(graph.types[node.inputs[0]].per_image) * per_input + bias
     if node.op in ("MaxPool", "AveragePool"):
         return out * int(math.prod(node.attributes["kernel_shape"]))
-    if node.op in ("GlobalAveragePool", "ReduceSum", "ReduceMean", "ReduceMax"):
+    if node.op in ("GlobalAveragePool", "GlobalMaxPool", "ReduceSum", "ReduceMean", "ReduceMax"):
         return math.prod(graph.types[node.inputs[0]].per_image)
     if node.op in ("Flatten", "Reshape", "Identity", "Pad"):
         return 0

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 
-def gaussian_blur(images: npt.NDArray[Any], sigma: float) -> npt.NDArray[Any]:
-    """Blur the last two axes.
+def gaussian_blur(images: npt.NDArray[Any], sigma: float, *, axes: Sequence[int] = (-2, -1)) -> npt.NDArray[Any]:
+    """Blur the last two axes, or others.
 
     Parameters
     ----------
     images : ndarray of shape (..., H, W), floating
     sigma : float
         Standard deviation in pixels; the kernel ends at four of them.
+    axes : sequence of int
+        Along which to blur; (-1,) for signals (N, C, L).
 
     Returns
     -------
@@ -40,7 +43,7 @@ def gaussian_blur(images: npt.NDArray[Any], sigma: float) -> npt.NDArray[Any]:
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()
     blurred = images.astype(np.float64)
-    for axis in (-2, -1):
+    for axis in axes:
         size = blurred.shape[axis]
         # Mirrored at the edge itself (d c b a | a b c d), as often as the kernel is wider than the image.
         places = np.arange(-radius, size + radius) % (2 * size)

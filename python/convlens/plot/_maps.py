@@ -133,6 +133,11 @@ def explanation(why: Explained, picture: npt.ArrayLike | None = None, **options:
     -------
     Picture
     """
+    if why.values.ndim == 3:
+        raise ValueError(
+            f"the values {why.values.shape} are of a signal (N, C, L), whose map is a curve: draw it with Matplotlib's "
+            "axes.plot(np.asarray(why)[0].T)"
+        )
     options.setdefault("title", title_of(why))
     if why.values.ndim == 4 and why.values.shape[1] > 4:
         from ._grid import feature_maps

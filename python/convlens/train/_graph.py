@@ -139,8 +139,9 @@ def _batch_normalization(builder: GraphBuilder, node: Node, statistics: _Statist
     def shaped(vector: str, shape: tuple[int, ...]) -> str:
         return add("Reshape", vector, builder.constant(np.array(shape, np.int64)))
 
-    row, column = (channels,), (1, channels, 1, 1)
-    axes = builder.constant(np.array([0, 2, 3], np.int64))
+    rank = len(kind.shape)
+    row, column = (channels,), (1, channels, *(1,) * (rank - 2))
+    axes = builder.constant(np.array([0, *range(2, rank)], np.int64))
     mean = add("ReduceMean", x, axes, keepdims=1)
     centred = add("Sub", x, mean)
     variance = add("ReduceMean", add("Mul", centred, centred), axes, keepdims=1)

@@ -6,36 +6,50 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-// y[l] = the band's sum over x[l + t step], for l in [0, n).
-template <class Real>
-inline void blend(const Real* x, int64_t step, const ResizeBand& band, const Real* weights, bool lerp, int64_t n,
-                  Real* __restrict__ y) {
-    const Real* __restrict__ a = x + band.first * step;
+// The band's sum over a[t step].
+template <class Real, class T>
+inline T blend(const Real* a, int64_t step, const ResizeBand& band, const Real* weights, bool lerp) {
     const Real* w = weights + band.weight;
     if (band.count == 2 && lerp) {
-        for (int64_t l = 0; l < n; ++l) y[l] = a[l] + w[1] * (a[l + step] - a[l]);
-        return;
+        const T first = T::load(a);
+        return first + T::splat(w[1]) * (T::load(a + step) - first);
     }
-    for (int64_t l = 0; l < n; ++l) y[l] = 0;
-    for (int64_t t = 0; t < band.count; ++t, a += step) {
-        for (int64_t l = 0; l < n; ++l) y[l] = y[l] + w[t] * a[l];
-    }
+    T sum = T::zero();
+    for (int64_t t = 0; t < band.count; ++t, a += step) sum = sum + T::splat(w[t]) * T::load(a);
+    return sum;
 }
+
+// A vector of one: the ends of rows, and pixels of plain tensors.
+template <class Real>
+struct One {
+    Real v;
+    static One load(const Real* a) { return {*a}; }
+    static One splat(Real a) { return {a}; }
+    static One zero() { return {0}; }
+    One operator+(One b) const { return {v + b.v}; }
+    One operator-(One b) const { return {v - b.v}; }
+    One operator*(One b) const { return {v * b.v}; }
+};
 
 template <class Real>
 void resize(const ResizeArgs<Real>& a) {
+    typedef Vec<Real> V;
     const Real* v = a.x + a.rows->first * a.x_row_stride;
     if (a.rows->count != 1 || a.weights[a.rows->weight] != 1) {
-        blend(a.x, a.x_row_stride, *a.rows, a.weights, a.lerp, a.x_width * a.lanes, a.row);
+        const int64_t n = a.x_width * a.lanes;
+        int64_t l = 0;
+        for (; l + V::width <= n; l += V::width) {
+            blend<Real, V>(v + l, a.x_row_stride, *a.rows, a.weights, a.lerp).store(a.row + l);
+        }
+        for (; l < n; ++l) a.row[l] = blend<Real, One<Real>>(v + l, a.x_row_stride, *a.rows, a.weights, a.lerp).v;
         v = a.row;
     }
-    if (a.lanes == 1) {
-        for (int64_t j = 0; j < a.width; ++j) blend<Real>(v, 1, a.columns[j], a.weights, a.lerp, 1, a.y + j);
-        return;
-    }
-    constexpr int64_t lanes = 64 / sizeof(Real);
     for (int64_t j = 0; j < a.width; ++j) {
-        blend<Real>(v, lanes, a.columns[j], a.weights, a.lerp, lanes, a.y + j * lanes);
+        const Real* from = v + a.columns[j].first * a.lanes;
+        if (a.lanes == 1) a.y[j] = blend<Real, One<Real>>(from, 1, a.columns[j], a.weights, a.lerp).v;
+        for (int64_t l = 0; l + V::width <= a.lanes; l += V::width) {
+            blend<Real, V>(from + l, a.lanes, a.columns[j], a.weights, a.lerp).store(a.y + j * a.lanes + l);
+        }
     }
 }
 
