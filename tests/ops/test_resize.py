@@ -144,6 +144,7 @@ def test_infinity_stays_where_it_is_read():
         ({"size": 4, "scale_factor": 2}, ValueError, "and not both"),
         ({"size": (4, 4, 4)}, ValueError, r"`size` \(=\(4, 4, 4\)\) must be a positive number, or 2 of them"),
         ({"size": 0}, ValueError, r"`size` \(=0\) must be a positive number"),
+        ({"size": 2.5}, ValueError, r"`size` \(=2.5\) must be whole; give `scale_factor` for a ratio"),
         ({"scale_factor": 0.1}, ValueError, r"`scale_factor` \(=0.1\) leaves nothing of \(5, 4\)"),
         ({"size": 4, "mode": "linear"}, ValueError, "is for signals .*; use 'bilinear'"),
         ({"size": 4, "mode": "smooth"}, ValueError, r"`mode` \(='smooth'\) must be one of 'nearest'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -276,8 +277,8 @@ def _options(*, padding: Ends, **given: Any) -> dict[str, Any]:
 
 
 def _one(name: str, value: Any) -> int:
-    if isinstance(value, Sequence):
-        if len(value) != 1:
-            raise ValueError(f"`{name}` (={value!r}) must be an int: a signal has one axis")
-        value = value[0]
-    return int(value)
+    try:
+        (number,) = value if isinstance(value, (Sequence, np.ndarray)) else (value,)
+        return index(number)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` (={value!r}) must be an int: a signal has one axis") from None
