@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from check import check, random_inputs, run_program
 
-from convlens import UnsupportedError
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Weights, compile
 
@@ -46,12 +45,47 @@ def test_constants_broadcast(shape):
     check(b.build([b.add("Add", [x, b.constant(value)])]))
 
 
-def test_a_broadcast_over_width_alone_names_the_node():
+@pytest.mark.parametrize(
+    ("shape", "operand"),
+    [
+        (("N", 18, 5, 4), ("N", 18, 1, 4)),
+        (("N", 18, 5, 4), ("N", 1, 1, 4)),
+        (("N", 18, 5, 4), (4,)),
+        (("N", 18, 5, 4), (1, 18, 5, 4)),
+        (("N", 18, 5, 4), (18, 5, 4)),
+        (("N", 18, 5, 4), (5, 1)),
+        (("N", 18, 1, 1), ("N", 1, 5, 4)),
+        (("N", 18, 1, 1), (18, 5, 1)),
+        (("N", 1, 5, 4), (1, 18, 1, 1)),
+        (("N", 18, 6), (18, 1)),
+        (("N", 18, 6), (1, 6)),
+        (("N", 18, 6), ("N", 1, 6)),
+        (("N", 3, 2, 4, 5), ("N", 3, 1, 1, 1)),
+        (("N", 3, 2, 4, 5), ("N", 3, 2, 1, 1)),
+        (("N", 3, 2, 4, 5), ("N", 1, 2, 4, 1)),
+        (("N", 3, 2, 4, 5), (3, 2, 1, 1)),
+        (("N", 3, 2, 1, 4, 5), ("N", 1, 2, 3, 1, 5)),
+        ((4, 6), (4, 1)),
+        ((4, 1), (1, 6)),
+    ],
+    ids=str,
+)
+def test_every_operand_that_numpy_broadcasts_does(shape, operand):
+    """As an input, as a constant, and under a mask; before a convolution, too, where layouts differ."""
     b = GraphBuilder()
-    x, y = b.input("x", "float32", ("N", 3, 5, 4)), b.input("y", "float32", (4,))
-    graph = b.build([b.add("Add", [x, y], name="sum")])
-    with pytest.raises(UnsupportedError, match=r"node 'sum' \(Add\): operand 'y' .* supported: equal shapes"):
-        compile(graph, {"run": Entry(("x", "y"), ("sum",))})
+    x, y = b.input("x", "float32", shape), b.input("y", "float32", operand)
+    outs = [b.add("Sub", [x, y]), b.add("Mul", [y, x])]
+    small = b.add("Greater", [y, b.constant(np.float32(0))])
+    outs.append(b.add("Where", [small, x, b.constant(np.float32(0.5))]))
+    if "N" not in operand:
+        value = np.random.default_rng(1).standard_normal(operand).astype(np.float32)
+        outs += [b.add("Add", [x, b.constant(value)]), b.add("Div", [b.constant(value), b.add("Exp", [x])])]
+    whole = [o for o in outs if len(shape) == 4 and shape[0] == "N"]
+    for out in whole:
+        channels = int(b.types[out].shape[1])
+        weight = np.random.default_rng(2).standard_normal((3, channels, 1, 1)).astype(np.float32) / channels
+        outs.append(b.add("Conv", [b.add("Add", [out, y]), b.constant(weight)]))
+    check(b.build(outs))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from check import check
 
-from convlens import UnsupportedError
 from convlens.graph import GraphBuilder
-from convlens.program import Entry, compile
 
 
 @pytest.mark.parametrize("keepdims", [0, 1])
@@ -38,12 +38,51 @@ def test_what_is_reduced_is_computed_with():
     check(b.build([b.add("Div", [centred, deviation]), b.add("Mul", [x, plane])]))
 
 
-def test_one_spatial_axis_is_unsupported():
+SHAPES = [
+    ("N", 18),
+    ("N", 3, 18),
+    ("N", 18, 3, 4),
+    ("N", 1, 3, 4),
+    ("N", 3, 2, 4, 5),
+    ("N", 2, 1, 3, 2, 2),
+    (3, 4, 5),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2"])
+def test_reductions_over_every_set_of_axes(op, shape):
+    """Of what is given and of what an instruction made, and read by one afterwards."""
     b = GraphBuilder()
-    x = b.input("x", "float32", ("N", 3, 4, 5))
-    y = b.add("ReduceSum", [x, b.constant(np.array([2]))], name="rows")
-    with pytest.raises(UnsupportedError, match=r"node 'rows' \(ReduceSum\): axes .* supported: batch, channels"):
-        compile(b.build([y]), {"run": Entry(("x",), (y,))})
+    x = b.input("x", "float32", shape)
+    made = b.add("Exp", [x])
+    outs = []
+    for size in range(1, len(shape) + 1):
+        for i, axes in enumerate(itertools.combinations(range(len(shape)), size)):
+            if shape[0] == "N" and 0 in axes and op == "ReduceMean" and len(shape) > 5:
+                continue
+            y = b.add(op, [(x, made)[i % 2], b.constant(np.array(axes))], {"keepdims": i // 2 % 2})
+            outs += [y, b.add("Neg", [y])]
+    check(b.build(outs), dtypes=("float64",) if len(shape) > 5 else ("float32", "float64"))
+
+
+def test_a_reduction_over_no_axis_is_what_it_reads():
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 3, 4))
+    outs = [b.add(op, [x], {"noop_with_empty_axes": 1}) for op in ("ReduceSum", "ReduceMax")]
+    outs += [b.add("ReduceL2", [x], {"noop_with_empty_axes": 1})]
+    check(b.build([b.add("Neg", [y]) for y in outs]))
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_softmax_along_every_axis(op, axis):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 5, 3, 18))
+    outs = [b.add(op, [t], {"axis": axis}) for t in (x, b.add("Tanh", [x]))]
+    check(b.build([*outs, b.add("Neg", [outs[0]])]))
+    b = GraphBuilder()
+    check(b.build([b.add(op, [b.input("x", "float32", ("N", 3, 2, 4, 2))], {"axis": axis + 1})]))
 
 
 @pytest.mark.parametrize("op", ["Pad", "Resize"])

@@ -145,6 +145,15 @@ Status check_activation(const Tensor* t, const char* name, Layout layout) {
     return {};
 }
 
+// For ops that read an input after they have written: the output may not lie where it does.
+inline Status check_apart(const Tensor& output, const char* output_name, const Tensor& input, const char* input_name) {
+    if (output.place != input.place || output.batched != input.batched || output.slot != input.slot ||
+        output.offset != input.offset) {
+        return {};
+    }
+    return fail(Code::corrupt_file, "`%s` must not lie in place of `%s`", output_name, input_name);
+}
+
 inline Status check_counts(const Problem& p, int n_inputs, int min_outputs, int max_outputs, int n_attributes) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs != n_inputs || i.n_outputs < min_outputs || i.n_outputs > max_outputs ||

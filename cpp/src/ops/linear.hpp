@@ -33,15 +33,6 @@ Status check_features(const Tensor* t, const char* name) {
 }
 inline bool is_exact(const Tensor& t) { return t.place == Place::external && t.layout == Layout::plain; }
 
-// Every output needs every input: an output may not lie where an input does.
-inline Status check_apart(const Tensor& output, const char* output_name, const Tensor& input, const char* input_name) {
-    if (output.place != input.place || output.batched != input.batched || output.slot != input.slot ||
-        output.offset != input.offset) {
-        return {};
-    }
-    return fail(Code::corrupt_file, "`%s` must not lie in place of `%s`", output_name, input_name);
-}
-
 // Elements from an image to the next.
 template <class Real>
 std::int64_t image_step(const View& view) {

@@ -21,17 +21,6 @@ struct Case {
 const Case kCases[] = {{1, 1, 1, 1},      {5, 1, 1, 3},   {32, 13, 13, 10}, {17, 2, 3, 33},  {512, 7, 7, 40},
                        {4096, 1, 1, 100}, {3, 40, 41, 5}, {33, 3, 1, 48},   {40, 1, 1, 2100}};
 
-// A tensor that lies apart from all others: the ops compare.
-template <class Real, class... Rest>
-Tensor apart(Layout layout, Rest... rest) {
-    static std::int32_t count = 0;
-    Tensor t = tensor_of<Real>(layout, rest...);
-    ++count;
-    if (t.place == Place::external) t.slot = count;
-    if (t.place != Place::external) t.offset = count * std::int64_t{1} << 32;
-    return t;
-}
-
 // The packed order, written from its description: [panel][step][h][w][input lane][panel block][output lane].
 template <class Real>
 std::int64_t packed_index(const Case& c, std::int64_t k, std::int64_t ch, std::int64_t h, std::int64_t w) {

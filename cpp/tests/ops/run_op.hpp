@@ -52,6 +52,17 @@ Tensor tensor_of(Layout layout, int channels, int height, int width, Halo halo =
     return t;
 }
 
+// A tensor that lies apart from all others: the ops compare.
+template <class Real, class... Rest>
+Tensor apart(Layout layout, Rest... rest) {
+    static std::int32_t count = 0;
+    Tensor t = tensor_of<Real>(layout, rest...);
+    ++count;
+    if (t.place == Place::external) t.slot = count;
+    if (t.place != Place::external) t.offset = count * std::int64_t{1} << 32;
+    return t;
+}
+
 // A tensor and its bytes. Logical values are doubles in the order n, c, h, w.
 template <class Real>
 struct Buffer {

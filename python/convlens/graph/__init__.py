@@ -23,6 +23,10 @@ from ._resize import adaptive_range as adaptive_range
 from ._resize import resizing_of as resizing_of
 from ._shapes import infer as infer
 from ._shapes_dense import reduce_axes as reduce_axes
+from ._shapes_move import Cut as Cut
+from ._shapes_move import cuts_of as cuts_of
+from ._shapes_move import permutation_of as permutation_of
+from ._shapes_move import split_sizes as split_sizes
 from ._shapes_window import pad_widths as pad_widths
 from ._window import LENGTH as LENGTH
 from ._window import Padding as Padding

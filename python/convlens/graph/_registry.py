@@ -27,6 +27,7 @@ class Operator:
     required: int
     attributes: Mapping[str, Any]
     rule: Callable[[Call], Result] = field(repr=False)
+    variadic: bool = False  # the last operand may come any number of times
 
 
 OPERATORS: dict[str, Operator] = {}
@@ -79,13 +80,16 @@ _RANKS = {4: " (N, C, H, W)", 2: " (rows, columns)"}
 def shape_rule(
     name: str, operands: str, **attributes: Any
 ) -> Callable[[Callable[[Call], Result]], Callable[[Call], Result]]:
-    """Register an operator: its operands in order ("x weight bias?", "?" marks optional) and attributes' defaults."""
+    """Register an operator: its operands in order ("x weight bias?") and attributes' defaults.
+
+    "?" marks an optional operand, "*" one that may come several times.
+    """
 
     def register(rule: Callable[[Call], Result]) -> Callable[[Call], Result]:
         words = operands.split()
         required = sum(not word.endswith("?") for word in words)
-        names = tuple(word.rstrip("?") for word in words)
-        OPERATORS[name] = Operator(name, names, required, attributes, rule)
+        names = tuple(word.rstrip("?*") for word in words)
+        OPERATORS[name] = Operator(name, names, required, attributes, rule, operands.endswith("*"))
         return rule
 
     return register

@@ -8,7 +8,13 @@ from typing import Any
 import numpy.typing as npt
 
 from .._errors import UnsupportedError
-from . import _resize, _shapes_dense, _shapes_elementwise, _shapes_window  # noqa: F401  (they register the rows)
+from . import (  # noqa: F401  (they register the rows)
+    _resize,
+    _shapes_dense,
+    _shapes_elementwise,
+    _shapes_move,
+    _shapes_window,
+)
 from ._ir import Node, TensorType
 from ._registry import OPERATORS, Operator, call_of
 
@@ -54,7 +60,7 @@ def infer(
 
 def _check_arity(node: Node, operator: Operator) -> None:
     names = operator.operands
-    if len(node.inputs) > len(names):
+    if len(node.inputs) > len(names) and not operator.variadic:
         raise ValueError(f"{len(node.inputs)} inputs are given, it takes at most {len(names)}: {', '.join(names)}")
     for index, name in enumerate(names[: operator.required]):
         if index >= len(node.inputs) or not node.inputs[index]:
@@ -66,6 +72,9 @@ def _check_arity(node: Node, operator: Operator) -> None:
 
 
 def _operands(node: Node, operator: Operator, types: Mapping[str, TensorType]) -> str:
-    named = zip(operator.operands, node.inputs, strict=False)
+    names = operator.operands
+    if operator.variadic:
+        names = tuple(f"{names[0]}[{i}]" for i in range(len(node.inputs)))
+    named = zip(names, node.inputs, strict=False)
     parts = [f"`{name}` {tensor!r} is {types[tensor]}" for name, tensor in named if tensor in types]
     return f" [{'; '.join(parts)}]" if parts else ""

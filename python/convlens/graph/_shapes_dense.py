@@ -126,7 +126,7 @@ def _reduce(call: Call) -> TensorType:
     return TensorType(x.dtype, shape)
 
 
-for _name in ("ReduceSum", "ReduceMean", "ReduceMax"):
+for _name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2"):
     shape_rule(_name, "x axes?", keepdims=1, axes=None, noop_with_empty_axes=0)(_reduce)
 
 

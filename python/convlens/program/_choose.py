@@ -8,7 +8,7 @@ from ._ports import INPUTS, OUTPUTS
 from ._tensors import BLOCKED, PACKED, PLAIN
 from ._zeros import keeps_zero
 
-_FIXED = {"B": BLOCKED, "X": BLOCKED, "F": BLOCKED, "N": BLOCKED, "M": BLOCKED, "O": BLOCKED, "P": PLAIN}
+_FIXED = {"B": BLOCKED, "X": BLOCKED, "F": BLOCKED, "N": BLOCKED, "M": BLOCKED, "O": BLOCKED, "P": PLAIN, "Y": PLAIN}
 _FEW_CHANNELS = 8  # below: a block is half padding or more
 
 
@@ -96,6 +96,8 @@ class Homes:
                     self.layout[name] = PLAIN if plain else BLOCKED
             if step.op == "reorder":
                 self._choose_reorder(step)
+            if step.op == "concat":
+                step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
             return
         layout = PLAIN
         if step_batched(self.flow, step):
@@ -113,7 +115,13 @@ class Homes:
         if not self._wanted.get(out) and not self.flow.uses(out):
             self.layout[out] = PLAIN
 
-    def _cheapest(self, step: ElementwiseStep) -> str:
+    def _join_layout(self, step: Step) -> str:
+        """A view of other bytes, and what is not batched, is plain."""
+        seen = [*step.inputs, *step.outputs]
+        images = step_batched(self.flow, step) and all(self.flow.native(name) for name in seen)
+        return self._cheapest(step) if images else PLAIN
+
+    def _cheapest(self, step: Step) -> str:
         flow = self.flow
         domain = flow.base_of(step_out(step))
         if domain[1:] == (1, 1):
@@ -125,7 +133,7 @@ class Homes:
         for name in step.inputs:
             if flow.dynamic(name) and flow.types[name].batched:
                 root = flow.root_of(name)
-                if not is_full(flow, step, name):
+                if step.op == "elementwise" and not is_full(flow, step, name):
                     continue
                 home = self.layout.get(root, PLAIN)
                 for layout in cost:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ._flow import Flow, Op, Step, chw, operand_shape
+from ._flow import Flow, Op, Step, chw
 
 MAX_INPUTS, MAX_OUTPUTS, MAX_REGISTERS = 16, 8, 16
 
@@ -44,10 +44,9 @@ class Formula:
 
 @dataclass(eq=False)
 class ElementwiseStep(Step):
-    """A step with its formula and the layout its full operands take."""
+    """A step with its formula."""
 
     formula: Formula = field(default_factory=lambda: Formula([], [], [], [], set()))
-    layout: str = ""
 
 
 def formula(flow: Flow, ops: Iterable[Op], outputs: list[str]) -> Formula | None:
@@ -226,16 +225,9 @@ def _domain(flow: Flow, op: Op) -> tuple[int, bool, tuple[int, int, int]]:
 
 
 def group(flow: Flow, steps: list[Step], rest: list[Op]) -> list[Step]:
-    """Merge element-wise ops into programs and put all steps in an order that can run.
-
-    Raises
-    ------
-    UnsupportedError
-        When an operand broadcasts in a way the instruction does not have; the node is named.
-    """
+    """Merge element-wise ops into programs and put all steps in an order that can run."""
     clusters = Clusters(flow, steps, rest)
     for op in rest:
-        _check_broadcast(flow, op)
         for name in op.inputs:
             producer = flow.producer(name) if flow.dynamic(name) else None
             if producer is None:
@@ -284,44 +276,23 @@ def _ordered(clusters: Clusters, made: dict[int, Step]) -> list[Step]:
     return order
 
 
-def _check_broadcast(flow: Flow, op: Op) -> None:
-    if op.op == "Assign":
-        return
-    kind = flow.types[op.outputs[0]]
-    full = chw(kind)
-    for name in op.inputs:
-        if not name or name in flow.immediates:
-            continue
-        operand = flow.types[name]
-        shape = operand_shape(kind, operand)
-        channels_only, plane, one = (full[0], 1, 1), (1, full[1], full[2]), (1, 1, 1)
-        allowed = {full, channels_only, plane, one} if operand.batched else {channels_only, one}
-        if not kind.batched:
-            allowed = {full, one}
-        if shape not in allowed:
-            op.unsupported(
-                f"operand {name!r} is {operand}, the result {kind}; supported: equal shapes, (N, C, 1, 1), "
-                "(N, 1, H, W), (N, 1, 1, 1), one number a channel, and a scalar"
-            )
-
-
-def step_out(step: ElementwiseStep) -> str:
+def step_out(step: Step) -> str:
     """A tensor of the step's full shape: its first output, or the first state it assigns."""
     return next((name for name in step.outputs if name), next(iter(step.assigns), ""))
 
 
-def step_batched(flow: Flow, step: ElementwiseStep) -> bool:
+def step_batched(flow: Flow, step: Step) -> bool:
     """Whether the step runs once an image."""
     return flow.types[step_out(step)].batched
 
 
-def is_full(flow: Flow, step: ElementwiseStep, name: str) -> bool:
+def is_full(flow: Flow, step: Step, name: str) -> bool:
     """Whether an operand has as many numbers as the step's result, rather than being broadcast to it."""
     c, h, w = chw(flow.types[name])
     return flow.types[name].batched == step_batched(flow, step) and c * h * w == step_elements(flow, step)
 
 
-def step_elements(flow: Flow, step: ElementwiseStep) -> int:
+def step_elements(flow: Flow, step: Step) -> int:
     """Numbers in one copy of the step's result."""
     c, h, w = flow.base_of(step_out(step))
     return c * h * w

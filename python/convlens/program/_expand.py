@@ -7,13 +7,27 @@ from ._expression import apply, number
 from ._flow import ELEMENTWISE, Chw, Flow, Geometry, Op, chw, operand_shape
 
 
+def alias(flow: Flow, source: str, name: str) -> None:
+    """Make `name` another view of the elements of `source`."""
+    if source in flow.immediates:
+        flow.immediates[name] = flow.immediates[source]
+    elif source in flow.constants:
+        flow.constants[name] = flow.constants[source]  # one order of elements: only the type differs
+    else:
+        flow.root[name] = flow.root_of(source)
+
+
+def append(flow: Flow, op: Op) -> None:
+    """Append an op, with the shape it is computed in when that is not its type's."""
+    flow.ops.append(op)
+    base = elementwise_base(flow, op) if op.op in ELEMENTWISE else reduced_base(flow, op)
+    if base is not None:
+        flow.base[op.outputs[0]] = base
+
+
 def add_op(flow: Flow, like: Op, op: str, inputs: list[str], out: str, kind: TensorType) -> str:
     flow.types[out] = kind
-    flow.ops.append(Op(op, inputs, [out], {}, like.name))
-    if op in ELEMENTWISE:
-        base = elementwise_base(flow, flow.ops[-1])
-        if base is not None:
-            flow.base[out] = base
+    append(flow, Op(op, inputs, [out], {}, like.name))
     return out
 
 

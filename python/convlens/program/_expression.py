@@ -65,9 +65,9 @@ def evaluate(expression: Expression, arrays: Mapping[str, npt.NDArray[Any]]) -> 
 
     def build(e: Expression) -> str:
         if e not in made:
-            if e.op == "Reshape" and not e.attributes:
+            if e.op in ("Reshape", "Expand") and len(e.inputs) == 1:
                 shape = builder.constant(np.asarray(e.shape, dtype=np.int64))
-                made[e] = builder.add("Reshape", [build(e.inputs[0]), shape])
+                made[e] = builder.add(e.op, [build(e.inputs[0]), shape])
             elif e.op:
                 made[e] = builder.add(e.op, [build(i) for i in e.inputs], dict(e.attributes))
             else:

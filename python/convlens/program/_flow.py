@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -87,6 +88,7 @@ class Step:
     """One instruction before its tensors have a layout.
 
     `inputs` and `outputs` are graph tensors ('' for an absent operand); `operands` of weights name a key instead.
+    `layout` is that of the full operands, for steps that take either.
     """
 
     op: str
@@ -98,6 +100,7 @@ class Step:
     geometry: Geometry | None = None
     scale: Expression | None = None
     assigns: dict[str, str] = field(default_factory=dict)
+    layout: str = ""
 
     @property
     def key(self) -> int:
@@ -106,7 +109,10 @@ class Step:
 
 
 def chw(kind: TensorType) -> Chw:
-    """A tensor of the graph as channels, height and width; one that is not batched is a vector of its elements."""
+    """A tensor of the graph as channels, height and width.
+
+    Axes between the first and the last are one. A tensor that is not batched is a vector of its elements.
+    """
     dims = kind.per_image
     if not kind.batched:
         elements = 1
@@ -119,9 +125,7 @@ def chw(kind: TensorType) -> Chw:
         return (dims[0], 1, 1)
     if len(dims) == 2:
         return (dims[0], 1, dims[1])
-    if len(dims) == 3:
-        return (dims[0], dims[1], dims[2])
-    raise UnsupportedError(f"a tensor of type {kind} has more than four axes; supported: (N, C, H, W) and fewer")
+    return (dims[0], math.prod(dims[1:-1]), dims[-1])
 
 
 @dataclass(eq=False)
@@ -225,7 +229,7 @@ class Flow:
 
 
 def operand_shape(out: TensorType, operand: TensorType) -> Chw | None:
-    """The operand's (c, h, w) under NumPy's broadcasting to `out`; None where axes cannot be told apart."""
+    """The operand's (c, h, w) under NumPy's broadcasting to `out`; None where it is no such shape."""
     rank = len(out.shape)
     dims = [1] * (rank - len(operand.shape)) + [1 if d == "N" else int(d) for d in operand.shape]
     if not out.batched:
@@ -242,7 +246,10 @@ def operand_shape(out: TensorType, operand: TensorType) -> Chw | None:
         return (inner[0], 1, 1)
     if len(inner) == 2:
         return (inner[0], 1, inner[1])
-    return (inner[0], inner[1], inner[2])
+    middle, full = inner[1:-1], out.per_image[1:-1]
+    if middle != list(full) and any(dim != 1 for dim in middle):
+        return None
+    return (inner[0], math.prod(middle), inner[-1])
 
 
 def names(values: Iterable[str]) -> str:

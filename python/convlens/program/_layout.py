@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from ..graph import TensorType
 from ._choose import Homes, resize_layout
 from ._elementwise import ElementwiseStep, is_full, step_out
 from ._flow import Chw, Flow, Geometry, Step, chw
+from ._move import shape_of
 from ._ports import INPUTS, OUTPUTS, WRITES_IMAGES, WRITES_PIXELS
 from ._target import Target
 from ._tensors import (
@@ -154,6 +157,19 @@ class Layouter:
         self._append(entry, "reorder", [source], [made], [0, 0, 0.0])
         return made
 
+    def _same_for_all(self, name: str, shape: Chw, layout: str, entry: int) -> Tensor:
+        """A full operand that is not batched: all images read one copy."""
+        if name not in self.flow.constants:
+            return self.get(name, shape, layout, entry)
+        for version in self.versions.get(name, ()):
+            if (version.shape, version.layout, version.entry) == (shape, layout, entry):
+                return version
+        made = self._version(name, shape, layout, entry, None)
+        made.dtype = REAL
+        source = self.weight(WeightKey(self.flow.constants[name]), name)
+        self._append(entry, "reorder", [source], [made], [0, 0, 0.0])
+        return made
+
     def _serves(self, v: Tensor, shape: Chw, layout: str, geometry: Geometry | None) -> bool:
         if layout == PACKED or v.layout == PACKED:
             return v.layout == layout and v.geometry == geometry
@@ -189,10 +205,28 @@ class Layouter:
             made = self._version(root, shape, PACKED, at, geometry)
             self._append(at, "pack_weight", [source, None], [made], [*geometry.attributes])
             return made
+        if source.shape != shape and source.shape[0] == shape[0]:
+            return self._reshape(source, root, shape, layout, entry)
         if source.shape != shape and not self._flat(source) and layout == BLOCKED and shape[1:] != (1, 1):
             source = self.get(root, source.shape, PLAIN, entry)  # a reshape needs one plain side
         made = self._version(root, shape, layout, at, None)
         self._append(at, "reorder", [source], [made], [0, 0, 0.0])
+        return made
+
+    def _reshape(self, source: Tensor, root: str, shape: Chw, layout: str, entry: int) -> Tensor:
+        """Rows and columns change: to a reorder, other sizes of as many channels would be a crop."""
+        if source.dtype != REAL:
+            raise self._unsupported(root, f"cannot be seen as {shape[0]} x {shape[1]} x {shape[2]}")
+        if layout == BLOCKED:
+            source = self.get(root, shape, PLAIN, entry)
+            made = self._version(root, shape, layout, entry, None)
+            self._append(entry, "reorder", [source], [made], [0, 0, 0.0])
+            return made
+        source = self.get(root, source.shape, PLAIN, entry, exact=True)
+        made = self._version(root, shape, layout, entry, None)
+        elements = math.prod(shape)
+        walk = [*(1,) * 5, elements, *(0,) * 6, *(1,) * 6, *(1,) * 5, elements, *(0,) * 5, 1, 0, 0.0]
+        self._append(entry, "strided_copy", [source], [made], list(walk))
         return made
 
     def _flat(self, tensor: Tensor) -> bool:
@@ -232,7 +266,7 @@ class Layouter:
             return
         inputs = [
             self._operand(step, name, port) if name else None
-            for name, port in zip(step.inputs, INPUTS[step.op], strict=True)
+            for name, port in zip(step.inputs, INPUTS[step.op][: len(step.inputs)], strict=True)
         ]
         outputs = [
             self._result(step, name, port) if name else None
@@ -265,11 +299,15 @@ class Layouter:
         if step.op == "reduce" and step.attributes[0] == 1:  # over images alone: an image is one vector
             return self.get(name, chw(flow.types[step.outputs[0]]), PLAIN, entry, exact=True)
         if port == "A":
-            home = self.versions[flow.root_of(name)][0]
-            layout = PLAIN if home.layout == PACKED else home.layout
+            shape, home = shape_of(flow, name), self.versions[flow.root_of(name)][0]
+            layout = home.layout if home.shape == shape and home.layout != PACKED else PLAIN
             return self.get(name, shape, layout, entry, exact=True)
         if port == "R":
             return self.get(name, shape, resize_layout(flow, step), entry, exact=True)
+        if port == "C":
+            return self.get(name, shape_of(flow, name), step.layout, entry, exact=step.layout == PLAIN)
+        if port == "Y":
+            return self.get(name, flow.base_of(name), PLAIN, entry, exact=True)
         if port in "VPLS":
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
         return self.get(name, shape, BLOCKED, entry, exact=True)
@@ -354,6 +392,8 @@ class Layouter:
         if is_full(self.flow, step, name) and domain != (1, 1, 1):
             # In the shape the bytes are in, which a Flatten does not change.
             return self.get(name, domain, step.layout, step.entry, geometry, exact=True)
+        if batched and not kind.batched and shape[0] == math.prod(domain) and domain[1:] != (1, 1):
+            return self._same_for_all(name, domain, step.layout, step.entry)
         plane = kind.batched and shape[1:] != (1, 1)
         layout = BLOCKED if batched and kind.batched and not plane else PLAIN
         return self.get(name, shape, layout, step.entry, exact=True)

@@ -8,18 +8,37 @@ from .._errors import UnsupportedError
 from ..graph import Graph, Node, TensorType
 from ._entries import check_request, place
 from ._expand import (
-    add_op,
+    alias,
+    append,
     batch_normalization,
     conv_transpose,
     cross_entropy,
     cross_entropy_grad,
-    elementwise_base,
     gemm,
-    reduced_base,
 )
 from ._expression import Expression, freeze, number
 from ._flow import ELEMENTWISE, Entry, Flow, Op
+from ._move import concat, expand, pad, slice_, slice_grad, split, spread_operands, transpose
+from ._reduce import reduction, softmax
 
+# Operators that become ops of lowering's own.
+EXPANSIONS = {
+    "BatchNormalization": batch_normalization,
+    "ConvTranspose": conv_transpose,
+    "SoftmaxCrossEntropyLoss": cross_entropy,
+    "SoftmaxCrossEntropyLossGrad": cross_entropy_grad,
+    "Gemm": gemm,
+    "Softmax": softmax,
+    "LogSoftmax": softmax,
+    "Concat": concat,
+    "Slice": slice_,
+    "SliceGrad": slice_grad,
+    "Split": split,
+    "Transpose": transpose,
+    "Expand": expand,
+    "Pad": pad,
+    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2"), reduction),
+}
 ALIASES = frozenset({"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout"})
 
 
@@ -60,28 +79,21 @@ def _normalise_node(flow: Flow, node: Node) -> None:
     if node.op in ALIASES:
         if len(node.outputs) > 1 and node.outputs[1]:
             op.unsupported("only its first output is supported")
-        _alias(flow, node.inputs[0], node.outputs[0])
+        alias(flow, node.inputs[0], node.outputs[0])
     elif data and all(not flow.dynamic(name) for name in data):
         if len(node.outputs) > 1:
             op.unsupported("a node over constants must have one output")
         flow.constants[node.outputs[0]] = _constant(flow, node)
-    elif node.op == "BatchNormalization":
-        batch_normalization(flow, op)
-    elif node.op == "ConvTranspose":
-        conv_transpose(flow, op)
-    elif node.op == "SoftmaxCrossEntropyLoss":
-        cross_entropy(flow, op)
-    elif node.op == "SoftmaxCrossEntropyLossGrad":
-        cross_entropy_grad(flow, op)
+    elif node.op in EXPANSIONS:
+        EXPANSIONS[node.op](flow, op)
     elif node.op == "Where" and node.inputs[1] == node.inputs[2]:  # a value in the shape of another tensor
-        add_op(flow, op, "Fill", [node.inputs[1]], node.outputs[0], types[node.outputs[0]])
-    elif node.op == "Gemm":
-        gemm(flow, op)
+        op.op, op.inputs = "Fill", [node.inputs[1]]
+        spread_operands(flow, op)
+        append(flow, op)
     else:
-        flow.ops.append(op)
-        base = elementwise_base(flow, op) if node.op in ELEMENTWISE else reduced_base(flow, op)
-        if base is not None:
-            flow.base[op.outputs[0]] = base
+        if node.op in ELEMENTWISE:
+            spread_operands(flow, op)
+        append(flow, op)
         for out in node.outputs:
             if out and types[out].dtype not in ("float32", "float64", "bool", "uint8"):
                 op.unsupported(f"its output is {types[out].dtype}; supported: float32, float64, bool and uint8 offsets")
@@ -89,17 +101,8 @@ def _normalise_node(flow: Flow, node: Node) -> None:
 
 def _data_inputs(node: Node) -> tuple[str, ...]:
     """Inputs without those that say how (axes, shapes)."""
-    how = {"ReduceSum", "ReduceMean", "ReduceMax", "Reshape", "Resize", "Pad", "Squeeze", "Unsqueeze"}
-    return node.inputs[:1] if node.op in how else node.inputs
-
-
-def _alias(flow: Flow, source: str, alias: str) -> None:
-    if source in flow.immediates:
-        flow.immediates[alias] = flow.immediates[source]
-    elif source in flow.constants:
-        flow.constants[alias] = flow.constants[source]  # one order of elements: only the type differs
-    else:
-        flow.root[alias] = flow.root_of(source)
+    how = {"Reshape", "Resize", "Pad", "Squeeze", "Unsqueeze", "Slice", "Split", "Expand"}
+    return node.inputs[:1] if node.op in how or node.op.startswith("Reduce") else node.inputs
 
 
 def _constant(flow: Flow, node: Node) -> Expression:

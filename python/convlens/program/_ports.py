@@ -1,9 +1,9 @@
 """What each instruction takes and makes: one letter an operand.
 
-Activations: B blocked; P plain; A any; R blocked, or plain for few channels and single pixels; X blocked, or plain for
-a convolution of few channels; N blocked, of one pixel
-also the caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a
-mask; O window offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
+Activations: B blocked; P plain; Y plain, in any shape; A any; C all in the step's layout; R blocked, or plain for few
+channels and single pixels; X blocked, or plain for a convolution of few channels; N blocked, of one pixel also the
+caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a mask; O window
+offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ INPUTS = {
     "cross_entropy": "NL",
     "cross_entropy_grad": "NLS",
     "resize": "R",
+    "strided_copy": "Y",
+    "concat": "C" * 16,
 }
 OUTPUTS = {
     "reorder": "B",
@@ -43,7 +45,9 @@ OUTPUTS = {
     "cross_entropy": "SN",
     "cross_entropy_grad": "N",
     "resize": "R",
+    "strided_copy": "P",
+    "concat": "C",
 }
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
-WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise"})
+WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat"})
 WRITES_PIXELS = WRITES_IMAGES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ..graph import one_row, pad_widths, reduce_axes, resizing_of, window_of
+from ..graph import one_row, pad_widths, resizing_of, window_of
 from ._expression import apply
 from ._flow import ELEMENTWISE, Flow, Geometry, Op, Step, chw
 from ._resize import MOST_ATTRIBUTES, resize_attributes
@@ -291,22 +291,13 @@ def _reduce(s: Selection, op: Op) -> Step:
     flow = s.flow
     kind, x = flow.types[op.inputs[0]], op.inputs[0]
     rank = len(kind.shape)
-    axes = reduce_axes(flow.call(op))
-    if not axes:
-        op.unsupported("it reduces no axis; use Identity")
+    axes = op.attributes["axes"]
     code = {"ReduceSum": 0, "ReduceMean": 1, "ReduceMax": 2}[op.op]
-    sizes = [int(d) if d != "N" else 0 for d in kind.shape]
     if not kind.batched:
-        if any(sizes[a] != 1 for a in range(rank) if a not in axes):
-            op.unsupported(f"axes {axes} of {kind}, which is not batched; supported: all of its axes")
-        return s.step("reduce", [x], op.outputs, [2, code], [op])
-    bits = (1 if 0 in axes else 0) | (2 if 1 in axes else 0)
-    spatial = [a for a in range(2, rank) if sizes[a] != 1]
-    if any(a >= 2 for a in axes):
-        if not all(a in axes for a in spatial):
-            op.unsupported(f"axes {axes} of {kind}; supported: batch, channels, and height and width together")
-        bits |= 4
-    if all(a in axes for a in range(1, rank) if sizes[a] != 1):
+        rows = flow.base_of(x)[1:] != (1, 1)
+        return s.step("reduce", [x], op.outputs, [4 if rows else 2, code], [op])
+    bits = (1 if 0 in axes else 0) | (2 if 1 in axes else 0) | (4 if any(a >= 2 for a in axes) else 0)
+    if all(a in axes for a in range(1, rank) if kind.shape[a] != 1):
         bits, x = bits | 6, flow.root_of(x)  # over all of an image, whatever its shape
     return s.step("reduce", [x], op.outputs, [bits, code], [op])
 
@@ -321,16 +312,24 @@ def _softmax(s: Selection, op: Op) -> Step:
 
 def _pad(s: Selection, op: Op) -> Step:
     flow = s.flow
-    kind, widths, value = flow.types[op.inputs[0]], pad_widths(flow.call(op)), 0.0
+    widths, value = pad_widths(flow.call(op)), 0.0
     if len(op.inputs) > 2 and op.inputs[2]:
-        if op.inputs[2] not in flow.immediates:
-            op.unsupported("its constant_value must be a number known beforehand")
         value = flow.immediates[op.inputs[2]]
     if len(widths) == 3:
         widths = [*widths[:2], (0, 0), widths[2]]
-    if not kind.batched or len(widths) != 4 or any(any(pair) for pair in widths[:2]):
-        op.unsupported(f"pads {widths} of {kind}; supported: height and width of (N, C, H, W)")
     return s.step("reorder", op.inputs[:1], op.outputs, [widths[2][0], widths[3][0], value], [op])
+
+
+def _crop(s: Selection, op: Op) -> Step:
+    return s.step("reorder", op.inputs, op.outputs, [op.attributes["top"], op.attributes["left"], 0.0], [op])
+
+
+def _join(s: Selection, op: Op) -> Step:
+    return s.step("concat", op.inputs, op.outputs, [op.attributes["axis"], op.attributes["start"]], [op])
+
+
+def _copy(s: Selection, op: Op) -> Step:
+    return s.step("strided_copy", op.inputs, op.outputs, list(op.attributes["walk"]), [op])
 
 
 def _resize(s: Selection, op: Op) -> Step:
@@ -382,6 +381,9 @@ MATCHERS: dict[str, Matcher] = {
     "CrossEntropy": _cross_entropy,
     "CrossEntropyGrad": _cross_entropy_grad,
     "Pad": _pad,
+    "Crop": _crop,
+    "Join": _join,
+    "Copy": _copy,
     "Resize": _resize,
     "ResizeGrad": _resize,
 }

@@ -16,14 +16,17 @@ from ..graph import (
     Resizing,
     TensorType,
     call_of,
+    cuts_of,
     infer,
     one_row,
     pad_widths,
+    permutation_of,
     reduce_axes,
     resizing_of,
+    split_sizes,
     window_of,
 )
-from . import _conv, _dense, _pool, _resize
+from . import _conv, _dense, _pool, _resize, _shape
 from . import _elementwise as plain
 from ._wide import Array, narrow, wide
 
@@ -272,10 +275,54 @@ def _run_cross_entropy_grad(call: Call, n: int, log_prob: Array, labels: Array, 
     return _dense.cross_entropy_grad(log_prob, labels, dloss, reduction=call.attribute("reduction"))
 
 
-@_operation("Flatten", "Reshape")
-def _run_reshape(call: Call, n: int, x: Array, shape: Array | None = None) -> Array:
+def _shape_of(call: Call, n: int) -> tuple[int, ...]:
     kind = infer(call.node, call.types, call.constants)[0]
-    return x.reshape(tuple(n if dim == BATCH else int(dim) for dim in kind.shape))
+    return tuple(n if dim == BATCH else int(dim) for dim in kind.shape)
+
+
+@_operation("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+def _run_reshape(call: Call, n: int, x: Array, shape: Array | None = None) -> Array:
+    return x.reshape(_shape_of(call, n))
+
+
+@_operation("Concat")
+def _run_concat(call: Call, n: int, *parts: Array) -> Array:
+    return _shape.concat(parts, int(call.attribute("axis")))
+
+
+@_operation("Split")
+def _run_split(call: Call, n: int, x: Array, sizes: Array | None = None) -> tuple[Array, ...]:
+    return tuple(_shape.split(x, split_sizes(call), int(call.attribute("axis"))))
+
+
+@_operation("Slice")
+def _run_slice(call: Call, n: int, x: Array, *unused: Array | None) -> Array:
+    for axis, (cut, size) in enumerate(zip(cuts_of(call), call.types[call.tensor("x")].shape, strict=True)):
+        if not cut.keeps(size):
+            x = np.take(x, cut.start + cut.step * np.arange(cut.count), axis=axis)
+    return x
+
+
+@_operation("SliceGrad")
+def _run_slice_grad(call: Call, n: int, dy: Array) -> Array:
+    dx = np.zeros(_shape_of(call, n), dy.dtype)
+    sizes = dx.shape
+    places = [
+        np.arange(size) if cut.keeps(BATCH if cut.count == 0 else size) else cut.start + cut.step * np.arange(cut.count)
+        for cut, size in zip(cuts_of(call), sizes, strict=True)
+    ]
+    dx[np.ix_(*places)] = dy
+    return dx
+
+
+@_operation("Transpose")
+def _run_transpose(call: Call, n: int, x: Array) -> Array:
+    return np.ascontiguousarray(x.transpose(permutation_of(call)))
+
+
+@_operation("Expand")
+def _run_expand(call: Call, n: int, x: Array, shape: Array) -> Array:
+    return _shape.expand(x, _shape_of(call, n))
 
 
 @_operation("Pad")
@@ -320,7 +367,18 @@ def _run_reduce_mean(call: Call, n: int, x: Array, axes: Array | None = None) ->
 
 @_operation("ReduceMax")
 def _run_reduce_max(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
-    return np.asarray(x.max(axis=reduce_axes(call), keepdims=bool(call.attribute("keepdims"))))
+    return _shape.amax(x, reduce_axes(call), bool(call.attribute("keepdims")))
+
+
+@_operation("ReduceMin")
+def _run_reduce_min(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
+    return _shape.amin(x, reduce_axes(call), bool(call.attribute("keepdims")))
+
+
+@_operation("ReduceL2")
+def _run_reduce_l2(call: Call, n: int, x: Array, axes: Array | None = None) -> Array:
+    squares = np.square(_summable(x)).sum(axis=reduce_axes(call), keepdims=bool(call.attribute("keepdims")))
+    return narrow(np.sqrt(squares), x.dtype)
 
 
 @_operation("Clip")

@@ -84,7 +84,7 @@ def _cross_entropy(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     return dlogits, None
 
 
-@_row("Flatten", "Reshape")
+@_row("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 def _reshape(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     assert grads[0] is not None
     shape = [0 if dim == BATCH else int(dim) for dim in ctx.type(node.inputs[0]).shape]
@@ -113,10 +113,10 @@ def _reduce_mean(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     return (g,)
 
 
-@_row("ReduceMax")
+@_row("ReduceMax", "ReduceMin")
 @broadcasting
-def _reduce_max(ctx: Context, node: Node, grads: Gradients) -> Gradients:
-    """Equal maxima share the gradient, as in PyTorch's amax."""
+def _reduce_extremum(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    """Equal extrema share the gradient, as in PyTorch's amax and amin."""
     assert grads[0] is not None
     axes = reduce_axes(ctx.call(node))
     g = _with_axes(ctx, node, ctx.full(grads[0], node.outputs[0]))
@@ -124,6 +124,17 @@ def _reduce_max(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     mask = ctx.emit("Equal", [ctx.value(node.inputs[0]), y])
     winners = ctx.where(mask, ctx.scalar(1.0))
     return (ctx.where(mask, ctx.div(g, ctx.sum(winners, axes))) if axes else g,)
+
+
+@_row("ReduceL2")
+@broadcasting
+def _reduce_l2(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    """G x / y; 0 where the norm is 0, as in PyTorch."""
+    assert grads[0] is not None
+    g = _with_axes(ctx, node, ctx.full(grads[0], node.outputs[0]))
+    y = _with_axes(ctx, node, ctx.value(node.outputs[0]))
+    slope = ctx.where(ctx.greater(y, ctx.zero), ctx.div(g, y))
+    return (ctx.mul(ctx.value(node.inputs[0]), slope),)
 
 
 def _with_axes(ctx: Context, node: Node, tensor: str) -> str:

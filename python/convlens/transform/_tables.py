@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..graph import OPERATORS, Node
-from . import _gradient_dense, _gradient_elementwise, _gradient_window
+from . import _gradient_dense, _gradient_elementwise, _gradient_move, _gradient_window
 from ._context import Context
 from ._gradient_elementwise import clip_mask
 from ._rules import Gradients, RuleTable, broadcasting
 
 GRADIENT = RuleTable(
     "gradient",
-    {**_gradient_elementwise.ROWS, **_gradient_window.ROWS, **_gradient_dense.ROWS},
+    {**_gradient_elementwise.ROWS, **_gradient_window.ROWS, **_gradient_dense.ROWS, **_gradient_move.ROWS},
 )
 
 

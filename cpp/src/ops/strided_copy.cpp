@@ -1,0 +1,155 @@
+// y as up to six axes of an image: a window of it takes elements of x by strides of any sign, the rest is one value.
+//     y[begin + step i] = x[offset + sum_k i_k stride_k]    for 0 <= i_k < count_k,  value elsewhere
+// Transposing, slicing, reversing, repeating, padding, and the gradient of a slice. Both are numbered in plain order.
+//
+// inputs  x real, plain or of one pixel; not batched: the same for every image
+// outputs y real, plain or of one pixel
+// attributes size x 6 (their product is the elements of y), begin x 6, step x 6, count x 6, stride x 6, offset,
+//            value (real)
+#include "ops/geometry.hpp"
+
+namespace convlens {
+namespace {
+
+constexpr int kAxes = 6, kAttributes = 5 * kAxes + 2;
+
+struct Axis {
+    std::int64_t size, begin, step, count, stride;
+};
+Axis axis_at(const Problem& p, int k) {
+    return {p.attribute(k), p.attribute(kAxes + k), p.attribute(2 * kAxes + k), p.attribute(3 * kAxes + k),
+            p.attribute(4 * kAxes + k)};
+}
+
+// All sums in 64 bits with overflow checked: what the window reads lies in x, and the window in y.
+bool stays_inside(const Problem& p, std::int64_t x_elements, std::int64_t y_elements) {
+    std::int64_t total = 1, low = p.attribute(5 * kAxes), high = low, span;
+    bool empty = false;
+    for (int k = 0; k < kAxes; ++k) {
+        const Axis a = axis_at(p, k);
+        if (a.size < 1 || __builtin_mul_overflow(total, a.size, &total)) return false;
+        if (a.begin < 0 || a.step < 1 || a.count < 0) return false;
+        empty = empty || a.count == 0;
+        if (a.count == 0) continue;
+        if (__builtin_mul_overflow(a.count - 1, a.step, &span) || __builtin_add_overflow(span, a.begin, &span) ||
+            span >= a.size) {
+            return false;
+        }
+        if (__builtin_mul_overflow(a.count - 1, a.stride, &span)) return false;
+        std::int64_t* end = span < 0 ? &low : &high;
+        if (__builtin_add_overflow(*end, span, end)) return false;
+    }
+    return total == y_elements && (empty || (low >= 0 && high < x_elements));
+}
+
+template <class Real>
+Status check(const Problem& p, ScratchNeed*) {
+    CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, kAttributes));
+    CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[0], "x", DType::real));
+    CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.outputs[0], "y", DType::real));
+    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
+    const auto in_order = [](const Tensor& t) {
+        return t.layout == Layout::plain || (t.layout == Layout::blocked && one_pixel(t));
+    };
+    if (!in_order(x) || !in_order(y)) return fail(Code::corrupt_file, "`x` and `y` must be plain");
+    if (x.batched && !y.batched) return fail(Code::corrupt_file, "`x` is batched and `y` is not");
+    if (!stays_inside(p, logical_elements(x), logical_elements(y))) {
+        return fail(Code::corrupt_file, "the window must lie in `y` and what it reads in `x`");
+    }
+    return check_apart(y, "y", x, "x");
+}
+
+// Element f of an image, numbered in plain order.
+std::int64_t place(const Tensor& t, std::int64_t f) {
+    if (!has_halo(t)) return f;
+    const std::int64_t row = f / t.width, rows = std::int64_t{t.height} + t.halo_top + t.halo_bottom;
+    return (row / t.height * rows + row % t.height) * (std::int64_t{t.width} + t.halo_left + t.halo_right) +
+           f % t.width;
+}
+
+// Elements [index of the last axis, + n) of y, which lie on end.
+template <class Real>
+void fill_run(const Problem& p, const Tensor& x, const Real* from, Real* to, const std::int64_t* index,
+              std::int64_t n) {
+    std::int64_t source = p.attribute(5 * kAxes);
+    bool inside = true;
+    for (int k = 0; k < kAxes - 1 && inside; ++k) {
+        const Axis a = axis_at(p, k);
+        const std::int64_t i = index[k] - a.begin;
+        inside = i >= 0 && i <= (a.count - 1) * a.step && (a.step == 1 || i % a.step == 0);
+        if (inside) source += (a.step == 1 ? i : i / a.step) * a.stride;
+    }
+    const Axis a = axis_at(p, kAxes - 1);
+    const std::int64_t start = index[kAxes - 1] - a.begin;
+    const std::int64_t low = max_of(0, ceil_div(start, a.step));
+    const std::int64_t high = inside ? min_of(a.count, ceil_div(start + n, a.step)) : low;
+    if (high - low < n) {
+        const Real value = static_cast<Real>(p.real_attribute(5 * kAxes + 1));
+        for (std::int64_t i = 0; i < n; ++i) to[i] = value;
+    }
+    if (high <= low) return;
+    source += low * a.stride, to += low * a.step - start;
+    if (a.step == 1 && a.stride == 1 && !has_halo(x)) {
+        std::memcpy(static_cast<void*>(to), from + source, static_cast<std::size_t>(high - low) * sizeof(Real));
+        return;
+    }
+    for (std::int64_t i = 0; i < high - low; ++i) to[i * a.step] = from[place(x, source + i * a.stride)];
+}
+
+// Elements [at, end) of an image.
+template <class Real>
+void fill(const Call& call, std::int64_t image, std::int64_t at, std::int64_t end) {
+    const Problem& p = *call.problem;
+    const Tensor& y = *p.outputs[0];
+    const Real* from = image_data<Real>(call.inputs[0], image);
+    Real* to = image_data<Real>(call.outputs[0], image);
+    std::int64_t index[kAxes], rest = at;
+    for (int k = kAxes - 1; k >= 0; --k) index[k] = rest % p.attribute(k), rest /= p.attribute(k);
+    while (at < end) {
+        std::int64_t n = min_of(p.attribute(kAxes - 1) - index[kAxes - 1], end - at);
+        if (has_halo(y)) n = min_of(n, y.width - at % y.width);
+        fill_run<Real>(p, *p.inputs[0], from, to + place(y, at), index, n);
+        at += n, index[kAxes - 1] += n;
+        for (int k = kAxes - 1; k > 0 && index[k] == p.attribute(k); --k) index[k] = 0, ++index[k - 1];
+        if (has_halo(y) && at % y.width == 0) {
+            const std::int64_t row = at / y.width - 1;
+            zero_halo<Real>(call.outputs[0], image, row / y.height, row % y.height, row % y.height + 1);
+        }
+    }
+    if (end == logical_elements(y)) zero_beyond_channels<Real>(call.outputs[0], image);
+}
+
+template <class Real>
+constexpr std::int64_t kChunk = kTaskBytes / static_cast<std::int64_t>(sizeof(Real));
+
+template <class Real>
+std::int64_t elements(const Call& call) {
+    const Tensor& y = *call.problem->outputs[0];
+    return (y.batched ? call.n : 1) * logical_elements(y);
+}
+
+template <class Real>
+std::int64_t tasks(const Call& call) {
+    return ceil_div(elements<Real>(call), kChunk<Real>);
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int) {
+    const std::int64_t each = logical_elements(*call.problem->outputs[0]);
+    const std::int64_t end = min_of((task + 1) * kChunk<Real>, elements<Real>(call));
+    for (std::int64_t at = task * kChunk<Real>; at < end;) {
+        const std::int64_t image = at / each, stop = min_of(end, (image + 1) * each);
+        fill<Real>(call, image, at - image * each, stop - image * each);
+        at = stop;
+    }
+}
+
+template <class Real>
+constexpr Op make_strided_copy() {
+    return {"strided_copy", check<Real>, nullptr, nullptr, nullptr, {{tasks<Real>, run<Real>}}};
+}
+
+}  // namespace
+}  // namespace convlens
+
+CONVLENS_DEFINE_OP(strided_copy, make_strided_copy)
