@@ -123,6 +123,23 @@ CASES = [
         )
     ],
     ("ResizeGrad", [(N, 2, 7)], {"input_shape": (2, 3), "scales": (2.4,)}),
+    *[("ReduceMin", [X, ints(1, 3)], {"keepdims": k}) for k in (0, 1)],
+    *[("ReduceL2", [X, ints(0, 2)], {"keepdims": k}) for k in (0, 1)],
+    ("Concat", [X, (N, 3, 7, 6), (N, 1, 7, 6)], {"axis": 1}),
+    ("Concat", [(2, 3), (2, 1)], {"axis": -1}),
+    ("Slice", [X, ints(1), ints(3), ints(1)], {}),
+    ("Slice", [X, ints(-1, 1), ints(-99, 7), ints(3, 2), ints(-1, 2)], {}),
+    ("Slice", [(4, 6), ints(3), ints(0), ints(0), ints(-1)], {}),
+    ("Slice", [X, ints(0), ints(9), ints(1)], {}),
+    ("SliceGrad", [(N, 2, 3)], {"axes": (1, 2), "starts": (1, 5), "steps": (1, -2), "input_shape": (4, 6)}),
+    ("Split", [X, ints(1, 3)], {"axis": 1}),
+    ("Transpose", [X], {"perm": (0, 3, 1, 2)}),
+    ("Transpose", [(3, 4)], {}),
+    ("Expand", [(N, 4, 1, 6), ints(1, 4, 7, 1)], {}),
+    ("Expand", [(4, 1), ints(2, 4, 3)], {}),
+    ("Squeeze", [(N, 1, 3, 1), ints(1)], {}),
+    ("Unsqueeze", [(N, 3), ints(1, 3)], {}),
+    ("Resize", [(N, 2, 3, 4), None, np.array([1.0, 1.0, 2.0, 3.0])], {}),
 ]
 
 
@@ -340,6 +357,16 @@ def test_tied_operands_share_the_gradient():
     np.testing.assert_array_equal(unary("Max", x, operands=[np.full(3, 2.0)]), [0, 0.5, 1])
     np.testing.assert_array_equal(unary("Min", x, operands=[np.full(3, 2.0)]), [1, 0.5, 0])
     np.testing.assert_array_equal(unary("ReduceMax", np.array([3.0, 1.0, 3.0])), [0.5, 0, 0.5])
+    np.testing.assert_array_equal(unary("ReduceMin", np.array([3.0, 1.0, 1.0])), [0, 0.5, 0.5])
+
+
+def test_the_gradient_of_a_norm_at_zero_is_zero():
+    np.testing.assert_array_equal(unary("ReduceL2", np.zeros(3)), [0, 0, 0])
+
+
+def test_a_part_of_a_split_that_nobody_reads_has_a_gradient_of_zeros():
+    graph, values, wrt = built("Split", [X, ints(1, 3)], {"axis": 1}, outputs=["left", "y"])
+    check(graph, values, wrt)
 
 
 def test_an_all_zero_derivative_is_a_gradient_of_zeros():

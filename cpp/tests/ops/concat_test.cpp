@@ -93,11 +93,11 @@ TEST(concat_refuses_what_would_leave_its_operands) {
     CHECK(refused(x, y, 0, std::int64_t{1} << 62));
     CHECK(refused(apart<float>(Layout::plain, 20, 4, 4), y, 0, 0));
     CHECK(refused(apart<float>(Layout::blocked, 20, 4, 5), y, 0, 0));
-    CHECK(refused(x, apart<float>(Layout::blocked, 30, 4, 4, {}, false), 0, 0));
+    CHECK(refused(x, apart<float>(Layout::blocked, 30, 4, 4, Halo{}, false), 0, 0));
     Tensor small = y;
     small.bytes -= 64;
     CHECK(refused(x, small, 0, 0));
-    Tensor halo = apart<float>(Layout::plain, 3, 1, 1, {1, 0, 0, 0});
+    Tensor halo = apart<float>(Layout::plain, 3, 1, 1, Halo{1, 0, 0, 0});
     CHECK(refused(halo, apart<float>(Layout::plain, 6, 1, 1), 0, 0));
     Tensor there = y;
     there.channels = 30, there.offset = x.offset;

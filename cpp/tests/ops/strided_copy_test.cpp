@@ -135,6 +135,6 @@ TEST(strided_copy_refuses_what_would_leave_its_operands) {
     CHECK(refused(good, x, apart<float>(Layout::plain, 5, 4, 4)));
     CHECK(refused(good, apart<float>(Layout::plain, 3, 4, 4), y));
     CHECK(refused(good, apart<float>(Layout::blocked, 3, 4, 5), y));
-    CHECK(refused(good, x, apart<float>(Layout::plain, 5, 4, 3, {}, false)));
-    CHECK(!refused(good, apart<float>(Layout::plain, 3, 4, 5, {}, false), y));
+    CHECK(refused(good, x, apart<float>(Layout::plain, 5, 4, 3, Halo{}, false)));
+    CHECK(!refused(good, apart<float>(Layout::plain, 3, 4, 5, Halo{}, false), y));
 }

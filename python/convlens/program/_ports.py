@@ -2,8 +2,8 @@
 
 Activations: B blocked; P plain; Y plain, in any shape; A any; C all in the step's layout; R blocked, or plain for few
 channels and single pixels; X blocked, or plain for a convolution of few channels; N blocked, of one pixel also the
-caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a mask; O window
-offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
+caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a mask; O
+window offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..graph import Cut, Node, cuts_of, permutation_of
+from ..graph import Cut, Node, cuts_of, permutation_of, split_sizes
 from ._context import Context
 from ._rules import Gradients, Rule
 
@@ -34,8 +34,19 @@ def _concat(ctx: Context, node: Node, grads: Gradients) -> Gradients:
 
 @_row("Split")
 def _split(ctx: Context, node: Node, grads: Gradients) -> Gradients:
-    parts = [ctx.full(ctx.zero if g is None else g, name) for g, name in zip(grads, node.outputs, strict=True)]
-    return (ctx.emit("Concat", parts, axis=_axis(ctx, node)),)
+    """Side by side; what nobody reads gets zeros."""
+    axis, sizes = _axis(ctx, node), split_sizes(ctx.call(node))
+    given = [g for g in grads if g is not None]
+    if len(given) == len(sizes):
+        return (ctx.emit("Concat", given, axis=axis),)
+    dx = ""
+    for i, g in enumerate(grads):
+        if g is not None:
+            shape = ctx.type(node.inputs[0]).per_image
+            start = (sum(sizes[:i]),)
+            part = ctx.emit("SliceGrad", [g], axes=(axis,), starts=start, steps=(1,), input_shape=shape)
+            dx = ctx.add(dx, part) if dx else part
+    return (dx,)
 
 
 @_row("Slice")
