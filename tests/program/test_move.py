@@ -9,6 +9,7 @@ from check import check, random_inputs, run_program
 from convlens import UnsupportedError, _core
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Weights, compile
+from convlens.transform import backward
 
 
 def ints(b, *values):
@@ -257,3 +258,49 @@ def test_what_is_no_number_is_named():
     y = b.add("Transpose", [mask], {"perm": (0, 2, 1)}, name="turn")
     with pytest.raises(UnsupportedError, match=r"node 'turn' \(Transpose\): .* is bool.* supported: float32 and"):
         compile(b.build([y]), {"run": Entry(("x",), (y,))})
+
+
+# -- backward ----------------------------------------------------------------------------------------------------------
+
+
+def squeeze_and_excite(b, x):
+    c = int(b.types[x].shape[1])
+    gate = b.add("Sigmoid", [conv(b, b.add("Relu", [conv(b, b.add("GlobalAveragePool", [x]), 5)]), c)])
+    return b.add("Mul", [gate, x])
+
+
+def spatial_gate(b, x):
+    """(N, 1, H, W) by (N, C, 1, 1) by (N, C, H, W), and over columns."""
+    plane = b.add("ReduceMax", [x, ints(b, 1)])
+    pixel = b.add("ReduceMean", [x, ints(b, 2, 3)])
+    columns = b.add("ReduceMean", [x, ints(b, 2)])
+    return b.add("Mul", [b.add("Mul", [plane, pixel]), b.add("Add", [x, columns])])
+
+
+BLOCKS = [squeeze_and_excite, spatial_gate, dense_block, fire, inception, unshuffle]
+BLOCKS += [lambda b, x: shuffle(b, x, 3), lambda b, x: group_norm(b, x, 3)]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda b: b.__name__.strip("<>"))
+def test_gradients_of_blocks_agree_with_the_oracle(block):
+    b = GraphBuilder()
+    x = conv(b, b.input("images", "float32", ("N", 3, 6, 5)), 18, 3)
+    y = b.add("GlobalAveragePool", [conv(b, block(b, x), 4, 3)])
+    graph, found = backward(b.build([y]), y, ["images"])
+    check(graph, {"all": Entry(("images", "seed"), (y, found["images"]))})
+    check(graph, {"f": Entry(("images",), (y,)), "b": Entry(("seed",), (found["images"],))}, n=0)
+    check(graph, {"f": Entry(("images",), (y,)), "b": Entry(("seed",), (found["images"],))})
+
+
+def test_parameters_of_any_shape_are_trained():
+    """A gradient is summed over what an operand was repeated along: an image's, a column's, a transposed one's."""
+    b = GraphBuilder()
+    x = b.input("images", "float32", ("N", 4, 3, 5))
+    place, column = b.input("place", "float32", (1, 4, 3, 5)), b.input("column", "float32", (5,))
+    turned = b.input("turned", "float32", (3, 4))
+    rows = b.add("Reshape", [b.add("Transpose", [turned]), ints(b, 4, 3, 1)])
+    y = b.add("Mul", [b.add("Mul", [b.add("Add", [x, place]), column]), rows])
+    y = b.add("ReduceSum", [b.add("Tanh", [y])], {"keepdims": 0})
+    one = b.constant(np.float32(1), "one")
+    graph, found = backward(b.build([y]), y, ["place", "column", "turned"], seed=one)
+    check(graph, {"all": Entry(tuple(graph.inputs), (y, *found.values()))})

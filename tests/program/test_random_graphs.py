@@ -9,12 +9,15 @@ from convlens.graph import GraphBuilder
 from convlens.program import Entry
 from convlens.transform import backward
 
+MOVES = ("concat", "slice", "turn", "expand", "reduce", "shuffle", "spread", "softmax")
+
 
 class Maker:
     """Appends random nodes; every tensor is one that was made before."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, moves):
         self.rng = np.random.default_rng(seed)
+        self.moves = moves
         self.b = GraphBuilder()
         c, h, w = (int(v) for v in self.rng.integers((1, 3, 3), (20, 9, 9)))
         self.images = self.b.input("images", "float64", ("N", c, h, w))
@@ -33,9 +36,9 @@ class Maker:
     def step(self):
         b, rng, x = self.b, self.rng, self.pick()
         _, c, h, w = b.types[x].shape
-        kind = rng.choice(
-            ["conv", "conv", "act", "act", "binary", "binary", "norm", "pool", "mean", "gate", "clip", "where"]
-        )
+        kinds = ["conv", "conv", "act", "act", "binary", "binary", "norm", "pool", "mean", "gate", "clip", "where"]
+        kinds += [*MOVES] if self.moves else []
+        kind = rng.choice(kinds)
         if kind == "conv":
             k, r, groups = int(rng.integers(1, 20)), int(rng.choice([1, 2, 3])), 1
             if rng.random() < 0.3:
@@ -63,8 +66,63 @@ class Maker:
             return b.add("Mul", [x, gate])
         if kind == "clip":
             return b.add("Clip", [x, b.constant(np.float64(-0.3)), b.constant(np.float64(0.8))])
+        if kind in MOVES:
+            return getattr(self, kind)(x)
         mask = b.add("Greater", [x, b.constant(np.float64(0.1))])
         return b.add("Where", [mask, self.like(x), b.constant(np.float64(0))])
+
+    def ints(self, *values):
+        return self.b.constant(np.array(values, np.int64))
+
+    def concat(self, x):
+        """Along any axis, of tensors alike but along it."""
+        axis, shape = int(self.rng.integers(1, 4)), self.b.types[x].shape
+        alike = [t for t in self.made if [d for i, d in enumerate(self.b.types[t].shape) if i != axis]
+                 == [d for i, d in enumerate(shape) if i != axis] and len(self.b.types[t].shape) == 4]  # fmt: skip
+        parts = [str(t) for t in self.rng.choice(alike, int(self.rng.integers(1, 4)))]
+        return self.b.add("Concat", [x, *parts], {"axis": axis})
+
+    def slice(self, x):
+        axis, size = (a := int(self.rng.integers(1, 4))), int(self.b.types[x].shape[a])
+        start, step = int(self.rng.integers(0, size)), int(self.rng.choice([1, 1, 1, 2, -1, -2]))
+        stop = size if step > 0 else -(2**31)
+        return self.b.add("Slice", [x, *(self.ints(v) for v in (start, stop, axis, step))])
+
+    def turn(self, x):
+        return self.b.add("Transpose", [x], {"perm": (0, *(int(a) + 1 for a in self.rng.permutation(3)))})
+
+    def expand(self, x):
+        axis = int(self.rng.integers(1, 4))
+        one = self.b.add("ReduceMean", [x, self.ints(axis)])
+        sizes = [int(d) for d in self.b.types[x].per_image]
+        sizes[axis - 1] = int(self.rng.integers(1, 7))
+        return self.b.add("Expand", [one, self.ints(1, *sizes)])
+
+    def reduce(self, x):
+        """Subtracted again, so that what is left stays an image."""
+        op = str(self.rng.choice(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"]))
+        axes = sorted(int(a) for a in self.rng.choice([1, 2, 3], int(self.rng.integers(1, 4)), replace=False))
+        return self.b.add("Sub", [x, self.b.add(op, [x, self.ints(*axes)])])
+
+    def shuffle(self, x):
+        c, h, w = (int(d) for d in self.b.types[x].per_image)
+        groups = int(self.rng.choice([g for g in range(1, c + 1) if c % g == 0]))
+        y = self.b.add("Reshape", [x, self.ints(0, groups, c // groups, h, w)])
+        perm = [(0, 2, 1, 3, 4), (0, 1, 2, 4, 3), (0, 4, 2, 3, 1)][int(self.rng.integers(3))]
+        y = self.b.add("Tanh", [self.b.add("Transpose", [y], {"perm": perm})])
+        a, b, *rest = (int(d) for d in self.b.types[y].per_image)
+        return self.b.add("Reshape", [y, self.ints(0, a * b, *rest)])
+
+    def spread(self, x):
+        """An operand of any shape that broadcasts, computed or constant."""
+        dims = [int(d) if self.rng.random() < 0.5 else 1 for d in self.b.types[x].per_image]
+        if self.rng.random() < 0.5:
+            return self.b.add("Mul", [x, self.constant(1, *dims)])
+        axes = [i + 1 for i, d in enumerate(dims) if d == 1]
+        return self.b.add("Mul", [x, self.b.add("ReduceMean", [x, self.ints(*axes)]) if axes else x])
+
+    def softmax(self, x):
+        return self.b.add("Softmax", [x], {"axis": int(self.rng.integers(1, 4))})
 
     def head(self, x):
         flat = self.b.add("Flatten", [x])
@@ -74,10 +132,11 @@ class Maker:
         return self.b.add("Gemm", [flat, w, self.constant(5)], {"transB": 1})
 
 
+@pytest.mark.parametrize("moves", [False, True], ids=["", "moves"])
 @pytest.mark.parametrize("seed", range(80))
-def test_random_graphs_agree_forward_and_backward(seed):
+def test_random_graphs_agree_forward_and_backward(seed, moves):
     """Random nodes, random tensors asked for, in one entry or in several."""
-    make = Maker(seed)
+    make = Maker(seed, moves)
     for _ in range(int(make.rng.integers(3, 16))):
         make.made.append(make.step())
     y = make.head(make.made[-1])

@@ -20,6 +20,11 @@ from ._layers import Sigmoid as Sigmoid
 from ._layers import Softmax as Softmax
 from ._layers import Tanh as Tanh
 from ._layers import ZeroPad2d as ZeroPad2d
+from ._moves import ChannelShuffle as ChannelShuffle
+from ._moves import Concat as Concat
+from ._moves import Mean as Mean
+from ._moves import Permute as Permute
+from ._moves import Slice as Slice
 from ._network import Network as Network
 from ._network import Sequential as Sequential
 from ._network import load as load

@@ -91,6 +91,8 @@ class Layer(ABC):
 
     stem: ClassVar[str]
     arity: ClassVar[int] = 1
+    #: Whether it takes any number of tensors.
+    variadic: ClassVar[bool] = False
     #: What positional arguments were meant to be, by their number; the first is also the fallback.
     positions: ClassVar[Mapping[int, tuple[str, ...]]] = {}
 
@@ -121,8 +123,9 @@ class Layer(ABC):
                     f"{type(self).__name__} is called on the tensors of nn.Input and other layers, not on "
                     f"{type(tensor).__name__}: to run arrays, build an nn.Sequential or nn.Network and call that"
                 )
-        if len(tensors) != self.arity:
-            raise TypeError(f"{type(self).__name__} takes {self.arity} tensor(s), not {len(tensors)}")
+        if not tensors or (len(tensors) != self.arity and not self.variadic):
+            takes = "at least one tensor" if self.variadic else f"{self.arity} tensor(s)"
+            raise TypeError(f"{type(self).__name__} takes {takes}, not {len(tensors)}")
         return Tensor(self._result([tensor.type for tensor in tensors]), self, tensors, self.name)
 
     def __repr__(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..graph import Graph, Node, Window, call_of, resizing_of, transposed_window, window_of
+from ..graph import Graph, Node, Window, call_of, cuts_of, resizing_of, transposed_window, window_of
 
 _WINDOWED = ("Conv", "MaxPool", "AveragePool")
-_SEE_ALL = ("GlobalAveragePool", "GlobalMaxPool", "ReduceSum", "ReduceMean", "ReduceMax", "Reshape", "Gemm")
+_SEE_ALL = ("GlobalAveragePool", "GlobalMaxPool", "Reshape", "Gemm", "Transpose", "Squeeze", "Unsqueeze")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveField | None]:
 
 def _of_node(graph: Graph, node: Node, fields: dict[str, ReceptiveField | None]) -> ReceptiveField | None:
     sources = [fields.get(name) for name in node.inputs if name and name in fields]
-    if not sources or any(source is None for source in sources) or node.op in _SEE_ALL:
+    if not sources or any(source is None for source in sources) or _mixes(graph, node):
         return None
     known = [source for source in sources if source is not None]
     n = len(graph.types[node.outputs[0]].shape) - 2
@@ -87,6 +87,18 @@ def _of_node(graph: Graph, node: Node, fields: dict[str, ReceptiveField | None])
         results = [_union(axis) for axis in axes]
     size, stride, offset = zip(*results, strict=True)
     return ReceptiveField(size, stride, offset)
+
+
+def _mixes(graph: Graph, node: Node) -> bool:
+    """Whether a cell of the result may see anything: more than joining, cutting or repeating channels."""
+    if node.op in _SEE_ALL or node.op.startswith("Reduce"):
+        return True
+    if node.op == "Slice":
+        cuts = cuts_of(call_of(node, graph.types, graph.constants))
+        if any(cut.step != 1 for cut in cuts[2:]):  # a reversed axis keeps its size
+            return True
+    sizes = {graph.types[name].shape[2:] for name in (node.inputs[0], *node.outputs) if name}
+    return node.op in ("Concat", "Slice", "Split", "Expand") and len(sizes) > 1
 
 
 def _window(window: Window, axis: int, field: _Axis) -> _Axis:

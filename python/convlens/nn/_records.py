@@ -11,6 +11,14 @@ import numpy as np
 from ..graph import Graph, Node, Shape
 from ._receptive_field import ReceptiveField, receptive_fields
 
+# Operators that move elements and compute nothing.
+_MOVES = frozenset(
+    {
+        *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Pad"),
+        *("Concat", "Slice", "Split", "Transpose", "Expand"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class LayerRecord:
@@ -135,9 +143,9 @@ def flops(graph: Graph, node: Node) -> int:
         return math.prod(graph.types[node.inputs[0]].per_image) * per_input + bias
     if node.op in ("MaxPool", "AveragePool"):
         return out * int(math.prod(node.attributes["kernel_shape"]))
-    if node.op in ("GlobalAveragePool", "GlobalMaxPool", "ReduceSum", "ReduceMean", "ReduceMax"):
+    if node.op in ("GlobalAveragePool", "GlobalMaxPool") or node.op.startswith("Reduce"):
         return math.prod(graph.types[node.inputs[0]].per_image)
-    if node.op in ("Flatten", "Reshape", "Identity", "Pad"):
+    if node.op in _MOVES:
         return 0
     if node.op == "BatchNormalization":
         return 2 * out
