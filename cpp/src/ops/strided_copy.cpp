@@ -67,51 +67,68 @@ std::int64_t place(const Tensor& t, std::int64_t f) {
            f % t.width;
 }
 
+// The axes of an instruction, those of size 1 in front left out.
+struct Walk {
+    Axis axes[kAxes];
+    int first = 0;
+    std::int64_t offset;
+    explicit Walk(const Problem& p) : offset(p.attribute(5 * kAxes)) {
+        for (int k = 0; k < kAxes; ++k) axes[k] = axis_at(p, k);
+        while (first < kAxes - 1 && axes[first].size == 1 && axes[first].count == 1) ++first;
+    }
+};
+
 // Elements [index of the last axis, + n) of y, which lie on end.
 template <class Real>
-void fill_run(const Problem& p, const Tensor& x, const Real* from, Real* to, const std::int64_t* index,
-              std::int64_t n) {
-    std::int64_t source = p.attribute(5 * kAxes);
+void fill_run(const Walk& w, const Tensor& x, const Real* from, Real* to, const std::int64_t* index, std::int64_t n,
+              Real value) {
+    std::int64_t source = w.offset;
     bool inside = true;
-    for (int k = 0; k < kAxes - 1 && inside; ++k) {
-        const Axis a = axis_at(p, k);
+    for (int k = w.first; k < kAxes - 1 && inside; ++k) {
+        const Axis& a = w.axes[k];
         const std::int64_t i = index[k] - a.begin;
         inside = i >= 0 && i <= (a.count - 1) * a.step && (a.step == 1 || i % a.step == 0);
         if (inside) source += (a.step == 1 ? i : i / a.step) * a.stride;
     }
-    const Axis a = axis_at(p, kAxes - 1);
-    const std::int64_t start = index[kAxes - 1] - a.begin;
-    const std::int64_t low = max_of(0, ceil_div(start, a.step));
-    const std::int64_t high = inside ? min_of(a.count, ceil_div(start + n, a.step)) : low;
+    const Axis& a = w.axes[kAxes - 1];
+    std::int64_t start = index[kAxes - 1] - a.begin, low = max_of(0, start), high = min_of(a.count, start + n);
+    if (a.step != 1) low = max_of(0, ceil_div(start, a.step)), high = min_of(a.count, ceil_div(start + n, a.step));
+    if (!inside) high = low;
     if (high - low < n) {
-        const Real value = static_cast<Real>(p.real_attribute(5 * kAxes + 1));
         for (std::int64_t i = 0; i < n; ++i) to[i] = value;
     }
     if (high <= low) return;
     source += low * a.stride, to += low * a.step - start;
-    if (a.step == 1 && a.stride == 1 && !has_halo(x)) {
-        std::memcpy(static_cast<void*>(to), from + source, static_cast<std::size_t>(high - low) * sizeof(Real));
+    const std::int64_t count = high - low, step = a.step, stride = a.stride;
+    if (has_halo(x)) {
+        for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[place(x, source + i * stride)];
         return;
     }
-    for (std::int64_t i = 0; i < high - low; ++i) to[i * a.step] = from[place(x, source + i * a.stride)];
+    from += source;
+    if (step == 1 && stride == 1) {
+        std::memcpy(static_cast<void*>(to), from, static_cast<std::size_t>(count) * sizeof(Real));
+    } else {
+        for (std::int64_t i = 0; i < count; ++i) to[i * step] = from[i * stride];
+    }
 }
 
 // Elements [at, end) of an image.
 template <class Real>
-void fill(const Call& call, std::int64_t image, std::int64_t at, std::int64_t end) {
-    const Problem& p = *call.problem;
-    const Tensor& y = *p.outputs[0];
+void fill(const Call& call, const Walk& w, std::int64_t image, std::int64_t at, std::int64_t end) {
+    const Tensor &x = *call.problem->inputs[0], &y = *call.problem->outputs[0];
     const Real* from = image_data<Real>(call.inputs[0], image);
     Real* to = image_data<Real>(call.outputs[0], image);
+    const Real value = static_cast<Real>(call.problem->real_attribute(5 * kAxes + 1));
+    const bool halo = has_halo(y);
     std::int64_t index[kAxes], rest = at;
-    for (int k = kAxes - 1; k >= 0; --k) index[k] = rest % p.attribute(k), rest /= p.attribute(k);
+    for (int k = kAxes - 1; k >= 0; --k) index[k] = rest % w.axes[k].size, rest /= w.axes[k].size;
     while (at < end) {
-        std::int64_t n = min_of(p.attribute(kAxes - 1) - index[kAxes - 1], end - at);
-        if (has_halo(y)) n = min_of(n, y.width - at % y.width);
-        fill_run<Real>(p, *p.inputs[0], from, to + place(y, at), index, n);
+        std::int64_t n = min_of(w.axes[kAxes - 1].size - index[kAxes - 1], end - at);
+        if (halo) n = min_of(n, y.width - at % y.width);
+        fill_run<Real>(w, x, from, to + place(y, at), index, n, value);
         at += n, index[kAxes - 1] += n;
-        for (int k = kAxes - 1; k > 0 && index[k] == p.attribute(k); --k) index[k] = 0, ++index[k - 1];
-        if (has_halo(y) && at % y.width == 0) {
+        for (int k = kAxes - 1; k > 0 && index[k] == w.axes[k].size; --k) index[k] = 0, ++index[k - 1];
+        if (halo && at % y.width == 0) {
             const std::int64_t row = at / y.width - 1;
             zero_halo<Real>(call.outputs[0], image, row / y.height, row % y.height, row % y.height + 1);
         }
@@ -135,11 +152,12 @@ std::int64_t tasks(const Call& call) {
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int) {
+    const Walk w(*call.problem);
     const std::int64_t each = logical_elements(*call.problem->outputs[0]);
     const std::int64_t end = min_of((task + 1) * kChunk<Real>, elements<Real>(call));
     for (std::int64_t at = task * kChunk<Real>; at < end;) {
         const std::int64_t image = at / each, stop = min_of(end, (image + 1) * each);
-        fill<Real>(call, image, at - image * each, stop - image * each);
+        fill<Real>(call, w, image, at - image * each, stop - image * each);
         at = stop;
     }
 }
