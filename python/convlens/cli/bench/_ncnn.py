@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ def make(case: Case, threads: int) -> Call:
     text, weights = files(graph)
     net = ncnn.Net()
     net.opt.num_threads = threads
-    net.opt.openmp_blocktime = 0
+    if os.environ.get("OMP_WAIT_POLICY") == "passive":
+        net.opt.openmp_blocktime = 0
     for name in _OFF:
         if hasattr(net.opt, name):
             setattr(net.opt, name, False)

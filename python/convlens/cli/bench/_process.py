@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,11 +25,7 @@ Handler = Callable[..., Any]
 
 
 class WorkerError(RuntimeError):
-    """A library's process failed; its own traceback is ``details``."""
-
-    def __init__(self, library: str, text: str, details: str = "") -> None:
-        super().__init__(f"{library}: {text}")
-        self.details = details
+    """A library's process failed: what it said in one line, then its own traceback."""
 
 
 class Worker:
@@ -77,16 +74,20 @@ class Worker:
             outcome, *values = self._connection.recv()
         except (EOFError, OSError):
             self._process.join(_PATIENCE)
-            raise WorkerError(self.name, f"its process ended with exit code {self._process.exitcode}") from None
+            raise WorkerError(f"{self.name}: its process ended with exit code {self._process.exitcode}") from None
         if outcome == "unsupported":
             raise UnsupportedError(values[0])
         if outcome == "error":
-            raise WorkerError(self.name, *values)
+            raise WorkerError(f"{self.name}: {values[0]}")
         return values[0]
 
-    def close(self) -> None:
-        """End the process: it leaves when its pipe closes, and is made to when it is too busy to notice."""
+    def hang_up(self) -> None:
+        """Close the pipe: the process leaves when it notices."""
         self._connection.close()
+
+    def close(self) -> None:
+        """End the process: hang up, and make it leave when it is too busy to notice."""
+        self.hang_up()
         self._process.join(_PATIENCE)
         if self._process.is_alive():
             self._process.terminate()
@@ -118,24 +119,37 @@ def workers(
 ) -> Iterator[dict[str, Worker]]:
     """Start a worker for each factory, with the same arguments; all end with the block."""
     with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(Worker(name, factory, *arguments, threads=threads, environment=environment))
-            for name, factory in factories.items()
-        }
+        running: dict[str, Worker] = {}
+        for name, factory in factories.items():
+            worker = Worker(name, factory, *arguments, threads=threads, environment=environment)
+            running[name] = stack.enter_context(worker)
+        try:
+            yield running
+        finally:
+            for worker in running.values():  # all at once, before each is waited for
+                worker.hang_up()
 
 
 def alternate(
-    libraries: Mapping[str, Asked], message: Sequence[Any], rounds: int, *, warm_up: int = 0
+    libraries: Mapping[str, Asked],
+    message: Sequence[Any],
+    rounds: int,
+    *,
+    warm_up: int = 0,
+    pause: float = 0.0,
 ) -> dict[str, list[float]]:
     """Ask every library the same, one after the other, `rounds` times; answers by library, those of `warm_up` left out.
 
-    The order turns round after every round, so that no library always follows the same one.
+    The order turns round after every round, so that no library always follows the same one. `pause` is seconds of sleep
+    after each answer, for threads that spin before they sleep.
     """
     answers: dict[str, list[float]] = {name: [] for name in libraries}
     order = list(libraries)
     for turn in range(warm_up + rounds):
         for name in order if turn % 2 == 0 else reversed(order):
             answer = libraries[name].ask(*message)
+            if pause:
+                time.sleep(pause)
             if turn >= warm_up:
                 answers[name].append(answer)
     return answers
@@ -157,7 +171,7 @@ def _serve(connection: Connection, factory: Callable[..., Handler], arguments: t
         except UnsupportedError as error:
             answer = ("unsupported", str(error))
         except Exception as error:  # whatever a library raises is shown by the parent
-            answer = ("error", f"{type(error).__name__}: {error}", traceback.format_exc())
+            answer = ("error", f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
         try:
             connection.send(answer)
         except OSError:
@@ -175,7 +189,7 @@ def _inherited(environment: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         if main:
-            signal.signal(signal.SIGINT, handler)
+            signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

@@ -61,6 +61,7 @@ def measure(
     threads: int,
     rounds: int,
     environment: Mapping[str, str] = PASSIVE,
+    pause: float = 0.0,
 ) -> Iterator[Result]:
     """Yield a result for each case, in order; the libraries' processes live as long as the iteration.
 
@@ -73,6 +74,8 @@ def measure(
     threads, rounds : int
     environment : mapping of str to str
         How the libraries' threads wait.
+    pause : float
+        Seconds after each turn, for threads that spin before they sleep.
 
     Raises
     ------
@@ -82,11 +85,11 @@ def measure(
     factories: dict[str, Callable[..., Any]] = {name: partial(library, name) for name in libraries}
     with workers(factories, (threads,), threads=threads, environment=environment) as running:
         for text, n in cases:
-            yield _measure(case_of(text, n), (text, n), running, threads, rounds)
+            yield _measure(case_of(text, n), (text, n), running, threads, rounds, pause)
 
 
 def _measure(
-    case: Case, given: tuple[str, int | None], running: dict[str, Worker], threads: int, rounds: int
+    case: Case, given: tuple[str, int | None], running: dict[str, Worker], threads: int, rounds: int, pause: float
 ) -> Result:
     rows: dict[str, Row] = {}
     timed: dict[str, Worker] = {}
@@ -102,7 +105,7 @@ def _measure(
         except WorkerError as error:
             if name in OURS:
                 raise
-            rows[name] = Row("error", str(error))
+            rows[name] = Row("error", str(error).splitlines()[0])
     for name in timed:
         _compare(rows[name], outputs[next(iter(outputs))], outputs[name], case.dtype)
     counts, long = {}, False
@@ -110,20 +113,13 @@ def _measure(
         seconds = worker.ask("time", 1, True)
         counts[name] = max(1, min(200, math.ceil(TURN / seconds)))
         long = long or seconds > LONG
-    times = _times(timed, counts, rounds, warm=not long)
+    turns = {name: _Turn(worker, counts[name], warm=not long) for name, worker in timed.items()}
+    times = alternate(turns, (), rounds, warm_up=1, pause=pause)
     for name, values in times.items():
         rows[name].ms = spread([1e3 * value for value in values])
         rows[name].rate = case.work / float(np.median(values)) / 1e9
         rows[name].ratios = {ours: paired_ratio(times[ours], values) for ours in OURS if ours in times and name != ours}
     return Result(case.title, case.group, case.n, threads, case.unit, rows)
-
-
-def _times(
-    timed: Mapping[str, Worker], counts: Mapping[str, int], rounds: int, *, warm: bool
-) -> dict[str, list[float]]:
-    """Seconds of a call, by library and round."""
-    turns = {name: _Turn(worker, counts[name], warm) for name, worker in timed.items()}
-    return alternate(turns, (), rounds, warm_up=1)
 
 
 @dataclass(frozen=True)
