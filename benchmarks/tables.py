@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- bench: written by benchmarks/tables.py -->", "<!-- /bench -->"
-#: Libraries that pack weights in every call, as `convlens.ops` does, are compared with it in the summary too.
-OURS = {"convlens": "a layer, packed once", "convlens_ops": "`convlens.ops`"}
+LEAST_ROUNDS = 20
+#: The ways of convlens; the tables' ratios are those of the first.
+OURS = ("convlens", "convlens_ops")
 
 
 def conditions(report: dict[str, Any]) -> str:
@@ -135,6 +136,8 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, help="the file whose table to replace")
     options = parser.parse_args()
     report = json.loads(options.results.read_text(encoding="utf-8"))
+    if report["rounds"] < LEAST_ROUNDS and (options.performance or options.readme):
+        raise SystemExit(f"{options.results} has {report['rounds']} rounds: a table needs at least {LEAST_ROUNDS}")
     if options.performance is not None:
         options.performance.write_text(performance(report), encoding="utf-8")
     if options.readme is not None:

@@ -192,4 +192,4 @@ def _table(result: Result) -> str:
 
 def _write(path: Path, report: dict[str, Any]) -> None:
     """The results so far: a long run that is interrupted keeps them."""
-    path.write_text(json.dumps(report, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(report) + "\n", encoding="utf-8")

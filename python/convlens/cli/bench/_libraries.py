@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import importlib.util
 import time
@@ -65,8 +64,7 @@ def library(name: str, threads: int) -> Callable[..., Any]:
     def handle(message: str, *arguments: Any) -> Any:
         nonlocal call
         if message == "prepare":
-            call = None
-            gc.collect()
+            call = None  # before the next one takes memory
             call = LIBRARIES[name].make(case_of(*arguments), threads)
             return None
         if call is None:
