@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import UnsupportedError
-from ...graph import ConvProblem
+from ...graph import ConvProblem, Node
 from ._case import Case
 
 Array = npt.NDArray[Any]
@@ -54,6 +54,11 @@ def forward_only(library: str, case: Case) -> None:
     """Refuse a derivative for a library that has none."""
     if case.problem is not None and case.problem.direction != "fwd":
         raise UnsupportedError(f"{library} computes forward passes alone")
+
+
+def has_both_bounds(node: Node) -> bool:
+    """Whether a Clip has both of its optional bounds."""
+    return len(node.inputs) == 3 and all(node.inputs)
 
 
 def unsupported(library: str, op: str) -> UnsupportedError:

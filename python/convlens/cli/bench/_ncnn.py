@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ... import UnsupportedError
 from ...graph import Graph, Node, attribute, window_of
-from ._call import Call, forward_only, unsupported
+from ._call import Call, forward_only, has_both_bounds, unsupported
 from ._case import Case
 from ._fold import fold_batch_norm
 
@@ -114,7 +114,9 @@ class _Writer:
         return output, {}
 
     def _bounds(self, node: Node, form: str) -> str:
-        low, high = (float(self._constant(name)) for name in node.inputs[1:3])
+        if not has_both_bounds(node):
+            raise unsupported("ncnn", "Clip with one bound")
+        low, high = (self._constant(name).item() for name in node.inputs[1:])
         return form.format(low, high)
 
     def _node(self, node: Node) -> None:
@@ -148,6 +150,9 @@ class _Writer:
         elif node.op == "Clip":
             low, high = self._bounds(node, "{} {}").split()
             self._layer("Clip", output, [x], output, {0: low, 1: high})
+        elif node.op == "Pad" and attribute(node, "mode") == "constant" and len(node.inputs) == 2:
+            before, after = self._constant(node.inputs[1]).astype(int).reshape(2, -1)
+            self._layer("Padding", output, [x], output, dict(enumerate((before[2], after[2], before[3], after[3]))))
         elif node.op == "GlobalAveragePool":
             self._layer("Pooling", output, [x], output, {0: 1, 4: 1})
         elif node.op in ("Relu", "Sigmoid", "Flatten"):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...graph import Graph, Node, attribute, call_of, window_of
 from . import numpy_best
-from ._call import Call, eager, unsupported
+from ._call import Call, eager, has_both_bounds, unsupported
 from ._case import Case
 from ._fold import fold_batch_norm
 
@@ -69,10 +69,15 @@ def _step(node: Node, graph: Graph) -> _Step:
     if node.op == "Reshape":
         shape = tuple(int(v) for v in call.constant("shape"))
         return lambda x, _: x.reshape(tuple(x.shape[i] if v == 0 else v for i, v in enumerate(shape)))
+    if node.op == "Pad" and attribute(node, "mode") == "constant" and len(node.inputs) == 2:
+        before_after = call.constant("pads").reshape(2, -1).T
+        if len(before_after) == 4 and not before_after[:2].any():
+            (top, bottom), (left, right) = before_after[2:].tolist()
+            return lambda x, _: numpy_best.padded(x, ((top, bottom), (left, right)))
     if node.op == "BatchNormalization":
         eps = float(attribute(node, "epsilon"))
         return lambda x, gamma, beta, mean, var: numpy_best.batch_norm(x, mean, var, gamma, beta, eps=eps)
-    if node.op not in _SIMPLE:
+    if node.op not in _SIMPLE or (node.op == "Clip" and not has_both_bounds(node)):
         raise unsupported("NumPy", node.op)
     return _SIMPLE[node.op]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import UnsupportedError
 from ...graph import BATCH, ConvProblem, Graph, Node, attribute, call_of, window_of
-from ._call import Call, unsupported
+from ._call import Call, has_both_bounds, unsupported
 from ._case import Case
 
 _Step = Callable[..., Any]
@@ -102,7 +102,7 @@ def _step(node: Node, graph: Graph) -> _Step:
         "Flatten": lambda x: torch.flatten(x, 1),
         "GlobalAveragePool": lambda x: F.adaptive_avg_pool2d(x, 1),
     }
-    if node.op in simple:
+    if node.op in simple and (node.op != "Clip" or has_both_bounds(node)):
         return simple[node.op]
     if node.op in ("Conv", "MaxPool", "AveragePool"):
         return _window_step(node, graph)
@@ -119,11 +119,11 @@ def _step(node: Node, graph: Graph) -> _Step:
     if node.op == "BatchNormalization":
         eps = float(attribute(node, "epsilon"))
         return lambda x, weight, bias, mean, var: F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps)
-    if node.op == "Pad" and attribute(node, "mode") == "constant":
+    if node.op == "Pad" and attribute(node, "mode") == "constant" and len(node.inputs) == 2:
         before_after = [int(v) for v in call_of(node, graph.types, graph.constants).constant("pads")]
         rank = len(before_after) // 2
         pads = [v for axis in reversed(range(rank)) for v in (before_after[axis], before_after[axis + rank])]
-        return lambda x, *_: F.pad(x, pads)
+        return lambda x, _: F.pad(x, pads)
     raise unsupported("PyTorch", node.op)
 
 
