@@ -3,8 +3,9 @@
     python benchmarks/bench_explain.py [--calls 20] [--threads 1 2] [--images 1 8] [--method saliency ...]
 
 Each library runs in a process of its own, with the same weights and images; their calls alternate, so that both meet
-the same weather. Prints medians, the spread (10th to 90th percentile), the ratio of the medians, and by how much the
-maps differ. Captum runs with its defaults; for occlusion it gets 16 windows a batch, its default of one being slower.
+the same weather. Prints medians, the spread (10th to 90th percentile), the paired ratio with its 95 % bounds, and by
+how much the maps differ. Captum runs with its defaults; for occlusion it gets 16 windows a batch, its default of one
+being slower.
 Without Captum it times convlens alone.
 """
 
@@ -12,16 +13,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import multiprocessing
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from convlens.cli.bench import alternate, paired_ratio, spread, workers
 
 WARM_UP = 3
 METHODS = ("saliency", "integrated_gradients", "grad_cam", "occlusion")
@@ -122,58 +123,37 @@ def captum_calls(network: str, n: int, threads: int) -> dict[str, Call]:
 LIBRARIES = {"convlens": convlens_calls, "captum": captum_calls}
 
 
-def serve(library: str, connection: Connection, network: str, n: int, threads: int) -> None:
-    """Answer each method's name with the seconds of one call; a name in a tuple is answered with the values."""
+def answers(library: str, network: str, n: int, threads: int) -> Callable[..., Any]:
+    """Answer ``method`` with the seconds of one call; ``method, "values"`` with the values."""
     calls = LIBRARIES[library](network, n, threads)
-    while (asked := connection.recv()) is not None:
-        if isinstance(asked, tuple):
-            connection.send(calls[asked[0]]())
-            continue
+
+    def answer(method: str, wanted: str = "seconds") -> Any:
+        if wanted == "values":
+            return calls[method]()
         begun = time.perf_counter()
-        calls[asked]()
-        connection.send(time.perf_counter() - begun)
+        calls[method]()
+        return time.perf_counter() - begun
+
+    return answer
 
 
 def measure(network: str, n: int, threads: int, methods: list[str], calls: int) -> None:
     """Time one network with one number of images and threads, and print a row for each method."""
     libraries = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    context = multiprocessing.get_context("spawn")
-    ends, processes = {}, []
-    for library in libraries:
-        ends[library], other = context.Pipe()
-        process = context.Process(target=serve, args=(library, other, network, n, threads), daemon=True)
-        process.start()
-        processes.append(process)
-        other.close()
-    for method in methods:
-        times: dict[str, list[float]] = {library: [] for library in libraries}
-        for call in range(WARM_UP + calls):
-            for library, end in ends.items():
-                end.send(method)
-                seconds = end.recv()
-                if call >= WARM_UP:
-                    times[library].append(seconds)
-        row = f"{network:<7} n{n:<3} t{threads:<2} {method:<21}"
-        medians = {}
-        for library, taken in times.items():
-            tenths = statistics.quantiles(taken, n=10)
-            medians[library] = statistics.median(taken)
-            row += f" {library} {medians[library] * 1e3:8.2f} ms ({tenths[0] * 1e3:.2f} to {tenths[-1] * 1e3:.2f})"
-        if len(libraries) == 2:
-            ours, theirs = (_values(ends[library], method) for library in libraries)
-            error = np.abs(ours - theirs).max() / np.abs(theirs).max()
-            row += f"  ratio {medians['convlens'] / medians['captum']:.3f}  maps differ by {error:.1e}"
-        print(row, flush=True)
-    for end in ends.values():
-        end.send(None)
-    for process in processes:
-        process.join(10)
-
-
-def _values(end: Connection, method: str) -> np.ndarray:
-    end.send((method,))
-    return np.asarray(end.recv())
+    factories = {name: partial(answers, name) for name in libraries}
+    with workers(factories, (network, n, threads), threads=threads) as running:
+        for method in methods:
+            times = alternate(running, (method,), calls, warm_up=WARM_UP)
+            row = f"{network:<7} n{n:<3} t{threads:<2} {method:<21}"
+            for library, taken in times.items():
+                ms = spread([1e3 * seconds for seconds in taken])
+                row += f" {library} {ms.median:8.2f} ms ({ms.low:.2f} to {ms.high:.2f})"
+            if len(libraries) == 2:
+                ours, theirs = (running[library].ask(method, "values") for library in libraries)
+                error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+                ratio = paired_ratio(times["convlens"], times["captum"])
+                row += f"  ratio {ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})  maps differ by {error:.1e}"
+            print(row, flush=True)
 
 
 def main() -> None:

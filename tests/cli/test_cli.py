@@ -69,8 +69,6 @@ def test_info_describes_a_network(capsys, saved):
         (["info", "{dir}/absent.npz"], "absent.npz: No such file or directory"),
         (["info", "{dir}/net.onnx"], "an ONNX file, which this version does not read"),
         (["info", "--layers"], "--layers needs NET"),
-        (["bench", "n1 c64"], "must have 13 fields"),
-        (["bench", "--repeat", "0"], "--repeat (=0) must be at least 1"),
         (["compile", "{net}", "--explain", "occlusion"], "occlusion"),
         (["compile", "{net}", "--layer", "relu1"], "--layer belongs to --explain grad_cam"),
         (["explain", "{net}", "{dir}/absent.npy"], "absent.npy: No such file or directory"),
@@ -171,15 +169,6 @@ def test_explain_reads_arrays_in_the_networks_own_scale(capsys, saved, tmp_path)
     code, out, _ = _run(capsys, "explain", path, tmp_path / "x.npy", "--out", tmp_path / "why.png")
     assert code == 0
     assert out.startswith(f"class {net(images).argmax()}, linear1 ")
-
-
-@pytest.mark.parametrize("direction", ["fwd", "grad_input", "grad_weight"])
-def test_bench_prints_time_rate_and_setting(capsys, direction):
-    code, out, _ = _run(capsys, "bench", f"n2 c4 h9 w7 k6 r3 s3 st1 p1 d1 g1 f32 {direction}", "--repeat", "3")
-    assert code == 0
-    assert out.startswith(f"n2 c4 h9 w7 k6 r3 s3 st1 p1 d1 g1 f32 {direction}: ")
-    assert "GFLOP/s" in out
-    assert "median of 3" in out
 
 
 def test_module_runs_as_the_command():

@@ -24,6 +24,9 @@ SHAPES = {
     "large-kernel": ((1, 2, 12, 12), (4, 11, 11), {"padding": 5}),
     "many-channels": ((1, 130, 4, 4), (70, 3, 3), {"padding": 1}),
     "empty-batch": ((0, 3, 5, 5), (4, 3, 3), {}),
+    "pixel-of-several-blocks": ((2, 32, 1, 1), (48, 1, 1), {}),
+    "to-a-pixel-of-several-blocks": ((2, 3, 4, 3), (32, 4, 3), {}),
+    "depthwise-pixel": ((2, 32, 1, 1), (32, 1, 1), {"groups": 32}),
 }
 
 

@@ -16,6 +16,8 @@ SHAPES = {
     "ceil": ((2, 16, 8, 7), 3, {"stride": 2, "ceil_mode": True}),
     "ceil-padded": ((1, 3, 8, 7), 3, {"stride": 2, "padding": 1, "ceil_mode": True}),
     "whole": ((2, 20, 5, 4), (5, 4), {}),
+    "whole-of-several-blocks": ((2, 32, 5, 4), (5, 4), {}),
+    "pixel-of-several-blocks": ((2, 32, 1, 1), 1, {}),
     "empty-batch": ((0, 3, 4, 4), 2, {}),
 }
 

@@ -8,6 +8,7 @@ from ._ir import Node as Node
 from ._ir import Shape as Shape
 from ._ir import TensorType as TensorType
 from ._problem import ConvProblem as ConvProblem
+from ._problem import PoolProblem as PoolProblem
 from ._problem import parse_problem as parse_problem
 from ._problem import problem_of as problem_of
 from ._problem import problem_string as problem_string

@@ -176,8 +176,8 @@ class Layouter:
         pixel = shape[1:] == (1, 1) and v.shape[1:] == (1, 1) and not any(v.halo)
         if v.shape != shape:
             return False
-        if v.place == EXTERNAL:
-            return layout == PLAIN or (pixel and shape[0] % self.target.lanes == 0)
+        if v.place == EXTERNAL:  # an instruction on blocks steps over a plain tensor channel by channel
+            return layout == PLAIN or (pixel and shape[0] == self.target.lanes and v.dtype == REAL)
         if v.layout != layout and pixel:
             if v.place == ARENA and v.batched:
                 v.layout = BLOCKED  # the same bytes, but a halo makes a difference
