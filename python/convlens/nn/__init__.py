@@ -40,6 +40,8 @@ from ._resampling import GlobalAvgPool2d as GlobalAvgPool2d
 from ._resampling import GlobalMaxPool1d as GlobalMaxPool1d
 from ._resampling import GlobalMaxPool2d as GlobalMaxPool2d
 from ._resampling import Upsample as Upsample
+from ._state_dict import LoadedKeys as LoadedKeys
+from ._torch import read_state_dict as read_state_dict
 from ._windows import AvgPool1d as AvgPool1d
 from ._windows import AvgPool2d as AvgPool2d
 from ._windows import MaxPool1d as MaxPool1d

@@ -44,7 +44,7 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
     elif path.suffix == ".safetensors":
         arrays, text = _read_safetensors(path)
     else:
-        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors")
+        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors{_hint(path)}")
     if text is None:
         raise ValueError(
             f"`path` (={str(path)!r}) holds arrays but no network: build the network and give it the arrays with "
@@ -52,7 +52,7 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
         )
     try:
         return graph_from_json(json.loads(text), arrays)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"`path` (={str(path)!r}) does not hold a network convlens can read: {error}") from error
 
 
@@ -101,6 +101,15 @@ def _read_safetensors(path: Path) -> tuple[Arrays, str | None]:
         return safetensors.load_file(str(path)), text
     except SafetensorError as error:
         raise ValueError(f"`path` (={str(path)!r}) is not a whole .safetensors file: {error}") from error
+
+
+def _hint(path: Path) -> str:
+    if path.suffix not in (".pt", ".pth", ".bin", ".ckpt", ".tar"):
+        return ""
+    return (
+        "; a PyTorch checkpoint holds arrays but no network: build the network and call "
+        "net.load_state_dict(nn.read_state_dict(path))"
+    )
 
 
 def _safetensors() -> Any:

@@ -21,6 +21,7 @@ from ._layer import Layer, Tensor
 from ._names import find, find_all, logits_of
 from ._records import LayerTable, buffers, is_parameter, layer_records, says_how, summary
 from ._run import run
+from ._state_dict import LoadedKeys, match
 
 if TYPE_CHECKING:
     from ..program import Entry, Program, Weights
@@ -245,6 +246,51 @@ class Network:
             self._weights = None
             self.version += 1
 
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, npt.ArrayLike],
+        *,
+        strict: bool = True,
+        prefix: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> LoadedKeys:
+        """Replace the parameters by those of a PyTorch state dict, and publish them as a new version.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array_like
+            What :func:`convlens.nn.read_state_dict` returned. BatchNorm's ``num_batches_tracked`` is ignored, and
+            listed in ``ignored_keys``: running statistics here have no use for it.
+        strict : bool
+            Whether a missing or an unexpected name is an error. A differing shape always is.
+        prefix : str
+            Taken from the front of names that have it, such as ``"module."`` of a DataParallel module.
+        names : mapping of str to str, optional
+            After that, new names by old, of parameters or of modules: ``{"fc": "head"}`` renames ``fc.weight`` and
+            ``fc.bias``.
+
+        Returns
+        -------
+        LoadedKeys
+            The names in ``missing_keys``, ``unexpected_keys`` and ``ignored_keys``.
+
+        Raises
+        ------
+        ValueError
+            Names or shapes do not fit; nothing was changed. The message lists all of them.
+
+        Examples
+        --------
+        >>> from convlens import nn
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(out_features=2, name="head"), input_shape=(1, 1, 3))
+        >>> arrays = {"module.fc.weight": np.ones((2, 3)), "module.fc.bias": np.zeros(2)}
+        >>> net.load_state_dict(arrays, prefix="module.", names={"fc": "head"})
+        LoadedKeys(missing_keys=(), unexpected_keys=(), ignored_keys=())
+        """
+        found, keys = match(self.parameters, state_dict, strict=strict, prefix=prefix, names=names or {})
+        self.set_parameters(found)
+        return keys
+
     def _parameter(self, name: str, value: npt.ArrayLike) -> Array:
         """A new value for a parameter, copied and checked."""
         known = self.parameters
@@ -345,6 +391,10 @@ def load(path: str | os.PathLike[str]) -> Network:
         The file is broken or holds no network.
     UnsupportedError
         The network has an operator that this version does not know.
+
+    See Also
+    --------
+    read_state_dict : Read the arrays of a PyTorch checkpoint, for a network built here.
     """
     return Network(graph=load_graph(path))
 

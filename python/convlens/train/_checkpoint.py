@@ -75,8 +75,8 @@ def read_checkpoint(path: Path, settings: Mapping[str, Any], state: Arrays) -> C
         data = json.loads(texts[_TEXT])
         if data["format"] != FORMAT:
             raise ValueError(f"its format is {data['format']!r}, this convlens reads {FORMAT}")
-        stored, history = data["settings"], History(**data["history"])
-    except (KeyError, TypeError, ValueError) as error:
+        stored, history = dict(data["settings"]), History(**data["history"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"`checkpoint` (={str(path)!r}) is not a checkpoint convlens can read: {error}") from error
     otherwise = "remove the file, give another path, or pass resume=False to begin anew"
     for key, value in json.loads(json.dumps(dict(settings))).items():
