@@ -16,7 +16,7 @@ body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; 
        padding: 0 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
-pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; }
+pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; white-space: pre-wrap; }
 footer { margin-top: 3rem; color: #555; white-space: pre-line; }
 """
 
