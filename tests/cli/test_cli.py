@@ -157,6 +157,7 @@ def test_explain_draws_every_method_asked_for(capsys, saved, tmp_path):
     )
     assert (code, err) == (0, "")
     assert out.startswith("class 2 (two), linear1 ")
+    assert "\npicture: colour made grey (0.299 R + 0.587 G + 0.114 B)\n" in out
     with image.open(tmp_path / "why.png") as drawn:
         assert min(drawn.size) > 100
 
@@ -169,6 +170,9 @@ def test_explain_reads_arrays_in_the_networks_own_scale(capsys, saved, tmp_path)
     code, out, _ = _run(capsys, "explain", path, tmp_path / "x.npy", "--out", tmp_path / "why.png")
     assert code == 0
     assert out.startswith(f"class {net(images).argmax()}, linear1 ")
+    code, _, err = _run(capsys, "explain", path, tmp_path / "x.npy", "--recipe", "digits")
+    assert code == 1
+    assert "--recipe (='digits') makes an input of a picture; an .npy array is one already: leave it out" in err
 
 
 def test_module_runs_as_the_command():

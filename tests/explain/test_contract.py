@@ -284,7 +284,7 @@ def test_a_weighting_of_outputs_is_the_sum_over_them(name):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (lambda x: (x * 255).astype(np.uint8), TypeError, "scale first"),
+        (lambda x: (x * 255).astype(np.uint8), TypeError, "scale first.*see convlens.image.load"),
         (lambda x: x[0], ValueError, "batch axis is missing"),
         (lambda x: np.moveaxis(x, 1, -1), ValueError, "channels are last"),
         (lambda x: x[:, :1], ValueError, "2 channel"),

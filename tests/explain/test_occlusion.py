@@ -61,7 +61,7 @@ def test_defaults_are_recorded():
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"window": 21}, ValueError, r"`window` \(=\(21, 21\)\) is larger than the image, 20 x 36"),
+        ({"window": 21}, ValueError, r"`window` \(=\(21, 21\)\) is larger than the image, 20 x 36: give at most"),
         ({"window": 3, "stride": 4}, ValueError, r"must be at most `window`.*pixels would be skipped"),
         ({"window": 0}, ValueError, r"`window` \(=0\) must be an int of at least 1"),
         ({"window": (2, 3, 3)}, ValueError, r"an int or \(height, width\); all channels are covered"),

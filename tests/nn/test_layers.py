@@ -94,6 +94,8 @@ def test_positional_size_is_a_type_error_that_shows_the_keyword_form(wrong, form
         (nn.Mean(axis=-1, keepdims=True), (3, 4, 5), (3, 4, 1)),
         (nn.Softmax(), (7,), (7,)),
         (nn.Tanh(), (3, 4, 5), (3, 4, 5)),
+        (nn.ReLU6(), (3, 4, 5), (3, 4, 5)),
+        (nn.Hardtanh(min_val=-2, max_val=3), (7,), (7,)),
     ],
     ids=repr,
 )

