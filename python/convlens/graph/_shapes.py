@@ -8,7 +8,9 @@ from typing import Any
 import numpy.typing as npt
 
 from .._errors import UnsupportedError
-from . import _resize, _shapes_dense, _shapes_elementwise, _shapes_window  # noqa: F401  (they register the rows)
+
+# The modules register the rows.
+from . import _resize, _shapes_dense, _shapes_elementwise, _shapes_norm, _shapes_window  # noqa: F401
 from ._ir import Node, TensorType
 from ._registry import OPERATORS, Operator, call_of
 

@@ -13,8 +13,10 @@ from ._expand import (
     conv_transpose,
     cross_entropy,
     cross_entropy_grad,
+    dropout_mask,
     elementwise_base,
     gemm,
+    redraw_mask,
     reduced_base,
 )
 from ._expression import Expression, freeze, number
@@ -23,8 +25,12 @@ from ._flow import ELEMENTWISE, Entry, Flow, Op
 ALIASES = frozenset({"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout"})
 
 
-def normalise(graph: Graph, entries: Mapping[str, Entry], updates: Mapping[str, str]) -> Flow:
+def normalise(
+    graph: Graph, entries: Mapping[str, Entry], updates: Mapping[str, str], numbers: Mapping[str, float] | None = None
+) -> Flow:
     """Check the request and bring the graph into the form the other passes read.
+
+    `numbers` holds constants of rank 0 that are known better than the graph's type has them.
 
     Raises
     ------
@@ -40,7 +46,7 @@ def normalise(graph: Graph, entries: Mapping[str, Entry], updates: Mapping[str, 
             flow.input_entry[name] = index
     for name, array in graph.constants.items():
         if array.ndim == 0:
-            flow.immediates[name] = float(array)
+            flow.immediates[name] = (numbers or {}).get(name, float(array))
         else:
             flow.constants[name] = Expression(array.shape, name=name)
     for node in graph.nodes:
@@ -77,11 +83,15 @@ def _normalise_node(flow: Flow, node: Node) -> None:
         add_op(flow, op, "Fill", [node.inputs[1]], node.outputs[0], types[node.outputs[0]])
     elif node.op == "Gemm":
         gemm(flow, op)
+    elif node.op == "DropoutMask":
+        dropout_mask(flow, op)
     else:
         flow.ops.append(op)
         base = elementwise_base(flow, op) if node.op in ELEMENTWISE else reduced_base(flow, op)
         if base is not None:
             flow.base[op.outputs[0]] = base
+        if node.op == "Where":
+            redraw_mask(flow, op)
         for out in node.outputs:
             if out and types[out].dtype not in ("float32", "float64", "bool", "uint8"):
                 op.unsupported(f"its output is {types[out].dtype}; supported: float32, float64, bool and uint8 offsets")

@@ -3,7 +3,7 @@
 Activations: B blocked; P plain; A any; R blocked, or plain for few channels and single pixels; X blocked, or plain for
 a convolution of few channels; N blocked, of one pixel
 also the caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a
-mask; O window offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
+mask; O window offsets; L integers. Not batched: W packed by the step's geometry; V one number a channel.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ INPUTS = {
     "cross_entropy": "NL",
     "cross_entropy_grad": "NLS",
     "resize": "R",
+    "dropout_mask": "L",
 }
 OUTPUTS = {
     "reorder": "B",
@@ -43,6 +44,7 @@ OUTPUTS = {
     "cross_entropy": "SN",
     "cross_entropy_grad": "N",
     "resize": "R",
+    "dropout_mask": "M",
 }
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
 WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise"})
