@@ -82,9 +82,13 @@ def layer_records(graph: Graph) -> LayerTable:
     """Describe every node of `graph`."""
     fields = receptive_fields(graph)
     seen: set[str] = set()
+    made_of = {name: [name] if is_parameter(graph, name) else [] for name in graph.constants}
     records = []
     for node in graph.nodes:
-        own = [name for name in node.inputs if name in graph.constants and is_parameter(graph, name)]
+        own = [source for name in node.inputs for source in made_of.get(name, ())]
+        if all(name in made_of for name in node.inputs if name):  # another form of a parameter, not a layer
+            made_of.update(dict.fromkeys(node.outputs, own))
+            continue
         count = sum(math.prod(graph.constants[name].shape) for name in own if name not in seen)
         seen.update(own)
         out = node.outputs[0]
@@ -93,7 +97,7 @@ def layer_records(graph: Graph) -> LayerTable:
                 name=node.name or out,
                 tensor=out,
                 operator=node.op,
-                inputs=tuple(name for name in node.inputs if name and name not in graph.constants),
+                inputs=tuple(name for name in node.inputs if name and name not in made_of),
                 shape=graph.types[out].shape,
                 parameters=count,
                 receptive_field=fields[out],
@@ -137,10 +141,12 @@ def flops(graph: Graph, node: Node) -> int:
         return out * int(math.prod(node.attributes["kernel_shape"]))
     if node.op in ("GlobalAveragePool", "GlobalMaxPool", "ReduceSum", "ReduceMean", "ReduceMax"):
         return math.prod(graph.types[node.inputs[0]].per_image)
-    if node.op in ("Flatten", "Reshape", "Identity", "Pad"):
+    if node.op in ("Flatten", "Reshape", "Identity", "Pad", "Dropout"):
         return 0
     if node.op == "BatchNormalization":
         return 2 * out
+    if node.op in ("LayerNormalization", "InstanceNormalization", "GroupNormalization"):
+        return 7 * out
     return out
 
 
