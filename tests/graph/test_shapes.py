@@ -74,6 +74,20 @@ CASES = [
         (op, [(F, N, 3)], {}, [(F, N, 3)])
         for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign")
     ],
+    *[
+        (op, [(F, N, 3)], {}, [(F, N, 3)])
+        for op in ("Erf", "Softplus", "Mish", "HardSwish", "Reciprocal", "Expm1", "Log1p", "LeakyRelu", "Elu", "Selu")
+    ],
+    ("HardSigmoid", [(F, N, 3)], {"alpha": 0.5}, [(F, N, 3)]),
+    ("Gelu", [(F, N, 3)], {"approximate": "tanh"}, [(F, N, 3)]),
+    ("PRelu", [(F, N, 3, 4, 5), (F, 3, 1, 1)], {}, [(F, N, 3, 4, 5)]),
+    ("Pow", [(F, N, 3, 4), scalar(2)], {}, [(F, N, 3, 4)]),
+    ("LayerNormalization", [(F, N, 3, 4), (F, 3, 4), (F, 3, 4)], {"axis": 1}, [(F, N, 3, 4)]),
+    ("LayerNormalization", [(F, N, 3, 4)], {"axis": -1}, [(F, N, 3, 4)]),
+    ("InstanceNormalization", [(F, N, 3, 4, 5), (F, 3)], {}, [(F, N, 3, 4, 5)]),
+    ("GroupNormalization", [(F, N, 6, 4), (F, 6), (F, 6)], {"num_groups": 3}, [(F, N, 6, 4)]),
+    ("Dropout", [(F, N, 3), scalar(0.5)], {}, [(F, N, 3)]),
+    ("DropoutMask", [(F, N, 3, 4), (I64, 2)], {"ratio": 0.25}, [(B, N, 3, 4)]),
     ("Identity", [(B, N, 3)], {}, [(B, N, 3)]),
     ("Clip", [(F, N, 3), scalar(0), scalar(6)], {}, [(F, N, 3)]),
     *[
@@ -81,7 +95,10 @@ CASES = [
         for op in ("Add", "Sub", "Mul", "Div", "Max", "Min")
     ],
     ("Add", [(F, N, 1, 4), (F, 3, 1)], {}, [(F, N, 3, 4)]),
-    *[(op, [(F, N, 3), scalar()], {}, [(B, N, 3)]) for op in ("Greater", "GreaterOrEqual", "Less", "Equal")],
+    *[
+        (op, [(F, N, 3), scalar()], {}, [(B, N, 3)])
+        for op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
+    ],
     *[(op, [(B, N, 3), (B, 3)], {}, [(B, N, 3)]) for op in ("And", "Or")],
     ("Not", [(B, N, 3)], {}, [(B, N, 3)]),
     ("Where", [(B, N, 3), scalar(), (F, N, 1)], {}, [(F, N, 3)]),
@@ -178,6 +195,15 @@ ERRORS = [
     ("Conv", [X], {}, r"`weight` \(input 1\) is missing"),
     ("Conv", [X, (F, 8, 4, 3, 3)], {"stride": (1, 1)}, r"`stride` is not one of its attributes \(dilations, group,"),
     ("MaxPool", [X], {}, r"`kernel_shape` is missing"),
+    ("PRelu", [X, (F, 4)], {}, r"do not broadcast: axis 3 has 8 and 4"),
+    ("Gelu", [X], {"approximate": "fast"}, r"`approximate` \(='fast'\) must be 'none' or 'tanh'"),
+    ("LayerNormalization", [X, (F, 8)], {"axis": 2}, r"`scale` must have the shape of the normalised axes, \(8, 8\)"),
+    ("LayerNormalization", [X], {"axis": 0}, r"`axis` \(=0\) is the batch"),
+    ("InstanceNormalization", [X, (F, 8)], {}, r"`scale` must have shape \(4,\)"),
+    ("GroupNormalization", [X], {"num_groups": 3}, r"`channels` \(=4\) must be divisible by `num_groups` \(=3\)"),
+    ("GroupNormalization", [X], {}, r"`num_groups` is missing"),
+    ("Dropout", [X, scalar(2)], {}, r"`ratio` \(=2\) must lie between 0 and 1"),
+    ("DropoutMask", [X, (I64, 3)], {}, r"`key` must have shape \(2,\)"),
     ("MaxPool", [X], {"kernel_shape": (2, 2), "pads": (2, 0, 0, 0)}, r"window 0 along height lies in the padding"),
     ("MaxPoolGrad", [(F, N, 3, 3, 4), (U8, N, 3, 3, 4)], {**POOL, "input_shape": (3, 7, 6)},
      r"`dy` must have shape \(N, 3, 3, 3\)"),
@@ -235,7 +261,8 @@ def test_a_broken_rule_is_named_with_node_and_shapes(op, operands, attributes, t
 
 UNSUPPORTED = [
     ("MaxPoolOffset", [(F, N, 4, 20, 20)], {"kernel_shape": (17, 17)}, r"must have at most 256 elements"),
-    ("Gelu", [X], {}, r"no such operator; the operator set is Abs, Add"),
+    ("LSTM", [X], {}, r"no such operator; the operator set is Abs, Add"),
+    ("Dropout", [X, scalar(0.5), np.array(True)], {}, r"`training_mode` must be false; dropout is active in train.fit"),
     ("Reshape", [(F, N, 3), (I64, 2)], {}, r"`shape` \('t1'\) must be a constant: shapes that depend on data"),
     ("Pad", [X, ints(*[0] * 8)], {"mode": "reflect"}, r"`mode` \(='reflect'\) must be 'constant'"),
     ("Resize", [X, None, np.ones(4, np.float32)], {"mode": "cubic"}, r"`mode` \(='cubic'\) must be 'linear' or"),

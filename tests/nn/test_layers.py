@@ -26,6 +26,11 @@ from convlens import nn
         (lambda: nn.Linear(100, 10), "Linear(out_features=10)"),
         (lambda: nn.BatchNorm2d(32), "BatchNorm2d()"),
         (lambda: nn.ReLU(True), "ReLU()"),
+        (lambda: nn.LeakyReLU(0.2), "LeakyReLU(negative_slope=0.2)"),
+        (lambda: nn.LayerNorm(5), "LayerNorm(normalized_shape=5)"),
+        (lambda: nn.GroupNorm(2, 6), "GroupNorm(num_groups=2, num_channels=6)"),
+        (lambda: nn.InstanceNorm2d(6), "InstanceNorm2d()"),
+        (lambda: nn.Dropout(0.3), "Dropout(p=0.3)"),
         (lambda: nn.ZeroPad2d(1), "ZeroPad2d(padding=1)"),
         (lambda: nn.Reshape((2, 3)), "Reshape(shape=(2, 3))"),
         (lambda: nn.Concat(1), "Concat(axis=1)"),
@@ -96,6 +101,14 @@ def test_positional_size_is_a_type_error_that_shows_the_keyword_form(wrong, form
         (nn.Tanh(), (3, 4, 5), (3, 4, 5)),
         (nn.ReLU6(), (3, 4, 5), (3, 4, 5)),
         (nn.Hardtanh(min_val=-2, max_val=3), (7,), (7,)),
+        *[(layer(), (3, 4, 5), (3, 4, 5)) for layer in (nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.LeakyReLU)],
+        *[(layer(), (3, 4, 5), (3, 4, 5)) for layer in (nn.Mish, nn.PReLU, nn.SELU, nn.SiLU, nn.Softplus, nn.Dropout)],
+        (nn.PReLU(num_parameters=3), (3, 4, 5), (3, 4, 5)),
+        (nn.PReLU(num_parameters=7), (7,), (7,)),
+        (nn.LayerNorm(normalized_shape=(4, 5)), (3, 4, 5), (3, 4, 5)),
+        (nn.LayerNorm(normalized_shape=7), (7,), (7,)),
+        (nn.InstanceNorm2d(), (3, 4, 5), (3, 4, 5)),
+        (nn.GroupNorm(num_groups=2), (6, 4, 5), (6, 4, 5)),
     ],
     ids=repr,
 )
@@ -176,6 +189,17 @@ def test_same_padding_puts_the_odd_row_at_the_bottom():
         (lambda x: nn.Mean(axis=0)(x), "`axis` \\(=0\\) must be an axis of .* other than the batch"),
         (lambda x: nn.Mean(axis=(1, -3))(x), "names an axis of .* twice"),
         (lambda x: nn.BatchNorm2d(eps=0), "`eps` \\(=0\\) must be above 0"),
+        (lambda x: nn.Hardtanh(min_val=1), "`min_val` \\(=1\\) must be below `max_val` \\(=1.0\\)"),
+        (
+            lambda x: nn.PReLU(num_parameters=4)(x),
+            "`num_parameters` \\(=4\\) must be 1 or the channels of the input .*3",
+        ),
+        (lambda x: nn.GELU(approximate="fast"), "`approximate` \\(='fast'\\) must be 'none' or 'tanh'"),
+        (lambda x: nn.LayerNorm(normalized_shape=(8, 9))(x), "`normalized_shape` \\(=\\(8, 9\\)\\) must be the last"),
+        (lambda x: nn.GroupNorm(num_groups=2)(x), "`channels` \\(=3\\) must be divisible by `num_groups` \\(=2\\)"),
+        (lambda x: nn.InstanceNorm2d(eps=0), "`eps` \\(=0\\) must be above 0"),
+        (lambda x: nn.Dropout(p=1.5), "`p` \\(=1.5\\) must lie between 0 and 1"),
+        (lambda x: nn.Mul()(x, nn.ReLU()(nn.Flatten()(x))), "do not broadcast"),
         (lambda x: nn.BatchNorm2d(momentum=2), "`momentum` \\(=2\\) must lie between 0 and 1"),
         (
             lambda x: nn.Sequential(nn.ReLU(name="a"), nn.ReLU(name="a"), input_shape=(1, 2, 2)),
@@ -240,3 +264,46 @@ def test_names_are_numbered_by_kind_around_given_ones():
 def test_network_that_ends_in_softmax_keeps_its_layers_names():
     net = nn.Sequential(nn.Flatten(), nn.Linear(out_features=2), nn.Softmax(), input_shape=(1, 4, 4))
     assert (net.output_name, net.logits_name) == ("softmax1", "linear1")
+
+
+def test_arithmetic_on_tensors_broadcasts_but_for_add():
+    x = nn.Input((3, 8, 10))
+    gate = nn.Sigmoid()(nn.GlobalAvgPool2d()(x))
+    net = nn.Network(inputs=x, outputs=(x * gate - x) / gate)
+    images = np.random.default_rng(0).normal(size=(2, 3, 8, 10)).astype(np.float32)
+    share = 1 / (1 + np.exp(-images.mean((2, 3), keepdims=True)))
+    np.testing.assert_allclose(net(images), images - images / share, atol=1e-5)
+    assert [layer.operator for layer in net.layers()][-3:] == ["Mul", "Sub", "Div"]
+
+
+def test_a_slope_a_channel_is_one_layer_with_its_parameters():
+    net = nn.Sequential(
+        nn.Conv2d(out_channels=4, kernel_size=3),
+        nn.PReLU(num_parameters=4, init=0.1, name="act"),
+        input_shape=(1, 8, 8),
+    )
+    np.testing.assert_array_equal(net.parameters["act.weight"], np.full(4, 0.1, np.float32))
+    assert [(layer.name, layer.parameters) for layer in net.layers()] == [("conv1", 40), ("act", 4)]
+    assert str(net.layers()["act"].receptive_field) == "3 x 3"
+
+
+def test_normalising_an_image_sees_all_of_it():
+    net = nn.Sequential(
+        nn.Conv2d(out_channels=4, kernel_size=3), nn.GroupNorm(num_groups=2, name="norm"), input_shape=(1, 8, 8)
+    )
+    assert net.layers()["norm"].receptive_field is None
+    assert net.trainable == ("conv1.weight", "conv1.bias", "norm.weight", "norm.bias")
+
+
+def test_a_normalisation_without_weights_owns_nothing():
+    net = nn.Sequential(
+        nn.InstanceNorm2d(), nn.GroupNorm(num_groups=1, affine=False), nn.Flatten(),
+        nn.LayerNorm(normalized_shape=48, elementwise_affine=False), input_shape=(3, 4, 4),
+    )  # fmt: skip
+    assert not net.parameters
+
+
+def test_dropout_is_the_identity_in_inference():
+    net = nn.Sequential(nn.Dropout(p=0.9), input_shape=(3, 4, 4))
+    images = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(net(images), images)

@@ -6,14 +6,16 @@ from check import check, random_inputs, run_program
 
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Weights, compile
+from convlens.transform import backward, expand_dropout
 
-UNARY = ["Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Sign"]
+UNARY = ["Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Sign", "Erf", "Expm1"]
+ACTIVATIONS = ["LeakyRelu", "Elu", "Selu", "Softplus", "Mish", "HardSwish", "HardSigmoid", "Gelu", "Reciprocal"]
 BINARY = ["Add", "Sub", "Mul", "Div", "Max", "Min"]
 SHAPES = [("N", 3), ("N", 16), ("N", 5, 4, 3), ("N", 17, 2, 2), ("N", 1, 1, 1), ("N", 1, 6, 6)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("op", UNARY)
+@pytest.mark.parametrize("op", UNARY + ACTIVATIONS)
 def test_unary_operators(op, shape):
     b = GraphBuilder()
     check(b.build([b.add(op, [b.input("x", "float32", shape)])]))
@@ -195,3 +197,93 @@ def test_where_of_one_value_fills_whatever_the_mask_holds():
     inputs = random_inputs(graph, 2, "float32")
     inputs["x"][:] = np.nan
     check(graph, n=2, inputs=inputs)
+
+
+@pytest.mark.parametrize("op", ACTIVATIONS)
+def test_an_activation_is_part_of_its_chain(op):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 7))
+    program = check(b.build([b.add("Neg", [b.add(op, [b.add("Exp", [x])])])]))
+    assert program.n_instructions == 1
+
+
+@pytest.mark.parametrize("op", ["LeakyRelu", "Elu", "Mish", "HardSwish"])
+def test_an_activation_between_convolutions_is_one_instruction(op):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 16, 6, 6))
+    w = b.constant(np.random.default_rng(0).standard_normal((16, 16, 3, 3)).astype(np.float32))
+    y = b.add("Conv", [b.add(op, [b.add("Conv", [x, w])]), w])
+    plain = b.add("Conv", [b.add("Tanh", [b.add("Conv", [x, w])]), w])
+    assert check(b.build([y])).n_instructions == check(b.build([plain])).n_instructions
+
+
+@pytest.mark.parametrize("op", ["Relu", "Clip"])
+def test_a_relu_or_clip_after_a_convolution_is_its_epilogue(op):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 16, 6, 6))
+    w = b.constant(np.random.default_rng(0).standard_normal((16, 16, 3, 3)).astype(np.float32))
+    bounds = [b.constant(np.float32(v)) for v in (0, 6)] if op == "Clip" else []
+    y = b.add(op, [b.add("Conv", [x, w]), *bounds])
+    assert check(b.build([y])).n_instructions == check(b.build([b.add("Conv", [x, w])])).n_instructions
+
+
+@pytest.mark.parametrize("slope", [(), (1,), (18, 1, 1), ("N", 18, 1, 1), ("N", 18, 5, 4)], ids=str)
+def test_slopes_broadcast(slope):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 18, 5, 4))
+    if "N" in slope:
+        check(b.build([b.add("PRelu", [x, b.input("slope", "float32", slope)])]))
+        return
+    value = np.random.default_rng(0).standard_normal(slope).astype(np.float32)
+    check(b.build([b.add("PRelu", [x, b.constant(value)])]))
+
+
+def test_an_activation_of_constants_is_computed_when_weights_are_packed():
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 3, 4, 4))
+    w = b.constant(np.random.default_rng(0).standard_normal((5, 3, 2, 2)).astype(np.float32), "w")
+    y = b.add("Conv", [x, b.add("Mish", [w])])
+    assert check(b.build([y])).n_instructions == check(b.build([b.add("Conv", [x, w])])).n_instructions
+
+
+def test_formulas_take_no_name_of_the_graphs():
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 3))
+    y = b.add("Mish", [x], name="m")
+    z = b.add("Exp", [y], outputs=["m/lowered"])
+    check(b.build([b.add("Neg", [z], outputs=["m/lowered_1"])]))
+
+
+NORMS = [
+    ("LayerNormalization", (18, 5, 4), {"axis": 1}, (18, 5, 4)),
+    ("LayerNormalization", (33,), {}, (33,)),
+    ("LayerNormalization", (18, 5, 4), {"axis": 2}, None),
+    ("LayerNormalization", (3, 5, 4), {"axis": 3}, None),
+    ("InstanceNormalization", (18, 5, 4), {"epsilon": 0.01}, (18,)),
+    ("InstanceNormalization", (3, 7), {}, (3,)),
+    ("GroupNormalization", (18, 5, 4), {"num_groups": 3}, (18,)),
+    ("GroupNormalization", (18, 5, 4), {"num_groups": 18}, (18,)),
+    ("GroupNormalization", (12,), {"num_groups": 4}, (12,)),
+]
+
+
+@pytest.mark.parametrize(("op", "shape", "attributes", "vector"), NORMS, ids=str)
+def test_normalisations_and_their_gradients(op, shape, attributes, vector):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", *shape))
+    rng = np.random.default_rng(0)
+    vectors = [b.constant(rng.standard_normal(vector).astype(np.float32), name) for name in ("scale", "bias") if vector]
+    y = b.add(op, [b.add("Abs", [x]), *vectors], attributes, name="y")
+    graph, gradients = backward(b.build([y]), y, ["x", *vectors])
+    check(graph.subgraph([y, *gradients.values()]))
+
+
+@pytest.mark.parametrize("shape", [(33,), (18, 5, 4)], ids=str)
+def test_dropout_after_a_flatten_reads_no_other_layout(shape):
+    b = GraphBuilder()
+    x, key = b.input("x", "float32", ("N", *shape)), b.input("key", "int64", (2,))
+    y = b.add("Relu", [x])
+    y = b.add("Flatten", [b.add("MaxPool", [y], {"kernel_shape": (2, 2)})]) if len(shape) > 1 else y
+    y = expand_dropout(b, y, key, 0.4, node=3)
+    graph, gradients = backward(b.build([y]), y, ["x"])
+    check(graph.subgraph([y, gradients["x"]]))

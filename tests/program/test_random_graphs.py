@@ -10,6 +10,10 @@ from convlens.program import Entry
 from convlens.transform import backward
 
 MOVES = ("concat", "slice", "turn", "expand", "reduce", "shuffle", "spread", "softmax")
+_ACTIVATIONS = (
+    *("Tanh", "Sigmoid", "Neg", "Abs"),
+    *("LeakyRelu", "Elu", "Selu", "Gelu", "Mish", "HardSwish", "HardSigmoid", "Softplus", "Erf"),
+)
 
 
 class Maker:
@@ -49,9 +53,14 @@ class Maker:
             operands = [x, self.constant(k, c // groups, r, r)] + ([self.constant(k)] if rng.random() < 0.5 else [])
             return b.add("Conv", operands, {"kernel_shape": (r, r), "pads": pads, "strides": strides, "group": groups})
         if kind == "act":
-            return b.add(str(rng.choice(["Relu", "Relu", "Tanh", "Sigmoid", "Neg", "Abs"])), [x])
+            return b.add(str(rng.choice(["Relu", "Relu", *_ACTIVATIONS])), [x])
         if kind == "binary":
             return b.add(str(rng.choice(["Add", "Add", "Mul", "Sub", "Max"])), [x, self.like(x)])
+        if kind == "norm" and rng.random() < 0.5:
+            p = [self.constant(c) for _ in range(2)]
+            if h * w > 1 and rng.random() < 0.5:
+                return b.add("InstanceNormalization", [x, *p])
+            return b.add("GroupNormalization", [x, *p], {"num_groups": 1 if c % 2 else 2, "epsilon": 0.1})
         if kind == "norm":
             p = [self.constant(c) for _ in range(3)] + [b.constant(rng.random(c) + 0.5)]
             return b.add("BatchNormalization", [x, *p])

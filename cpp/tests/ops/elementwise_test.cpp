@@ -59,6 +59,14 @@ double apply(int code, double a, double b, double c) {
             return a == 0;
         case kElementwise_where:
             return a != 0 ? b : c;
+        case kElementwise_expm1:
+            return std::expm1(a);
+        case kElementwise_log1p:
+            return std::log1p(a);
+        case kElementwise_erf:
+            return std::erf(a);
+        case kElementwise_pow:
+            return std::pow(a, b);
         default:
             return nan;
     }
@@ -85,10 +93,12 @@ void check_operation(int code, const Tensor& a, const Tensor& b, const Tensor& c
                      std::int64_t n) {
     Buffer<Real> ins[3] = {Buffer<Real>(a, n), Buffer<Real>(b, n), Buffer<Real>(c, n)};
     Buffer<Real> y(y_tensor, n);
-    const double low = code == kElementwise_sqrt || code == kElementwise_log ? 0.1 : -2;
+    const bool positive = code == kElementwise_sqrt || code == kElementwise_log || code == kElementwise_pow;
+    const double low = positive ? 0.1 : code == kElementwise_log1p ? -0.9 : -2;
     for (int k = 0; k < 3; ++k) {
         ins[k].fill_random(static_cast<std::uint64_t>(k + 7), low, 2);
-        if (code >= kElementwise_greater || ins[k].tensor.dtype == DType::mask) {  // ties and zeros
+        const bool logical = code >= kElementwise_greater && code <= kElementwise_where;
+        if (logical || ins[k].tensor.dtype == DType::mask) {  // ties and zeros
             ins[k].each([&](std::int64_t i, std::int64_t ch, std::int64_t h, std::int64_t w) {
                 const double value = std::floor(ins[k].get(i, ch, h, w) * 10);
                 ins[k].set(i, ch, h, w, std::fmod(value, 2));
@@ -110,7 +120,9 @@ void check_operation(int code, const Tensor& a, const Tensor& b, const Tensor& c
                                         broadcast(ins[2], i, ch, h, w));
             const double got = y.get(i, ch, h, w);
             worst = std::fmax(worst, std::fabs(got - wanted));
-            right = right && close(got, y_tensor.dtype == DType::mask ? wanted != 0 : wanted, 4 * eps<Real>);
+            // A power errs by its logarithm's rounding, |b log a| <= 2 log 10, too.
+            const double bound = (code == kElementwise_pow ? 10 : 4) * eps<Real>;
+            right = right && close(got, y_tensor.dtype == DType::mask ? wanted != 0 : wanted, bound);
         });
         CHECK_SAY(right, "%s: wrong on %s, worst %g", what, kernels->isa, worst);
         CHECK_SAY(y.rest_is_zero(), "%s: halo, padding or padded lanes not zero on %s", what, kernels->isa);
@@ -224,7 +236,7 @@ double worst_ulps(int code, const Kernels* kernels, const std::vector<Real>& poi
 
 template <class Real>
 void check_ulps(double exp_log, double rest) {
-    std::vector<Real> signed_points, positive;
+    std::vector<Real> signed_points, positive, above_minus_one, around_zero;
     const Real edge = sizeof(Real) == 4 ? Real(88) : Real(708);
     Random random(5);
     for (int i = 0; i < 60000; ++i) {
@@ -236,6 +248,13 @@ void check_ulps(double exp_log, double rest) {
             static_cast<Real>(std::ldexp(random.between(1, 2), static_cast<int>(random.between(-120, 120)))));
         positive.push_back(static_cast<Real>(random.between(0.5, 2)));
         positive.push_back(static_cast<Real>(1 + small * (i % 2 ? 1 : -1) / 4));
+        above_minus_one.push_back(static_cast<Real>(i % 2 ? small : -small / 2));
+        above_minus_one.push_back(static_cast<Real>(random.between(-0.999, 3)));
+        above_minus_one.push_back(
+            static_cast<Real>(std::ldexp(random.between(1, 2), static_cast<int>(random.between(0, 120)))));
+        around_zero.push_back(static_cast<Real>(random.between(-7, 7)));
+        around_zero.push_back(static_cast<Real>(random.between(-1.2, 1.2)));
+        around_zero.push_back(static_cast<Real>(i % 2 ? small : -small));
     }
     typedef long double Long;
     for (const Kernels* kernels : runnable_kernels()) {
@@ -247,12 +266,20 @@ void check_ulps(double exp_log, double rest) {
                                           [](Long x) { return 1 / (1 + std::exp(-x)); });
         const double t =
             worst_ulps<Real>(kElementwise_tanh, kernels, signed_points, [](Long x) { return std::tanh(x); });
-        std::printf("    %s %zu bytes, ulp: exp %.2f log %.2f sigmoid %.2f tanh %.2f\n", kernels->isa, sizeof(Real), e,
-                    l, s, t);
+        const double m =
+            worst_ulps<Real>(kElementwise_expm1, kernels, signed_points, [](Long x) { return std::expm1(x); });
+        const double p =
+            worst_ulps<Real>(kElementwise_log1p, kernels, above_minus_one, [](Long x) { return std::log1p(x); });
+        const double f = worst_ulps<Real>(kElementwise_erf, kernels, around_zero, [](Long x) { return std::erf(x); });
+        std::printf("    %s %zu bytes, ulp: exp %.2f log %.2f sigmoid %.2f tanh %.2f expm1 %.2f log1p %.2f erf %.2f\n",
+                    kernels->isa, sizeof(Real), e, l, s, t, m, p, f);
         CHECK(e <= exp_log * slack);
         CHECK(l <= exp_log * slack);
         CHECK(s <= rest * slack);
         CHECK(t <= rest * slack);
+        CHECK(m <= rest * slack);
+        CHECK(p <= rest * slack);
+        CHECK(f <= rest * slack);
     }
 }
 
@@ -285,6 +312,11 @@ void check_specials() {
             check_special<Real>(code, x, wanted);
         }
     }
+    for (double x : {0.0, inf, -inf, nan, -1.0, -2.0, 1e30, -1e30}) {
+        check_special<Real>(kElementwise_expm1, x, x == -1 || x == -2 ? std::expm1(Real(x)) : std::expm1(x));
+        if (x != 1e30) check_special<Real>(kElementwise_log1p, x, std::log1p(x));
+        if (std::fabs(x) != 1 && std::fabs(x) != 2) check_special<Real>(kElementwise_erf, x, std::erf(x));
+    }
     check_special<Real>(kElementwise_max, nan, nan);
     check_special<Real>(kElementwise_min, nan, nan);
 }
@@ -299,6 +331,28 @@ TEST(elementwise_functions_keep_their_bounds_in_ulps) {
 TEST(elementwise_functions_are_right_at_infinities_nan_and_zeros) {
     check_specials<float>();
     check_specials<double>();
+}
+
+TEST(elementwise_powers_of_zero_one_and_negative_numbers) {
+    const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+    const double cases[][3] = {{0, 0, 1},      {nan, 0, 1},      {1, nan, 1},   {0, 2, 0},  {0, -1, inf},
+                               {inf, 2, inf},  {inf, -1, 0},     {-2, 3, -8},   {-2, 2, 4}, {-2, 0.5, nan},
+                               {0.5, inf, 0},  {2, inf, inf},    {nan, 2, nan}, {3, 1, 3},  {1e-2, -300, inf},
+                               {1e-2, 300, 0}, {-1, 4194305, -1}};
+    const int count = sizeof cases / sizeof *cases;
+    const Tensor t = tensor_of<float>(Layout::plain, count, 1, 1);
+    Buffer<float> a(t, 1), b(t, 1), y(t, 1);
+    for (int i = 0; i < count; ++i) a.set(0, i, 0, 0, cases[i][0]), b.set(0, i, 0, 0, cases[i][1]);
+    Runner<float> runner("elementwise", {&t, &t}, {&t},
+                         {0, word(kElementwise_load, 0, 0), word(kElementwise_load, 1, 1),
+                          word(kElementwise_pow, 2, 0, 1), word(kElementwise_store, 0, 2)});
+    run_everywhere<float>(runner, {&a, &b}, {&y}, 1, "pow", [&](const Kernels* kernels) {
+        for (int i = 0; i < count; ++i) {
+            CHECK_SAY(close(y.get(0, i, 0, 0), cases[i][2], 4 * eps<float>),
+                      "%g to the power of %g is %g, not %g, on %s", cases[i][0], cases[i][1], y.get(0, i, 0, 0),
+                      cases[i][2], kernels->isa);
+        }
+    });
 }
 
 TEST(elementwise_max_and_min_let_nan_through_from_either_side) {

@@ -19,7 +19,7 @@ inline Builder through_the_arena(int channels, int height, int width, bool float
 }
 
 // Small, with every op: what the mutation test starts from. A network with a pool and a linear layer, its loss, its
-// gradients, an update of a state, and packing.
+// gradients, an update of a state, packing, and dropout.
 inline Builder every_op(bool float64 = false) {
     using convlens::DType;
     using convlens::Layout;
@@ -107,6 +107,14 @@ inline Builder every_op(bool float64 = false) {
     const std::int32_t fresh = b.state("fresh", Layout::packed, packed(20, 5, 3, 3), 1, 1);
     b.instruction("pack_weight", {w, b1}, {fresh}, {20, 5, 3, 3, 1});
     b.entry("pack");
+
+    const std::int32_t key = b.port("key", false, 2, 1, 1, false, DType::int64);
+    const std::int32_t kept = b.arena(Layout::blocked, 20, 3, 5, true, DType::mask);
+    const std::int32_t share = b.port("share", true, 20, 3, 5), dropped = activation(20, 3, 5);
+    b.instruction("dropout_mask", {key}, {kept}, {std::int64_t{1} << 31, 1});
+    b.instruction("elementwise", {kept}, {dropped}, {0, word(0, 0, 0, 0), word(2, 0, 0, 0)});
+    b.instruction("reorder", {dropped}, {share}, keep);
+    b.entry("drop");
     return b;
 }
 

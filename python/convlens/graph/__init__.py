@@ -16,6 +16,7 @@ from ._registry import OPERATORS as OPERATORS
 from ._registry import Call as Call
 from ._registry import Operator as Operator
 from ._registry import attribute as attribute
+from ._registry import axis_of as axis_of
 from ._registry import broadcast as broadcast
 from ._registry import call_of as call_of
 from ._resize import Resizing as Resizing

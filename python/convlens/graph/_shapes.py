@@ -13,6 +13,7 @@ from . import (  # noqa: F401  (they register the rows)
     _shapes_dense,
     _shapes_elementwise,
     _shapes_move,
+    _shapes_norm,
     _shapes_window,
 )
 from ._ir import Node, TensorType

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from .._errors import UnsupportedError
 from ._ir import TensorType
-from ._registry import FLOATS, NUMBERS, Call, broadcast, shape_rule
+from ._registry import NUMBERS, Call, broadcast, shape_rule, show
 
 
 def _unary(call: Call) -> TensorType:
     return call.kind("x")
 
 
-for _name in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt"):
+for _name in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Erf", "Softplus", "Mish", "HardSwish", "Reciprocal"):
     shape_rule(_name, "x")(_unary)
+# Ours, for formulas that keep their accuracy near 0: exp(x) - 1 and log(1 + x).
+for _name in ("Expm1", "Log1p"):
+    shape_rule(_name, "x")(_unary)
+shape_rule("LeakyRelu", "x", alpha=0.01)(_unary)
+shape_rule("Elu", "x", alpha=1.0)(_unary)
+shape_rule("Selu", "x", alpha=1.6732631921768188, gamma=1.0507010221481323)(_unary)
+shape_rule("HardSigmoid", "x", alpha=0.2, beta=0.5)(_unary)
+
+
+@shape_rule("Gelu", "x", approximate="none")
+def _gelu(call: Call) -> TensorType:
+    approximate = call.attribute("approximate")
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"`approximate` (={approximate!r}) must be 'none' or 'tanh'")
+    return call.kind("x")
+
+
+@shape_rule("PRelu", "x slope")
+def _prelu(call: Call) -> TensorType:
+    x = call.kind("x")
+    slope = call.kind("slope", (x.dtype,))
+    if broadcast(x.shape, slope.shape) != x.shape:
+        raise ValueError(f"`slope` must broadcast to `x`, {show(x.shape)}; one a channel is (C, 1, 1)")
+    return x
+
+
+@shape_rule("Pow", "a b")
+def _pow(call: Call) -> TensorType:
+    a = call.kind("a")
+    b = call.kind("b", (a.dtype,))
+    return TensorType(a.dtype, broadcast(a.shape, b.shape))
 
 
 def _unary_number(call: Call) -> TensorType:
@@ -59,7 +89,7 @@ def _compare(call: Call) -> TensorType:
     return TensorType("bool", broadcast(a.shape, b.shape))
 
 
-for _name in ("Greater", "GreaterOrEqual", "Less", "Equal"):
+for _name in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"):
     shape_rule(_name, "a b")(_compare)
 
 
@@ -83,23 +113,6 @@ def _where(call: Call) -> TensorType:
     b = call.kind("b", (*NUMBERS, "bool"))
     _same_dtype(a, b)
     return TensorType(a.dtype, broadcast(condition.shape, a.shape, b.shape))
-
-
-# `momentum`, the share of the running statistics that stays, matters in training alone.
-@shape_rule("BatchNormalization", "x scale bias mean var", epsilon=1e-5, momentum=0.9, training_mode=0)
-def _batch_normalization(call: Call) -> TensorType:
-    if call.attribute("training_mode"):
-        raise UnsupportedError(
-            "`training_mode` must be 0; in training, build it by transform.expand_batch_norm_training"
-        )
-    x = call.kind("x", FLOATS)
-    if len(x.shape) < 2:
-        raise ValueError("`x` must have a channel axis: (N, C, ...)")
-    for name in ("scale", "bias", "mean", "var"):
-        kind = call.kind(name, (x.dtype,))
-        if kind.shape != (x.shape[1],):
-            raise ValueError(f"`{name}` must have shape ({x.shape[1]},), one value a channel of the input")
-    return x
 
 
 def _same_dtype(a: TensorType, b: TensorType) -> None:

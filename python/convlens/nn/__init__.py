@@ -1,7 +1,17 @@
 """Networks: layers by keyword, chained or called, and the Network they make."""
 
+from ._activations import ELU as ELU
+from ._activations import GELU as GELU
+from ._activations import SELU as SELU
+from ._activations import Hardsigmoid as Hardsigmoid
+from ._activations import Hardswish as Hardswish
 from ._activations import Hardtanh as Hardtanh
+from ._activations import LeakyReLU as LeakyReLU
+from ._activations import Mish as Mish
+from ._activations import PReLU as PReLU
 from ._activations import ReLU6 as ReLU6
+from ._activations import SiLU as SiLU
+from ._activations import Softplus as Softplus
 from ._convolutions import Conv1d as Conv1d
 from ._convolutions import Conv2d as Conv2d
 from ._convolutions import ConvTranspose1d as ConvTranspose1d
@@ -13,14 +23,17 @@ from ._layer import Tensor as Tensor
 from ._layers import Add as Add
 from ._layers import BatchNorm1d as BatchNorm1d
 from ._layers import BatchNorm2d as BatchNorm2d
+from ._layers import Div as Div
 from ._layers import Flatten as Flatten
 from ._layers import Linear as Linear
 from ._layers import LogSoftmax as LogSoftmax
+from ._layers import Mul as Mul
 from ._layers import Pad as Pad
 from ._layers import ReLU as ReLU
 from ._layers import Reshape as Reshape
 from ._layers import Sigmoid as Sigmoid
 from ._layers import Softmax as Softmax
+from ._layers import Sub as Sub
 from ._layers import Tanh as Tanh
 from ._layers import ZeroPad2d as ZeroPad2d
 from ._moves import ChannelShuffle as ChannelShuffle
@@ -31,6 +44,10 @@ from ._moves import Slice as Slice
 from ._network import Network as Network
 from ._network import Sequential as Sequential
 from ._network import load as load
+from ._norm import Dropout as Dropout
+from ._norm import GroupNorm as GroupNorm
+from ._norm import InstanceNorm2d as InstanceNorm2d
+from ._norm import LayerNorm as LayerNorm
 from ._receptive_field import ReceptiveField as ReceptiveField
 from ._records import LayerRecord as LayerRecord
 from ._records import LayerTable as LayerTable

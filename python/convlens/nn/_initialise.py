@@ -23,13 +23,13 @@ def generator(seed: int, layer: int, parameter: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(layer, parameter)))
 
 
-def initialise(scheme: str, shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> npt.NDArray[Any]:
+def initialise(scheme: str | float, shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> npt.NDArray[Any]:
     """Draw one parameter in double and round it to `dtype`.
 
     Parameters
     ----------
-    scheme : str
-        One of SCHEMES.
+    scheme : str or float
+        One of SCHEMES, or the value of every element.
     shape : tuple of int
         ``(K, C / groups, R, S)``, ``(out_features, in_features)`` or ``(C,)``.
     dtype : str
@@ -52,6 +52,8 @@ def initialise(scheme: str, shape: tuple[int, ...], dtype: str, rng: np.random.G
     He et al., "Delving Deep into Rectifiers", arXiv:1502.01852. Glorot and Bengio, "Understanding the difficulty of
     training deep feedforward neural networks", AISTATS 2010.
     """
+    if not isinstance(scheme, str):
+        return np.full(shape, scheme, dtype)
     if scheme in ("zeros", "ones"):
         return np.full(shape, float(scheme == "ones"), dtype)
     window = math.prod(shape[2:])

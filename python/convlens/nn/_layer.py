@@ -18,18 +18,18 @@ _order = itertools.count()
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One array a layer owns: its suffix (``weight``), shape and how it starts."""
+    """One array a layer owns: its suffix (``weight``), shape and how it starts: a scheme or a number."""
 
     suffix: str
     shape: tuple[int, ...]
-    scheme: str
+    scheme: str | float
 
 
 class Tensor:
     """The symbolic result of a layer (or of :func:`Input`) while a network is described.
 
-    ``shape`` is the shape with the batch as ``"N"``. Call layers on it, add two with ``+``, and hand the ends to
-    :class:`convlens.nn.Network`.
+    ``shape`` is the shape with the batch as ``"N"``. Call layers on it, combine two with ``+ - * /``, and hand the ends
+    to :class:`convlens.nn.Network`.
     """
 
     def __init__(self, kind: TensorType, layer: Layer | None, inputs: tuple[Tensor, ...], name: str | None) -> None:
@@ -49,6 +49,21 @@ class Tensor:
         from ._layers import Add
 
         return Add()(self, other)
+
+    def __sub__(self, other: Tensor) -> Tensor:
+        from ._layers import Sub
+
+        return Sub()(self, other)
+
+    def __mul__(self, other: Tensor) -> Tensor:
+        from ._layers import Mul
+
+        return Mul()(self, other)
+
+    def __truediv__(self, other: Tensor) -> Tensor:
+        from ._layers import Div
+
+        return Div()(self, other)
 
     def __repr__(self) -> str:
         origin = "input" if self.layer is None else type(self.layer).__name__

@@ -98,6 +98,33 @@ class Add(_Plain):
         return ()
 
 
+class _Binary(_Plain):
+    """Two tensors by NumPy's broadcasting: a gate (N, C, 1, 1) meets images (N, C, H, W)."""
+
+    arity = 2
+
+
+class Sub(_Binary):
+    """Subtract the second tensor from the first; ``a - b`` is short for it."""
+
+    stem = "sub"
+    operator = "Sub"
+
+
+class Mul(_Binary):
+    """Multiply two tensors, as a gate does; ``a * b`` is short for it. Sizes of 1 broadcast."""
+
+    stem = "mul"
+    operator = "Mul"
+
+
+class Div(_Binary):
+    """Divide the first tensor by the second; ``a / b`` is short for it. Sizes of 1 broadcast."""
+
+    stem = "div"
+    operator = "Div"
+
+
 class Reshape(Layer):
     """Give each image another shape of as many elements.
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from ..graph import Graph, Node, Window, call_of, cuts_of, resizing_of, transposed_window, window_of
 
 _WINDOWED = ("Conv", "MaxPool", "AveragePool")
-_SEE_ALL = ("GlobalAveragePool", "GlobalMaxPool", "Reshape", "Gemm", "Transpose", "Squeeze", "Unsqueeze")
+_SEE_ALL = (
+    *("GlobalAveragePool", "GlobalMaxPool", "Reshape", "Gemm", "Transpose", "Squeeze", "Unsqueeze"),
+    *("LayerNormalization", "InstanceNormalization", "GroupNormalization"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveField | None]:
         axes = len(kind.shape) - 2
         fields[name] = ReceptiveField((1,) * axes, (1,) * axes, (0,) * axes) if axes in (1, 2) else None
     for node in graph.nodes:
+        if fields.keys().isdisjoint(node.inputs):
+            continue  # made of constants: it sees nothing
         for out in node.outputs:
             if out:
                 fields[out] = _of_node(graph, node, fields) if len(graph.types[out].shape) in (3, 4) else None

@@ -14,7 +14,7 @@ from ._receptive_field import ReceptiveField, receptive_fields
 # Operators that move elements and compute nothing.
 _MOVES = frozenset(
     {
-        *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Pad"),
+        *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Pad", "Dropout"),
         *("Concat", "Slice", "Split", "Transpose", "Expand"),
     }
 )
@@ -90,9 +90,13 @@ def layer_records(graph: Graph) -> LayerTable:
     """Describe every node of `graph`."""
     fields = receptive_fields(graph)
     seen: set[str] = set()
+    made_of = {name: [name] if is_parameter(graph, name) else [] for name in graph.constants}
     records = []
     for node in graph.nodes:
-        own = [name for name in node.inputs if name in graph.constants and is_parameter(graph, name)]
+        own = [source for name in node.inputs for source in made_of.get(name, ())]
+        if all(name in made_of for name in node.inputs if name):  # another form of a parameter, not a layer
+            made_of.update(dict.fromkeys(node.outputs, own))
+            continue
         count = sum(math.prod(graph.constants[name].shape) for name in own if name not in seen)
         seen.update(own)
         out = node.outputs[0]
@@ -101,7 +105,7 @@ def layer_records(graph: Graph) -> LayerTable:
                 name=node.name or out,
                 tensor=out,
                 operator=node.op,
-                inputs=tuple(name for name in node.inputs if name and name not in graph.constants),
+                inputs=tuple(name for name in node.inputs if name and name not in made_of),
                 shape=graph.types[out].shape,
                 parameters=count,
                 receptive_field=fields[out],
@@ -149,6 +153,8 @@ def flops(graph: Graph, node: Node) -> int:
         return 0
     if node.op == "BatchNormalization":
         return 2 * out
+    if node.op in ("LayerNormalization", "InstanceNormalization", "GroupNormalization"):
+        return 7 * out
     return out
 
 

@@ -56,11 +56,6 @@ def tanh_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike) -> Array:
     return _apply("tanh_grad", build, grad_output=grad_output, output=output)
 
 
-def add(a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
-    """Add two arrays of one shape. Its gradient is the sum's, unchanged, for both."""
-    return _apply("Add", lambda build: [build.add("Add", "a", "b")], a=a, b=b)
-
-
 def flatten(x: npt.ArrayLike, start_dim: int = 1) -> Array:
     """Join the axes from `start_dim` on into one, without a copy: (N, C, H, W) becomes (N, C * H * W)."""
     array = np.asarray(x)

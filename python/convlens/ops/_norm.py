@@ -1,9 +1,9 @@
-"""Batch normalisation and its gradient."""
+"""Normalisations and their gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, overload
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -154,3 +154,166 @@ def _arrays(
         arrays[name] = vector
     same_dtype(**arrays)
     return arrays
+
+
+def layer_norm(
+    x: npt.ArrayLike,
+    normalized_shape: Sequence[int],
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+) -> Array:
+    """Normalise each image over its last axes, by their mean and biased variance.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, ..., *normalized_shape), float32 or float64
+    normalized_shape : sequence of int
+    weight, bias : ndarray of shape `normalized_shape`, optional
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    References
+    ----------
+    Ba et al., arXiv:1607.06450.
+    """
+    return _own("LayerNormalization", x, weight, bias, *_layer(x, normalized_shape), eps)[0]
+
+
+def layer_norm_grad(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    normalized_shape: Sequence[int],
+    weight: npt.ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]:
+    """Compute the gradients of :func:`layer_norm` with respect to `x`, `weight` and `bias`."""
+    dx, dw, db = _own("LayerNormalization", x, weight, None, *_layer(x, normalized_shape), eps, grad_output)
+    return dx, dw, db
+
+
+def instance_norm(
+    x: npt.ArrayLike, weight: npt.ArrayLike | None = None, bias: npt.ArrayLike | None = None, *, eps: float = 1e-5
+) -> Array:
+    """Normalise each channel of each image over height and width.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W), float32 or float64
+    weight, bias : ndarray of shape (C,), optional
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    References
+    ----------
+    Ulyanov et al., arXiv:1607.08022.
+    """
+    return _own("InstanceNormalization", x, weight, bias, {}, None, eps)[0]
+
+
+def instance_norm_grad(
+    grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike | None = None, *, eps: float = 1e-5
+) -> tuple[Array, Array, Array]:
+    """Compute the gradients of :func:`instance_norm` with respect to `x`, `weight` and `bias`."""
+    dx, dw, db = _own("InstanceNormalization", x, weight, None, {}, None, eps, grad_output)
+    return dx, dw, db
+
+
+def group_norm(
+    x: npt.ArrayLike,
+    num_groups: int,
+    weight: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+) -> Array:
+    """Normalise groups of channels of each image.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, ...), float32 or float64
+    num_groups : int
+        Divides the channels.
+    weight, bias : ndarray of shape (C,), optional
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    ndarray of x's shape
+
+    References
+    ----------
+    Wu and He, arXiv:1803.08494.
+    """
+    return _own("GroupNormalization", x, weight, bias, {"num_groups": int(num_groups)}, None, eps)[0]
+
+
+def group_norm_grad(
+    grad_output: npt.ArrayLike,
+    x: npt.ArrayLike,
+    num_groups: int,
+    weight: npt.ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array]:
+    """Compute the gradients of :func:`group_norm` with respect to `x`, `weight` and `bias`."""
+    attributes = {"num_groups": int(num_groups)}
+    dx, dw, db = _own("GroupNormalization", x, weight, None, attributes, None, eps, grad_output)
+    return dx, dw, db
+
+
+def _layer(x: npt.ArrayLike, normalized_shape: Sequence[int]) -> tuple[dict[str, Any], tuple[int, ...]]:
+    wanted, shape = tuple(int(size) for size in normalized_shape), np.shape(x)
+    if not wanted or len(wanted) >= len(shape) or shape[-len(wanted) :] != wanted:
+        raise ValueError(f"`normalized_shape` (={wanted}) must be the last sizes of `x` {shape}, after the batch")
+    return {"axis": -len(wanted)}, wanted
+
+
+def _own(
+    op: str,
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike | None,
+    bias: npt.ArrayLike | None,
+    attributes: Mapping[str, Any],
+    vector: tuple[int, ...] | None,
+    eps: float,
+    grad_output: npt.ArrayLike | None = None,
+) -> list[Array]:
+    """Normalise by an image's own statistics; or, with `grad_output`, the gradients of x, weight and bias."""
+    arrays = {"x": floats(x, "x")}
+    shape = arrays["x"].shape
+    if len(shape) < 2 or 0 in shape[1:]:
+        raise ValueError(f"`x` has shape {shape}; it must be (N, C, ...)")
+    vector = vector or shape[1:2]
+    for name, value, default in (("weight", weight, 1), ("bias", bias, 0)):
+        array = np.full(vector, default, arrays["x"].dtype) if value is None else floats(value, name)
+        if array.shape != vector:
+            raise ValueError(f"`{name}` has shape {array.shape}; it must be {vector}")
+        arrays[name] = array
+    same_dtype(**arrays)
+    given = {**attributes, "epsilon": float(eps)}
+    key = (op, *sorted(given.items()))
+    if grad_output is None:
+        return run(key, arrays, lambda b: [b.add(op, *arrays, **given)], ("weight", "bias"))
+    dy = floats(grad_output, "grad_output")
+    if dy.shape != shape:
+        raise ValueError(f"`grad_output` has shape {dy.shape} and `x` {shape}; they must be equal")
+    same_dtype(x=arrays["x"], grad_output=dy)
+
+    def build(b: Build) -> tuple[Graph, Sequence[str]]:
+        y = b.add(op, *arrays, **given)
+        graph, grads = backward(b.builder.build([y]), y, list(arrays), seed="grad_output")
+        return graph, [grads[name] for name in arrays]
+
+    return run((*key, "grad"), arrays, build, ("weight", "bias"), {"grad_output": dy})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..graph import Graph
+from ._decompose import decompose
 from ._elementwise import group
 from ._emit import Image, emit
 from ._flow import Entry
@@ -74,7 +75,8 @@ def compile(
     if dtype not in ("float32", "float64"):
         raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
     target = Target(dtype)
-    flow = normalise(graph, entries, dict(updates or {}))
+    graph, numbers = decompose(graph)
+    flow = normalise(graph, entries, dict(updates or {}), numbers)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target).run()
     add_halos(made.entries, target)

@@ -16,7 +16,8 @@ OPERATIONS = {
     "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Max": "max", "Min": "min", "Neg": "neg", "Abs": "abs",
     "Sign": "sign", "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu",
     "Greater": "greater", "GreaterOrEqual": "greater_equal", "Less": "less", "Equal": "equal", "And": "logical_and",
-    "Or": "logical_or", "Not": "logical_not", "Where": "where",
+    "Or": "logical_or", "Not": "logical_not", "Where": "where", "LessOrEqual": "less_equal", "Erf": "erf",
+    "Expm1": "expm1", "Log1p": "log1p", "Pow": "pow",
 }  # fmt: skip
 
 

@@ -104,6 +104,28 @@ def cross_entropy_grad(flow: Flow, op: Op) -> None:
     flow.ops.append(Op("CrossEntropyGrad", [log_prob, labels, dloss], op.outputs, {}, op.name))
 
 
+def dropout_mask(flow: Flow, op: Op) -> None:
+    """Drawn in the shape of the input's bytes, so that they meet: of the input it needs that alone."""
+    x, key = op.inputs
+    if not flow.types[x].batched or not flow.dynamic(key):
+        op.unsupported(f"its input is {flow.types[x]}; supported: batched tensors, with a key that is given")
+    flow.base[op.outputs[0]] = flow.base_of(x)
+    flow.ops.append(Op(op.op, [key], op.outputs, op.attributes, op.name))
+
+
+def redraw_mask(flow: Flow, op: Op) -> None:
+    """Draw a dropout's mask once more where it is read in another shape: its bits depend on the element alone."""
+    mask, wanted = op.inputs[0], flow.base_of(op.outputs[0])
+    drawn = next((o for o in flow.ops if o.op == "DropoutMask" and o.outputs == [mask]), None)
+    if drawn is None or flow.base_of(mask) == wanted:
+        return
+    again = f"{mask}/{'x'.join(map(str, wanted))}"
+    if again not in flow.types:
+        flow.types[again], flow.base[again] = flow.types[mask], wanted
+        flow.ops.insert(flow.ops.index(op), Op(drawn.op, drawn.inputs, [again], drawn.attributes, drawn.name))
+    op.inputs[0] = again
+
+
 def gemm(flow: Flow, op: Op) -> None:
     """Tell the three linear instructions apart: a @ B, its transpose, and the sum over the batch of a^T b."""
     a, b = op.inputs[0], op.inputs[1]

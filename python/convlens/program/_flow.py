@@ -18,8 +18,9 @@ Chw = tuple[int, int, int]
 ELEMENTWISE = frozenset(
     {
         *("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign", "Clip"),
+        *("Erf", "Expm1", "Log1p", "Pow"),
         *("Add", "Sub", "Mul", "Div", "Max", "Min", "Where"),
-        *("Greater", "GreaterOrEqual", "Less", "Equal", "And", "Or", "Not"),
+        *("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not"),
         *("Fill", "Assign"),
     }
 )

@@ -14,7 +14,9 @@ from ._expand import (
     conv_transpose,
     cross_entropy,
     cross_entropy_grad,
+    dropout_mask,
     gemm,
+    redraw_mask,
 )
 from ._expression import Expression, freeze, number
 from ._flow import ELEMENTWISE, Entry, Flow, Op
@@ -28,6 +30,7 @@ EXPANSIONS = {
     "SoftmaxCrossEntropyLoss": cross_entropy,
     "SoftmaxCrossEntropyLossGrad": cross_entropy_grad,
     "Gemm": gemm,
+    "DropoutMask": dropout_mask,
     "Softmax": softmax,
     "LogSoftmax": softmax,
     "Concat": concat,
@@ -42,8 +45,12 @@ EXPANSIONS = {
 ALIASES = frozenset({"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout"})
 
 
-def normalise(graph: Graph, entries: Mapping[str, Entry], updates: Mapping[str, str]) -> Flow:
+def normalise(
+    graph: Graph, entries: Mapping[str, Entry], updates: Mapping[str, str], numbers: Mapping[str, float] | None = None
+) -> Flow:
     """Check the request and bring the graph into the form the other passes read.
+
+    `numbers` holds constants of rank 0 that are known better than the graph's type has them.
 
     Raises
     ------
@@ -59,7 +66,7 @@ def normalise(graph: Graph, entries: Mapping[str, Entry], updates: Mapping[str, 
             flow.input_entry[name] = index
     for name, array in graph.constants.items():
         if array.ndim == 0:
-            flow.immediates[name] = float(array)
+            flow.immediates[name] = (numbers or {}).get(name, float(array))
         else:
             flow.constants[name] = Expression(array.shape, name=name)
     for node in graph.nodes:
@@ -94,6 +101,8 @@ def _normalise_node(flow: Flow, node: Node) -> None:
         if node.op in ELEMENTWISE:
             spread_operands(flow, op)
         append(flow, op)
+        if node.op == "Where":
+            redraw_mask(flow, op)
         for out in node.outputs:
             if out and types[out].dtype not in ("float32", "float64", "bool", "uint8"):
                 op.unsupported(f"its output is {types[out].dtype}; supported: float32, float64, bool and uint8 offsets")

@@ -3,7 +3,7 @@
 Activations: B blocked; P plain; Y plain, in any shape; A any; C all in the step's layout; R blocked, or plain for few
 channels and single pixels; X blocked, or plain for a convolution of few channels; N blocked, of one pixel also the
 caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a mask; O
-window offsets; L labels. Not batched: W packed by the step's geometry; V one number a channel.
+window offsets; L integers. Not batched: W packed by the step's geometry; V one number a channel.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ INPUTS = {
     "resize": "R",
     "strided_copy": "Y",
     "concat": "C" * 16,
+    "dropout_mask": "L",
 }
 OUTPUTS = {
     "reorder": "B",
@@ -47,6 +48,7 @@ OUTPUTS = {
     "resize": "R",
     "strided_copy": "P",
     "concat": "C",
+    "dropout_mask": "M",
 }
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
 WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat"})

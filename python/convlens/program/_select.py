@@ -359,6 +359,11 @@ def _cross_entropy_grad(s: Selection, op: Op) -> Step:
     return s.step("cross_entropy_grad", op.inputs, op.outputs, [], [op])
 
 
+def _dropout_mask(s: Selection, op: Op) -> Step:
+    share, node = float(s.flow.call(op).attribute("ratio")), int(s.flow.call(op).attribute("node"))
+    return s.step("dropout_mask", op.inputs, op.outputs, [round(share * 2**32), node], [op])
+
+
 MATCHERS: dict[str, Matcher] = {
     "Conv": _conv,
     "ConvGradInput": _conv_grad_input,
@@ -386,4 +391,5 @@ MATCHERS: dict[str, Matcher] = {
     "Copy": _copy,
     "Resize": _resize,
     "ResizeGrad": _resize,
+    "DropoutMask": _dropout_mask,
 }

@@ -3,6 +3,17 @@
 Kernels, lowering and benchmarks are checked against it. :func:`run` interprets any graph with the same functions.
 """
 
+from ._activations import elu as elu
+from ._activations import erf as erf
+from ._activations import gelu as gelu
+from ._activations import hardsigmoid as hardsigmoid
+from ._activations import hardswish as hardswish
+from ._activations import leaky_relu as leaky_relu
+from ._activations import mish as mish
+from ._activations import prelu as prelu
+from ._activations import selu as selu
+from ._activations import silu as silu
+from ._activations import softplus as softplus
 from ._conv import conv2d as conv2d
 from ._conv import conv2d_grad_bias as conv2d_grad_bias
 from ._conv import conv2d_grad_input as conv2d_grad_input
@@ -27,6 +38,10 @@ from ._elementwise import relu as relu
 from ._elementwise import reshape as reshape
 from ._elementwise import sigmoid as sigmoid
 from ._elementwise import tanh as tanh
+from ._norm import dropout_mask as dropout_mask
+from ._norm import group_norm as group_norm
+from ._norm import instance_norm as instance_norm
+from ._norm import layer_norm as layer_norm
 from ._pool import avg_pool2d as avg_pool2d
 from ._pool import avg_pool2d_grad as avg_pool2d_grad
 from ._pool import max_pool2d as max_pool2d

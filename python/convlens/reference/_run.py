@@ -26,7 +26,8 @@ from ..graph import (
     split_sizes,
     window_of,
 )
-from . import _conv, _dense, _pool, _resize, _shape
+from . import _activations as act
+from . import _conv, _dense, _norm, _pool, _resize, _shape
 from . import _elementwise as plain
 from ._wide import Array, narrow, wide
 
@@ -386,6 +387,62 @@ def _run_clip(call: Call, n: int, x: Array, low: Array | None = None, high: Arra
     return plain.clip(x, None if low is None else low.item(), None if high is None else high.item())
 
 
+@_operation("LeakyRelu")
+def _run_leaky_relu(call: Call, n: int, x: Array) -> Array:
+    return act.leaky_relu(x, call.attribute("alpha"))
+
+
+@_operation("PRelu")
+def _run_prelu(call: Call, n: int, x: Array, slope: Array) -> Array:
+    return act.prelu(x, slope)
+
+
+@_operation("Elu")
+def _run_elu(call: Call, n: int, x: Array) -> Array:
+    return act.elu(x, call.attribute("alpha"))
+
+
+@_operation("Selu")
+def _run_selu(call: Call, n: int, x: Array) -> Array:
+    return act.selu(x, call.attribute("alpha"), call.attribute("gamma"))
+
+
+@_operation("HardSigmoid")
+def _run_hard_sigmoid(call: Call, n: int, x: Array) -> Array:
+    return act.hardsigmoid(x, call.attribute("alpha"), call.attribute("beta"))
+
+
+@_operation("Gelu")
+def _run_gelu(call: Call, n: int, x: Array) -> Array:
+    return act.gelu(x, call.attribute("approximate"))
+
+
+@_operation("LayerNormalization")
+def _run_layer_norm(call: Call, n: int, x: Array, scale: Array | None = None, bias: Array | None = None) -> Array:
+    axis = int(call.attribute("axis")) % x.ndim
+    return _norm.layer_norm(x, x.shape[axis:], scale, bias, eps=call.attribute("epsilon"))
+
+
+@_operation("InstanceNormalization")
+def _run_instance_norm(call: Call, n: int, x: Array, scale: Array | None = None, bias: Array | None = None) -> Array:
+    return _norm.instance_norm(x, scale, bias, eps=call.attribute("epsilon"))
+
+
+@_operation("GroupNormalization")
+def _run_group_norm(call: Call, n: int, x: Array, scale: Array | None = None, bias: Array | None = None) -> Array:
+    return _norm.group_norm(x, call.attribute("num_groups"), scale, bias, eps=call.attribute("epsilon"))
+
+
+@_operation("Dropout")
+def _run_dropout(call: Call, n: int, x: Array, *unused: Array | None) -> Array:
+    return x
+
+
+@_operation("DropoutMask")
+def _run_dropout_mask(call: Call, n: int, x: Array, key: Array) -> Array:
+    return _norm.dropout_mask(x.shape, call.attribute("ratio"), int(key[0]), int(key[1]), call.attribute("node"))
+
+
 def _summable(x: Array) -> Array:
     return wide(x) if x.dtype.kind == "f" else x
 
@@ -419,6 +476,14 @@ _ELEMENT_WISE: dict[str, Callable[..., Any]] = {
     "Neg": np.negative,
     "Sign": np.sign,
     "Identity": np.asarray,
+    "Erf": act.erf,
+    "Expm1": _widely(np.expm1),
+    "Log1p": _widely(np.log1p),
+    "Softplus": act.softplus,
+    "Mish": act.mish,
+    "HardSwish": act.hardswish,
+    "Reciprocal": _widely(lambda x: 1 / x),
+    "Pow": lambda a, b: narrow(wide(a) ** wide(b), a.dtype),
     "Add": plain.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
@@ -428,6 +493,7 @@ _ELEMENT_WISE: dict[str, Callable[..., Any]] = {
     "Greater": np.greater,
     "GreaterOrEqual": np.greater_equal,
     "Less": np.less,
+    "LessOrEqual": np.less_equal,
     "Equal": np.equal,
     "And": np.logical_and,
     "Or": np.logical_or,

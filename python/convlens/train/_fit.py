@@ -68,7 +68,7 @@ def fit(
     validation : tuple of ndarray, optional
         (images, labels) held out and measured after every epoch.
     seed : int
-        Of the order of the images; that of an epoch depends on (seed, epoch) alone.
+        Of the order of the images, which in an epoch depends on (seed, epoch) alone, and of what Dropout drops.
     early_stopping : EarlyStopping, optional
     frozen : iterable of str
         Globs over names of parameters or layers that stay as they are: ``"conv1"``, ``"*.bias"``. A batch normalisation
@@ -233,6 +233,9 @@ class _Run:
         inputs |= {tensor: np.array(numbers[name], dtype) for name, tensor in plan.scalars.items()}
         for tensor, size in plan.corrections.items():
             inputs[tensor] = np.array(count * size / (count * size - 1), dtype)
+        if plan.dropout_key:
+            key = np.array([self.seed % 2**64, epoch * self.steps + index], np.uint64)
+            inputs[plan.dropout_key] = key.view(np.int64)
         workspace = self.program.workspace(count)
         try:
             results = workspace.run("step", inputs, self.weights, state=self.state)
@@ -261,6 +264,7 @@ class _Run:
 
 def _compile(plan: TrainingGraph, dtype: str) -> Program:
     given = (plan.images, plan.labels, plan.loss_gradient, *plan.scalars.values(), *plan.corrections)
+    given += (plan.dropout_key,) if plan.dropout_key else ()
     entries = {"step": Entry(inputs=given, outputs=(plan.loss, plan.logits))}
     return compile_program(plan.graph, entries, dtype=dtype, updates=dict(plan.updates))
 

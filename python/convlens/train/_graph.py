@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import BATCH, Graph, GraphBuilder, Node
-from ..transform import backward
+from ..transform import backward, expand_dropout
 from ._optimizers import Optimizer
 
 
@@ -29,6 +30,8 @@ class TrainingGraph:
         The optimizer's numbers and the inputs that take them.
     corrections : mapping of str to int
         Inputs that take ``m / (m - 1)`` for ``m = N * value``, which unbiases the batch's variance.
+    dropout_key : str
+        Input that takes (seed, step), int64; "" for a network without dropout.
     updates : mapping of str to str
         State and the tensors of its new values.
     state : mapping of str to ndarray
@@ -43,6 +46,7 @@ class TrainingGraph:
     loss_gradient: str
     scalars: Mapping[str, str]
     corrections: Mapping[str, int]
+    dropout_key: str
     updates: Mapping[str, str]
     state: Mapping[str, npt.NDArray[Any]]
 
@@ -84,9 +88,17 @@ def training_graph(
         else:
             builder.constant(value, name)
     statistics = _Statistics()
+    dropout_key = ""
     for node in graph.nodes:
         if node.op == "BatchNormalization" and node.inputs[3] in followed:
             _batch_normalization(builder, node, statistics)
+        elif node.op == "Dropout":
+            dropout_key = dropout_key or builder.input(builder.fresh("dropout_key"), "int64", (2,))
+            ratio = float(builder.constants[node.inputs[1]]) if len(node.inputs) > 1 and node.inputs[1] else 0.5
+            number = zlib.crc32(node.name.encode())  # of the name, so that other layers' masks stay as layers are added
+            expand_dropout(
+                builder, node.inputs[0], dropout_key, ratio, node=number, name=node.name, outputs=node.outputs[:1]
+            )
         else:
             builder.add(node.op, node.inputs, node.attributes, name=node.name, outputs=node.outputs)
     labels = builder.input(builder.fresh("labels"), "int64", (BATCH,))
@@ -115,6 +127,7 @@ def training_graph(
         loss_gradient=seed,
         scalars=scalars,
         corrections=statistics.corrections,
+        dropout_key=dropout_key,
         updates=updates,
         state=state,
     )

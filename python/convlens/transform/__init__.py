@@ -4,9 +4,12 @@ from ._adaptive import expand_adaptive_pool as expand_adaptive_pool
 from ._backward import backward as backward
 from ._batch_norm import expand_batch_norm_training as expand_batch_norm_training
 from ._context import Context as Context
+from ._dropout import expand_dropout as expand_dropout
 from ._emit import Emitter as Emitter
 from ._interpolate import ResizePlan as ResizePlan
 from ._interpolate import resize_plan as resize_plan
+from ._normal import NORMALISATIONS as NORMALISATIONS
+from ._normal import expand_norm as expand_norm
 from ._rules import Composite as Composite
 from ._rules import Gradients as Gradients
 from ._rules import Rule as Rule

@@ -113,6 +113,25 @@ def _div(ctx: Context, g: str, a: str, b: str, y: str, first: bool) -> str:
     return ctx.div(g, b) if first else ctx.emit("Neg", [ctx.div(ctx.mul(g, y), b)])
 
 
+@_binary("Pow")
+def _pow(ctx: Context, g: str, a: str, b: str, y: str, first: bool) -> str:
+    """Of the base b a^(b - 1), of the exponent y log(a); 0 for an exponent of 0 or a base of 0.
+
+    Where that would be 0 / 0, an exponent of 0 or a base of 1 is taken instead: operands that broadcast have no masks.
+    """
+    one = ctx.scalar(1.0)
+    if not first:
+        safe = ctx.add(a, ctx.sub(one, ctx.emit("Abs", [ctx.emit("Sign", [a])])))
+        return ctx.mul(g, ctx.mul(y, ctx.emit("Log", [safe])))
+    value = ctx.builder.constants.get(b)
+    if value is not None and value.ndim == 0:
+        exponent = float(value)
+        less = ctx.scalar(exponent - 1 if exponent else 0.0)
+        return ctx.mul(g, ctx.times(a if exponent == 2 else ctx.emit("Pow", [a, less]), exponent))
+    less = ctx.sub(b, ctx.emit("Abs", [ctx.emit("Sign", [b])]))
+    return ctx.mul(g, ctx.mul(b, ctx.emit("Pow", [a, less])))
+
+
 def _extremum(ctx: Context, g: str, winner: str, loser: str) -> str:
     """All of the gradient to the winner; equal operands take half each, as in PyTorch."""
     shared = ctx.where(ctx.emit("Equal", [winner, loser]), ctx.times(g, 0.5))

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from ..graph import OPERATORS, Node
-from . import _gradient_dense, _gradient_elementwise, _gradient_move, _gradient_window
+from . import (
+    _gradient_activation,
+    _gradient_dense,
+    _gradient_elementwise,
+    _gradient_move,
+    _gradient_norm,
+    _gradient_window,
+)
 from ._context import Context
 from ._gradient_elementwise import clip_mask
 from ._rules import Gradients, RuleTable, broadcasting
 
 GRADIENT = RuleTable(
     "gradient",
-    {**_gradient_elementwise.ROWS, **_gradient_window.ROWS, **_gradient_dense.ROWS, **_gradient_move.ROWS},
+    {
+        **_gradient_elementwise.ROWS,
+        **_gradient_activation.ROWS,
+        **_gradient_window.ROWS,
+        **_gradient_dense.ROWS,
+        **_gradient_move.ROWS,
+        **_gradient_norm.ROWS,
+    },
 )
 
 
@@ -40,12 +54,15 @@ def _deconvnet_relu(ctx: Context, node: Node, grads: Gradients) -> Gradients:
 
 
 _CLIP_NOTE = "Clip (ReLU6) is treated as a ReLU: an extension, the paper has ReLU only"
+_PLAIN_NOTE = "an activation other than ReLU passes its gradient: an extension, the paper has ReLU only"
+_ACTIVATIONS = ("LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Mish", "HardSwish", "HardSigmoid", "Softplus")
+_NOTES = {"Clip": _CLIP_NOTE, **dict.fromkeys((*_ACTIVATIONS, "Sigmoid", "Tanh"), _PLAIN_NOTE)}
 
 # Springenberg et al. 2015, Striving for Simplicity, arXiv:1412.6806.
-GUIDED = GRADIENT.replace("guided", {"Relu": _guided_relu, "Clip": _guided_clip}, {"Clip": _CLIP_NOTE})
+GUIDED = GRADIENT.replace("guided", {"Relu": _guided_relu, "Clip": _guided_clip}, _NOTES)
 
 # Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901.
-DECONVNET = GRADIENT.replace("deconvnet", {"Relu": _deconvnet_relu, "Clip": _deconvnet_relu}, {"Clip": _CLIP_NOTE})
+DECONVNET = GRADIENT.replace("deconvnet", {"Relu": _deconvnet_relu, "Clip": _deconvnet_relu}, _NOTES)
 
 # Rules that serve a part of their operator, for the documentation; the rest is an UnsupportedError.
 _LIMITS = {"Pad": "of the padded tensor, not of the constant value"}

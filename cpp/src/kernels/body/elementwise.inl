@@ -184,6 +184,14 @@ void arithmetic(uint8_t code, int64_t n, Real* y, const Real* a, const Real* b, 
             return map(n, y, a, b, [=](V p, V q) { return keep((p != zero) | (q != zero), one); });
         case kElementwise_logical_not:
             return map(n, y, a, [=](V p) { return keep(p == zero, one); });
+        case kElementwise_expm1:
+            return map(n, y, a, [](V p) { return exp<Real, true>(p); });
+        case kElementwise_log1p:
+            return map(n, y, a, [](V p) { return log1p(p); });
+        case kElementwise_erf:
+            return map(n, y, a, [](V p) { return erf(p); });
+        case kElementwise_pow:
+            return map(n, y, a, b, [](V p, V q) { return pow(p, q); });
         default:  // where
             for (int64_t i = 0; i < n; i += V::width) {
                 select(V::load(a + i) != zero, V::load(b + i), V::load(c + i)).store(y + i);

@@ -1,5 +1,6 @@
-// What bodies need beyond arithmetic: masks, bits, rounding, exp, log, sigmoid, tanh. Written once over the compilers'
-// vector extension, which every ISA's register type is an instance of. Included by bodies after the ISA's vec.h.
+// What bodies need beyond arithmetic: masks, bits, rounding, exp, log, sigmoid, tanh, erf, powers. Written once over
+// the compilers' vector extension, which every ISA's register type is an instance of. Included by bodies after the
+// ISA's vec.h.
 //
 // Functions run with subnormals flushed to zero: log takes them for zeros, exp and sigmoid never return one.
 #pragma once
@@ -28,6 +29,13 @@ struct Format<float> {
     // ln 2 in two parts; the first has zeros enough at its end for its product with an exponent to be exact.
     static constexpr float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
     static constexpr int exp_degree = 7, log_terms = 5, tanh_terms = 6;
+    // erf(x) / x in x^2, x < 1; exp(x^2) erfc(x) in (x - 2) / (x + 2), 1 <= x <= 4. Chebyshev interpolants, within
+    // 1e-9.
+    static constexpr float erf_end = 4, erf_middle = 2;
+    static constexpr float erf_near[] = {1.1283791e+00f, -3.7612626e-01f, 1.1283594e-01f, -2.6854211e-02f,
+                                         5.1890872e-03f, -8.0168643e-04f, 7.875875e-05f};
+    static constexpr float erf_far[] = {2.5539568e-01f, -4.2718583e-01f, 2.4165821e-01f,  -7.897852e-02f,
+                                        3.7321413e-03f, 6.9948556e-03f,  -8.3658996e-04f, -9.4415963e-04f};
 };
 template <>
 struct Format<double> {
@@ -43,6 +51,17 @@ struct Format<double> {
     static constexpr double exp_low = -750, exp_high = 720;
     static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
     static constexpr int exp_degree = 13, log_terms = 11, tanh_terms = 10;
+    // As for float, in (x - 2.5) / (x + 2.5), 1 <= x <= 6, within 4e-16.
+    static constexpr double erf_end = 6, erf_middle = 2.5;
+    static constexpr double erf_near[] = {1.1283791670955126,      -0.37612638903183543,   0.11283791670945006,
+                                          -0.02686617064323777,    0.0052239776071164225,  -0.0008548325975389692,
+                                          0.00012055294904839707,  -1.492473690741966e-05, 1.6447424703317362e-06,
+                                          -1.6208483801871705e-07, 1.3720064546777686e-08, -7.795898827002142e-10};
+    static constexpr double erf_far[] = {0.2108063640611436,      -0.37173673394897294,    0.2517131932174488,
+                                         -0.12503305237891782,    0.03992253907546523,     -0.003993701160123029,
+                                         -0.0026423659518134547,  0.0008759152875774328,   0.0002283799633257643,
+                                         -0.00012887483134837842, -3.4175718896856294e-05, 1.8596747731144528e-05,
+                                         7.499735050763299e-06,   -2.2328516517555215e-06, -1.587633893127344e-06};
 };
 
 template <class Real>
@@ -170,8 +189,16 @@ inline Vec<Real> power_of_two(Ints<Real> k) {
     return to_reals<Real>((Ints<Real>)(((Words<Real>)k + bias) << Format<Real>::mantissa_bits));
 }
 
+template <class Real, int count>
+inline Vec<Real> polynomial(const Real (&coefficients)[count], Vec<Real> x) {
+    Vec<Real> y = Vec<Real>::splat(coefficients[count - 1]);
+    for (int i = count - 2; i >= 0; --i) y = fma(y, x, Vec<Real>::splat(coefficients[i]));
+    return y;
+}
+
 // exp(x) = 2^k exp(r), |r| <= ln 2 / 2; Taylor's polynomial of exp(r) errs below a twentieth of an ulp.
-template <class Real>
+// With minus_one, exp(x) - 1: for k = 0 before anything is added that would cancel.
+template <class Real, bool minus_one = false>
 inline Vec<Real> exp(Vec<Real> x) {
     typedef Format<Real> F;
     x = min(Vec<Real>::splat(F::exp_high), max(Vec<Real>::splat(F::exp_low), x));
@@ -186,11 +213,13 @@ inline Vec<Real> exp(Vec<Real> x) {
                                   1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
     Vec<Real> p = Vec<Real>::splat(Real(inverse[F::exp_degree - 2]));
     for (int i = F::exp_degree - 3; i >= 0; --i) p = fma(p, r, Vec<Real>::splat(Real(inverse[i])));
-    const Vec<Real> y = fma(r * r, p, r) + Vec<Real>::splat(1);
+    const Vec<Real> one = Vec<Real>::splat(1), near = fma(r * r, p, r);
     // 2^k in two factors: k reaches past the exponents on both sides.
     const Ints<Real> exponent = (Ints<Real>)((Words<Real>)to_ints(shifted) - (Words<Real>)to_ints(magic));
     const Ints<Real> half = exponent >> 1;
-    return y * power_of_two<Real>(half) * power_of_two<Real>((Ints<Real>)((Words<Real>)exponent - (Words<Real>)half));
+    const Vec<Real> y = (near + one) * power_of_two<Real>(half) *
+                        power_of_two<Real>((Ints<Real>)((Words<Real>)exponent - (Words<Real>)half));
+    return minus_one ? select(k == Vec<Real>::zero(), near, y - one) : y;
 }
 
 // log(x) = k ln 2 + log(1 + f), 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = 2 atanh(s), s = f / (2 + f), as in fdlibm.
@@ -215,6 +244,58 @@ inline Vec<Real> log(Vec<Real> x) {
     Vec<Real> special = select(x < Vec<Real>::zero(), nan, neg(infinity));
     special = select(x < Vec<Real>::splat(F::smallest_normal), special, y);
     return select(is_nan(x) | (x == infinity), x, special);
+}
+
+// For functions that are rare: one copy of the code.
+template <class Real>
+__attribute__((noinline)) Vec<Real> shared_exp(Vec<Real> x) {
+    return exp(x);
+}
+template <class Real>
+__attribute__((noinline)) Vec<Real> shared_log(Vec<Real> x) {
+    return log(x);
+}
+
+// log(1 + x): what 1 + x rounds away is the derivative's share of the result.
+template <class Real>
+inline Vec<Real> log1p(Vec<Real> x) {
+    const Vec<Real> one = Vec<Real>::splat(1), u = one + x, lost = (x - (u - one)) / u;
+    const Vec<Real> infinity = to_reals<Real>(splat_ints<Real>(Format<Real>::infinity));
+    return shared_log(u) + keep((u > Vec<Real>::zero()) & (u < infinity), lost);
+}
+
+// Numbers from a third of the magic on are left alone: but for halves of the smallest, they are integers.
+template <class Real>
+inline Vec<Real> nearest_integer(Vec<Real> x) {
+    const Vec<Real> magic = Vec<Real>::splat(Format<Real>::round_magic);
+    return select(abs(x) < Vec<Real>::splat(Format<Real>::round_magic / 3), x + magic - magic, x);
+}
+
+// |a|^b = exp(b log |a|), the product in two parts; it errs by |b log a| roundings of the logarithm.
+template <class Real>
+inline Vec<Real> pow(Vec<Real> a, Vec<Real> b) {
+    const Vec<Real> zero = Vec<Real>::zero(), one = Vec<Real>::splat(1), half = b * Vec<Real>::splat(Real(0.5));
+    const Vec<Real> l = shared_log(abs(a)), p = b * l, low = fma(b, l, neg(p));
+    Vec<Real> y = shared_exp(p);
+    const Vec<Real> infinity = to_reals<Real>(splat_ints<Real>(Format<Real>::infinity));
+    y = select((abs(low) < one) & (y < infinity), fma(y, low, y), y);  // infinite ones have no low part
+    const Mask<Real> whole = nearest_integer(b) == b, odd = whole & (nearest_integer(half) != half);
+    const Vec<Real> nan = to_reals<Real>(splat_ints<Real>(Format<Real>::quiet_nan));
+    const Vec<Real> negative = select(odd, neg(y), select(whole, y, nan));
+    y = select(a < zero, negative, y);
+    return select((b == zero) | (a == one), one, y);
+}
+
+// Near 0 a polynomial; further out 1 - erfc(x), erfc(x) = exp(-x^2) times a smooth function.
+template <class Real>
+inline Vec<Real> erf(Vec<Real> x) {
+    typedef Format<Real> F;
+    const Vec<Real> one = Vec<Real>::splat(1), middle = Vec<Real>::splat(F::erf_middle);
+    const Vec<Real> near = x * polynomial(F::erf_near, x * x);
+    const Vec<Real> m = min(Vec<Real>::splat(F::erf_end), max(one, abs(x)));
+    const Vec<Real> far = one - shared_exp(neg(m * m)) * polynomial(F::erf_far, (m - middle) / (m + middle));
+    const Vec<Real> signed_far = select(x < Vec<Real>::zero(), neg(far), far);
+    return select(abs(x) >= one, signed_far, near);
 }
 
 template <class Real>
