@@ -16,4 +16,5 @@ def digits() -> nn.Network:
 
 NETWORKS: dict[str, Callable[[], nn.Network]] = {
     "digits": digits,
+    "efficientnet_lite0": nn.efficientnet_lite0,
 }
