@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
 from ._flow import Flow, Geometry, Step, chw
-from ._ports import INPUTS, OUTPUTS
+from ._ports import INPUTS, OUTPUTS, PLANES
 from ._tensors import BLOCKED, PACKED, PLAIN
 from ._zeros import keeps_zero
 
@@ -98,6 +98,9 @@ class Homes:
                 self._choose_reorder(step)
             if step.op == "concat":
                 step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
+            if step.op in PLANES and self._passes_through(step):
+                step.plain = True
+                self.layout.update({name: PLAIN for name in step.outputs if name})
             return
         layout = PLAIN
         if step_batched(self.flow, step):
@@ -120,6 +123,12 @@ class Homes:
         seen = [*step.inputs, *step.outputs]
         images = step_batched(self.flow, step) and all(self.flow.native(name) for name in seen)
         return self._cheapest(step) if images else PLAIN
+
+    def _passes_through(self, step: Step) -> bool:
+        """Whether what a step reads comes from the caller as it is, and nobody else reads what it makes."""
+        flow = self.flow
+        given = all(flow.native(name) and name in flow.graph.inputs for name in step.inputs if name)
+        return given and not any(flow.uses(name) for name in step.outputs if name)
 
     def _cheapest(self, step: Step) -> str:
         flow = self.flow

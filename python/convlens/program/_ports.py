@@ -50,6 +50,8 @@ OUTPUTS = {
     "concat": "C",
     "dropout_mask": "M",
 }
+# Those that work on plain tensors as well, when all of their operands are.
+PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"})
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
 WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat"})
 WRITES_PIXELS = WRITES_IMAGES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}
