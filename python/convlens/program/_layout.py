@@ -308,6 +308,10 @@ class Layouter:
             return self.get(name, shape_of(flow, name), step.layout, entry, exact=step.layout == PLAIN)
         if port == "Y":
             return self.get(name, flow.base_of(name), PLAIN, entry, exact=True)
+        if port == "Z":
+            other = step.inputs[0] if step.op == "conv2d_grad_weight_plain" else step.outputs[0]
+            _, exact = self.target.image_layout(step, shape, flow.base_of(other))
+            return self.get(name, shape, PLAIN, entry, exact=exact)
         if port in "VPLS" or (step.plain and port in "BO"):
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
         return self.get(name, shape, BLOCKED, entry, exact=True)
