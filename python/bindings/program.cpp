@@ -180,20 +180,22 @@ class Program {
 
   private:
     void* pointer(const convlens::Port& port, const py::handle& item, std::int64_t n) const {
-        const std::string name = std::string("`") + core_.name(port.name) + "`";
-        if (!py::isinstance<py::array>(item)) throw py::type_error(name + " must be a NumPy array");
+        const auto name_of = [&] { return std::string("`") + core_.name(port.name) + "`"; };
+        if (!py::isinstance<py::array>(item)) throw py::type_error(name_of() + " must be a NumPy array");
         const auto array = py::reinterpret_borrow<py::array>(item);
-        const py::dtype wanted(dtype_name(port.dtype, core_.float64()));
-        if (!array.dtype().equal(wanted)) {
-            throw py::type_error(name + " must be " + py::str(wanted).cast<std::string>() + ", not " +
+        const py::dtype real = core_.float64() ? py::dtype::of<double>() : py::dtype::of<float>();
+        const py::dtype wanted =
+            port.dtype == convlens::DType::real ? real : py::dtype(dtype_name(port.dtype, core_.float64()));
+        if (!array.dtype().is(wanted) && !array.dtype().equal(wanted)) {
+            throw py::type_error(name_of() + " must be " + py::str(wanted).cast<std::string>() + ", not " +
                                  py::str(array.dtype()).cast<std::string>());
         }
-        if ((array.flags() & py::array::c_style) == 0) throw py::value_error(name + " must be C-contiguous");
-        if (port.is_output != 0 && !array.writeable()) throw py::value_error(name + " must be writeable");
+        if ((array.flags() & py::array::c_style) == 0) throw py::value_error(name_of() + " must be C-contiguous");
+        if (port.is_output != 0 && !array.writeable()) throw py::value_error(name_of() + " must be writeable");
         std::int64_t bytes = port.bytes;
         if (port.batched != 0 && (n < 0 || __builtin_mul_overflow(bytes, n, &bytes))) bytes = -1;
         if (array.nbytes() != bytes) {
-            throw py::value_error(name + " (" + std::to_string(array.nbytes()) + " bytes) must have " +
+            throw py::value_error(name_of() + " (" + std::to_string(array.nbytes()) + " bytes) must have " +
                                   std::to_string(bytes) + " bytes for n = " + std::to_string(n));
         }
         return const_cast<void*>(array.data());

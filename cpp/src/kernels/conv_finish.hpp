@@ -71,13 +71,50 @@ inline void finish_block(const ConvEpilogue<Real>& e, const Real* sums, const Re
     if (positive != nullptr) store_bits<Real>(positive, positive_lanes & ((1u << lanes) - 1));
 }
 
-// The rarer ends of a tile: masks, channels that do not fill their block. `sums` is [row][block][lane].
+// Whether a tile ends in masks, or in channels that do not fill their block and have no room for zeros.
+template <class Real>
+inline bool ends_rarely(const ConvTile<Real>& a, bool partial) {
+    return (partial && a.exact) || a.epilogue.keep.data != nullptr || a.epilogue.positive.data != nullptr;
+}
+
+// The ends of a tile by way of memory, for those that are not worth code of their own. `sums` is [row][block][lane].
 template <class Real>
 __attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real* sums, TilePlace place, int rows,
                                              int blocks) {
     using V = Vec<Real>;
     constexpr int kLanes = kBlockLanes<Real>;
     const ConvEpilogue<Real>& e = a.epilogue;
+    const bool partial = a.last_lanes != kLanes && place.block + blocks == a.blocks;
+    if (!ends_rarely(a, partial)) {
+        const V low = V::splat(e.activation == kConvClip ? e.low : Real(0)), high = V::splat(e.high);
+        const bool finish = a.finish == kConvEpilogue, add = a.finish == kConvAdd;
+        for (int b = 0; b < blocks; ++b) {
+            const TilePlace first = {place.row, place.column, place.block + b};
+            const unsigned bits = partial && b == blocks - 1 ? (1u << a.last_lanes) - 1 : ~0u;
+            for (int v = 0; v < kLanes; v += V::width) {
+                const Real* from = sums + b * kLanes + v;
+                Real* output = first.at(a.output) + v;
+                const Real* residual = e.residual.data == nullptr ? nullptr : first.at(e.residual) + v;
+                const V bias = finish && e.bias != nullptr ? V::load(e.bias + first.block * kLanes + v) : V::zero();
+                for (int i = 0; i < rows; ++i, from += blocks * kLanes, output += a.output.column_step) {
+                    V sum = V::load(from);
+                    if (add) sum = V::load(output) + sum;
+                    if (finish) {
+                        if (e.bias != nullptr) sum = sum + bias;
+                        if (residual != nullptr) {
+                            sum = sum + V::load(residual);
+                            residual += e.residual.column_step;
+                        }
+                        if (e.activation != kConvNone) sum = max(low, sum);
+                        if (e.activation == kConvClip) sum = min(high, sum);
+                    }
+                    if (bits != ~0u) sum = keep_where(bits >> v, sum);
+                    sum.store(output);
+                }
+            }
+        }
+        return;
+    }
     const bool epilogue = a.finish == kConvEpilogue;
     for (int i = 0; i < rows; ++i) {
         for (int b = 0; b < blocks; ++b, sums += kLanes) {
@@ -101,13 +138,13 @@ __attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real
     }
 }
 
-template <class Real, int Rows, int Blocks>
+// `Unrolled` tiles do all but the rarest in registers; others store alone.
+template <class Real, int Rows, int Blocks, bool Unrolled>
 inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks * kBlockVecs<Real>], TilePlace place) {
     using V = Vec<Real>;
     constexpr int kVecs = kBlockVecs<Real>;
-    const ConvEpilogue<Real>& e = a.epilogue;
     const bool partial = a.last_lanes != kBlockLanes<Real> && place.block + Blocks == a.blocks;
-    if ((partial && a.exact) || e.keep.data != nullptr || e.positive.data != nullptr) {
+    if (Unrolled ? ends_rarely(a, partial) : a.finish != kConvStore || partial) {
         Real buffer[Rows * Blocks * kBlockLanes<Real>];
         CONVLENS_UNROLL
         for (int i = 0; i < Rows; ++i) {
@@ -119,70 +156,73 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
         return finish_slowly(a, buffer, place, Rows, Blocks);
     }
     Real* output = place.at(a.output);
-    if (a.finish == kConvAdd) {
-        const Real* before = output;
-        CONVLENS_UNROLL
-        for (int i = 0; i < Rows; ++i) {
-            CONVLENS_UNROLL
-            for (int b = 0; b < Blocks; ++b) {
-                CONVLENS_UNROLL
-                for (int v = 0; v < kVecs; ++v) {
-                    const V there = V::load(before + b * a.output.block_step + v * V::width);
-                    sums[i][b * kVecs + v] = there + sums[i][b * kVecs + v];
-                }
-            }
-            before += a.output.column_step;
-        }
-    } else if (a.finish == kConvEpilogue) {
-        if (e.bias != nullptr) {
-            CONVLENS_UNROLL
-            for (int v = 0; v < Blocks * kVecs; ++v) {
-                const V bias = V::load(e.bias + place.block * kBlockLanes<Real> + v * V::width);
-                CONVLENS_UNROLL
-                for (int i = 0; i < Rows; ++i) sums[i][v] = sums[i][v] + bias;
-            }
-        }
-        if (e.residual.data != nullptr) {
-            const Real* residual = place.at(e.residual);
+    if constexpr (Unrolled) {
+        const ConvEpilogue<Real>& e = a.epilogue;
+        if (a.finish == kConvAdd) {
+            const Real* before = output;
             CONVLENS_UNROLL
             for (int i = 0; i < Rows; ++i) {
                 CONVLENS_UNROLL
                 for (int b = 0; b < Blocks; ++b) {
                     CONVLENS_UNROLL
                     for (int v = 0; v < kVecs; ++v) {
-                        const V r = V::load(residual + b * e.residual.block_step + v * V::width);
-                        sums[i][b * kVecs + v] = sums[i][b * kVecs + v] + r;
+                        const V there = V::load(before + b * a.output.block_step + v * V::width);
+                        sums[i][b * kVecs + v] = there + sums[i][b * kVecs + v];
                     }
                 }
-                residual += e.residual.column_step;
+                before += a.output.column_step;
             }
-        }
-        if (e.activation != kConvNone) {
-            // Relu is a clip at zero. max and min return their second argument when one is NaN: NaN survives.
-            const V low = V::splat(e.activation == kConvClip ? e.low : Real(0));
-            CONVLENS_UNROLL
-            for (int i = 0; i < Rows; ++i) {
+        } else if (a.finish == kConvEpilogue) {
+            if (e.bias != nullptr) {
                 CONVLENS_UNROLL
-                for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = max(low, sums[i][v]);
+                for (int v = 0; v < Blocks * kVecs; ++v) {
+                    const V bias = V::load(e.bias + place.block * kBlockLanes<Real> + v * V::width);
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < Rows; ++i) sums[i][v] = sums[i][v] + bias;
+                }
             }
-            if (e.activation == kConvClip) {
-                const V high = V::splat(e.high);
+            if (e.residual.data != nullptr) {
+                const Real* residual = place.at(e.residual);
                 CONVLENS_UNROLL
                 for (int i = 0; i < Rows; ++i) {
                     CONVLENS_UNROLL
-                    for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = min(high, sums[i][v]);
+                    for (int b = 0; b < Blocks; ++b) {
+                        CONVLENS_UNROLL
+                        for (int v = 0; v < kVecs; ++v) {
+                            const V r = V::load(residual + b * e.residual.block_step + v * V::width);
+                            sums[i][b * kVecs + v] = sums[i][b * kVecs + v] + r;
+                        }
+                    }
+                    residual += e.residual.column_step;
+                }
+            }
+            if (e.activation != kConvNone) {
+                // Relu is a clip at zero. max and min return their second argument when one is NaN: NaN survives.
+                const V low = V::splat(e.activation == kConvClip ? e.low : Real(0));
+                CONVLENS_UNROLL
+                for (int i = 0; i < Rows; ++i) {
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = max(low, sums[i][v]);
+                }
+                if (e.activation == kConvClip) {
+                    const V high = V::splat(e.high);
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < Rows; ++i) {
+                        CONVLENS_UNROLL
+                        for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = min(high, sums[i][v]);
+                    }
                 }
             }
         }
-    }
-    if (partial) {
-        const unsigned bits = (1u << a.last_lanes) - 1;
-        CONVLENS_UNROLL
-        for (int i = 0; i < Rows; ++i) {
+        if (partial) {
+            const unsigned bits = (1u << a.last_lanes) - 1;
             CONVLENS_UNROLL
-            for (int v = 0; v < kVecs; ++v) {
-                V& last = sums[i][(Blocks - 1) * kVecs + v];
-                last = keep_where(bits >> v * V::width, last);
+            for (int i = 0; i < Rows; ++i) {
+                CONVLENS_UNROLL
+                for (int v = 0; v < kVecs; ++v) {
+                    V& last = sums[i][(Blocks - 1) * kVecs + v];
+                    last = keep_where(bits >> v * V::width, last);
+                }
             }
         }
     }

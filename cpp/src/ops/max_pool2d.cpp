@@ -14,7 +14,7 @@ Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 2, 8));
     CONVLENS_RETURN_IF_ERROR(check_pool<Real>(p, p.inputs[0], p.outputs[0], false));
     if (p.outputs[1] == nullptr) return {};
-    return check_offset<Real>(p, p.outputs[1], *p.outputs[0]);
+    return check_offset<Real>(p, p.outputs[1], *p.inputs[0], *p.outputs[0]);
 }
 
 Rectangle input_rectangle(const Problem& p, int, Rectangle output) {

@@ -40,6 +40,11 @@ inline Status check_reach(std::int64_t out, std::int64_t in, std::int64_t stride
                 static_cast<long long>(pad), static_cast<long long>(out));
 }
 
+// Both sides are blocked, or both plain: a caller's own. (One pixel is either.)
+inline bool is_plain(const Tensor& x, const Tensor& y) {
+    return x.layout == Layout::plain && y.layout == Layout::plain;
+}
+
 // `x` is the plane the window slides over (x, or dx of a gradient), `y` has one pixel a window.
 template <class Real>
 Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool average) {
@@ -47,8 +52,9 @@ Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool avera
                                          "pad_left", "dilation_h", "dilation_w", "count_include_pad", "pad_bottom",
                                          "pad_right"};
     constexpr std::int64_t kMost = 1 << 20;
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, "x", Layout::blocked));
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, "y", Layout::blocked));
+    const Layout layout = x != nullptr && y != nullptr && is_plain(*x, *y) ? Layout::plain : Layout::blocked;
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, "x", layout));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, "y", layout));
     for (int i = 0; i < (average ? 11 : 8); ++i) {
         const std::int64_t least = i < 4 || i == 6 || i == 7 ? 1 : 0;
         if (p.attribute(i) < least || p.attribute(i) > kMost) {
@@ -70,10 +76,12 @@ Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool avera
 
 // The winners: one byte a lane beside y.
 template <class Real>
-Status check_offset(const Problem& p, const Tensor* offset, const Tensor& y) {
+Status check_offset(const Problem& p, const Tensor* offset, const Tensor& x, const Tensor& y) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(offset, "offset", DType::uint8));
-    if (offset->layout != Layout::blocked || !offset->batched || !same_shape(*offset, y)) {
-        return fail(Code::corrupt_file, "`offset` must be blocked and batched, with the shape of `y`");
+    const Layout layout = is_plain(x, y) ? Layout::plain : Layout::blocked;
+    if (offset->layout != layout || !offset->batched || !same_shape(*offset, y)) {
+        return fail(Code::corrupt_file, "`offset` must be %s and batched, with the shape of `y`",
+                    layout == Layout::plain ? "plain" : "blocked");
     }
     if (p.attribute(0) * p.attribute(1) > 256) {
         return fail(Code::unsupported, "a window of %lld x %lld has no offset in a byte; at most 256 elements do",
@@ -95,11 +103,42 @@ template <class Real>
 std::int64_t pool_chunk(const Problem& p, const Tensor& out, bool gradient) {
     std::int64_t visits = min_of(p.attribute(0) * p.attribute(1), 1 << 16);
     if (gradient) visits = visits / max_of(1, p.attribute(2) * p.attribute(3)) + 1;
-    return units_per_task(out.width * kBlockBytes * min_of(visits, pixels_of(out) + 64));
+    const std::int64_t pixel_bytes = pixel_elements<Real>(out) * static_cast<std::int64_t>(sizeof(Real));
+    return units_per_task(out.width * pixel_bytes * min_of(visits, pixels_of(out) + 64));
 }
 template <class Real>
 std::int64_t pool_tasks(const Call& call, const Tensor& out, bool gradient) {
-    return ceil_div(call.n * blocks_of<Real>(out) * out.height, pool_chunk<Real>(*call.problem, out, gradient));
+    return ceil_div(call.n * planes_of<Real>(out) * out.height, pool_chunk<Real>(*call.problem, out, gradient));
+}
+
+// The end of all images of a real tensor.
+template <class Real>
+const Real* end_of(const View& view, std::int64_t n) {
+    return reinterpret_cast<const Real*>(view.data + n * view.image_stride);
+}
+
+// The forward of both on plain tensors: one kernel call a plane.
+template <class Real, bool kAverage>
+void run_pool_planes(const Call& call, std::int64_t task) {
+    const View &x = call.inputs[0], &y = call.outputs[0], &offset = call.outputs[1];
+    const Tensor& t = *y.tensor;
+    const PoolWindow window = pool_window(*call.problem, *x.tensor, kAverage);
+    const auto& kernels = call.kernels->set<Real>();
+    const auto kernel = kAverage ? kernels.avg_pool_plane : kernels.max_pool_plane;
+    for_each_rows(task, pool_chunk<Real>(*call.problem, t, false), call.n, t.channels, t.height,
+                  [&](std::int64_t image, std::int64_t plane, std::int64_t row0, std::int64_t row1) {
+                      auto* winners = reinterpret_cast<std::uint8_t*>(offset.data);
+                      if (offset) winners += image * offset.image_stride + plane * pixels_of(t);
+                      kernel({&window, image_data<Real>(x, image) + plane * plane_stride<Real>(*x.tensor),
+                              row_stride<Real>(*x.tensor), end_of<Real>(x, call.n),
+                              image_data<Real>(y, image) + plane * plane_stride<Real>(t), row_stride<Real>(t), winners,
+                              row0, row1, t.width});
+                      zero_halo<Real>(y, image, plane, row0, row1);
+                      if (plane == t.channels - 1 && row1 == t.height) {
+                          zero_padding<Real>(y, image);
+                          if (offset) zero_padding<Real>(offset, image);
+                      }
+                  });
 }
 
 // The forward of both: one kernel call a row of y.
@@ -107,6 +146,7 @@ template <class Real, bool kAverage>
 void run_pool(const Call& call, std::int64_t task, int) {
     const View &x = call.inputs[0], &y = call.outputs[0], &offset = call.outputs[1];
     const Tensor& t = *y.tensor;
+    if (is_plain(*x.tensor, t)) return run_pool_planes<Real, kAverage>(call, task);
     const PoolWindow window = pool_window(*call.problem, *x.tensor, kAverage);
     const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool : call.kernels->set<Real>().max_pool;
     for_each_rows(task, pool_chunk<Real>(*call.problem, t, false), call.n, blocks_of<Real>(t), t.height,
@@ -125,11 +165,32 @@ void run_pool(const Call& call, std::int64_t task, int) {
                   });
 }
 
+template <class Real, bool kAverage>
+void run_pool_grad_planes(const Call& call, std::int64_t task) {
+    const View &dy = call.inputs[0], &offset = call.inputs[1], &dx = call.outputs[0];
+    const Tensor &t = *dx.tensor, &d = *dy.tensor;
+    const PoolWindow window = pool_window(*call.problem, t, kAverage);
+    const auto& kernels = call.kernels->set<Real>();
+    const auto kernel = kAverage ? kernels.avg_pool_plane_grad : kernels.max_pool_plane_grad;
+    for_each_rows(
+        task, pool_chunk<Real>(*call.problem, t, true), call.n, t.channels, t.height,
+        [&](std::int64_t image, std::int64_t plane, std::int64_t row0, std::int64_t row1) {
+            auto* winners = reinterpret_cast<const std::uint8_t*>(offset.data);
+            if (offset) winners += image * offset.image_stride + plane * pixels_of(d);
+            kernel({&window, image_data<Real>(dy, image) + plane * plane_stride<Real>(d), row_stride<Real>(d),
+                    end_of<Real>(dy, call.n), winners, d.height, d.width,
+                    image_data<Real>(dx, image) + plane * plane_stride<Real>(t), row_stride<Real>(t), row0, row1});
+            zero_halo<Real>(dx, image, plane, row0, row1);
+            if (plane == t.channels - 1 && row1 == t.height) zero_padding<Real>(dx, image);
+        });
+}
+
 // The gradient of both: one kernel call a row of dx, which owns its row.
 template <class Real, bool kAverage>
 void run_pool_grad(const Call& call, std::int64_t task, int) {
     const View &dy = call.inputs[0], &offset = call.inputs[1], &dx = call.outputs[0];
     const Tensor& t = *dx.tensor;
+    if (is_plain(*dy.tensor, t)) return run_pool_grad_planes<Real, kAverage>(call, task);
     const PoolWindow window = pool_window(*call.problem, t, kAverage);
     const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool_grad : call.kernels->set<Real>().max_pool_grad;
     for_each_rows(task, pool_chunk<Real>(*call.problem, t, true), call.n, blocks_of<Real>(t), t.height,

@@ -190,6 +190,24 @@ void fill_row(const Call& call, const Sides& s, const Element* x, Element* y, st
     }
 }
 
+// Between plain and blocked, with no gap between rows on either side: they are one row.
+bool gapless(const Problem& p, const Sides& s) {
+    return s.x.layout != s.y.layout && s.x.width == s.y.width && s.x.height == s.y.height && p.attribute(0) == 0 &&
+           p.attribute(1) == 0 && !has_halo(s.x) && !has_halo(s.y);
+}
+template <class Real, class Element>
+void fill_rows(const Call& call, const Sides& s, const Element* x, Element* y, std::int64_t group, std::int64_t row0,
+               std::int64_t row1) {
+    const std::int64_t lanes = kLanes<Real>, plane = pixels_of(s.y), first = row0 * s.y.width;
+    const std::int64_t channels = min_of(lanes, s.y.channels - group * lanes), pixels = (row1 - row0) * s.y.width;
+    const std::int64_t plain = group * lanes * plane + first, blocked = (group * plane + first) * lanes;
+    if (s.y.layout == Layout::blocked) {
+        Rows<Real, Element>::interleave(call, x + plain, y + blocked, plane, channels, pixels);
+    } else {
+        Rows<Real, Element>::deinterleave(call, x + blocked, y + plain, plane, channels, pixels);
+    }
+}
+
 template <class Real, class Element>
 void run_rows(const Call& call, const Sides& s, std::int64_t task) {
     const Work work = work_of<Real>(call, s);
@@ -203,7 +221,13 @@ void run_rows(const Call& call, const Sides& s, std::int64_t task) {
                           origin<Real>(s.x);
                       Element* y =
                           reinterpret_cast<Element*>(y_view.data + image * y_view.image_stride) + origin<Real>(s.y);
-                      for (std::int64_t row = row0; row < row1; ++row) fill_row<Real>(call, s, x, y, group, row, value);
+                      if (gapless(*call.problem, s)) {
+                          fill_rows<Real>(call, s, x, y, group, row0, row1);
+                      } else {
+                          for (std::int64_t row = row0; row < row1; ++row) {
+                              fill_row<Real>(call, s, x, y, group, row, value);
+                          }
+                      }
                       const std::int64_t lanes = s.y.layout == Layout::blocked ? 1 : kLanes<Real>;
                       for (std::int64_t plane = group * lanes;
                            plane < min_of((group + 1) * lanes, planes_of<Real>(s.y)); ++plane) {

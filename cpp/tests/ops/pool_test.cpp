@@ -47,6 +47,11 @@ const Case kCases[] = {
     {9, 5, 6, 3, 3, 3, 3, 1, 2, 1, 1, 1, 1, true},
     {2, 4, 4, 2, 2, 5, 5, 0, 0, 0, 0, 1, 1, false},
     {6, 9, 9, 3, 3, 1, 1, 1, 0, 0, 1, 2, 2, false},
+    // rows of several vectors
+    {3, 7, 41, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false},
+    {2, 6, 70, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, false},
+    {2, 5, 37, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, false},
+    {1, 3, 1100, 2, 5, 1, 1, 0, 2, 0, 2, 1, 1, false},
 };
 
 // Calls f(y, x, ky, kx) for the window positions of output (i, j) that fall inside x.
@@ -74,17 +79,16 @@ int count_of(const Case& c, std::int64_t i, std::int64_t j, bool padding) {
 }
 
 template <class Real>
-void check_max(const Case& c, std::int64_t n, bool ties) {
-    Buffer<Real> x(tensor_of<Real>(Layout::blocked, c.channels, c.height, c.width, {1, 2, 0, 1}), n);
+void check_max(const Case& c, std::int64_t n, bool ties, Layout layout) {
+    Buffer<Real> x(tensor_of<Real>(layout, c.channels, c.height, c.width, {1, 2, 0, 1}), n);
     x.fill_random(3, -2, -1);  // all negative: padding must not win
     if (ties) {
         x.fill([](std::int64_t, std::int64_t ch, std::int64_t h, std::int64_t w) { return (ch + h / 2 + w / 3) % 2; });
     }
     x.poison_halo();
     const Halo halo{0, 1, 2, 1};
-    Buffer<Real> y(tensor_of<Real>(Layout::blocked, c.channels, c.out_height(), c.out_width(), halo), n);
-    Buffer<Real> offset(
-        tensor_of<Real>(Layout::blocked, c.channels, c.out_height(), c.out_width(), {}, true, DType::uint8), n);
+    Buffer<Real> y(tensor_of<Real>(layout, c.channels, c.out_height(), c.out_width(), halo), n);
+    Buffer<Real> offset(tensor_of<Real>(layout, c.channels, c.out_height(), c.out_width(), {}, true, DType::uint8), n);
     Runner<Real> runner("max_pool2d", {&x.tensor}, {&y.tensor, &offset.tensor}, c.attributes());
     run_everywhere<Real>(runner, {&x}, {&y, &offset}, n, "max " + c.text(), [&](const Kernels* kernels) {
         bool same = true;
@@ -102,13 +106,13 @@ void check_max(const Case& c, std::int64_t n, bool ties) {
         CHECK_SAY(y.rest_is_zero(), "max %s: %s leaves the halo or a lane", c.text().c_str(), kernels->isa);
     });
     if (n == 0) return;
-    Buffer<Real> dy(tensor_of<Real>(Layout::blocked, c.channels, c.out_height(), c.out_width(), {1, 1, 1, 1}), n);
+    Buffer<Real> dy(tensor_of<Real>(layout, c.channels, c.out_height(), c.out_width(), {1, 1, 1, 1}), n);
     dy.fill_random(5);
     dy.poison_halo();
-    Buffer<Real> dx(tensor_of<Real>(Layout::blocked, c.channels, c.height, c.width, {2, 1, 0, 3}), n);
+    Buffer<Real> dx(tensor_of<Real>(layout, c.channels, c.height, c.width, {2, 1, 0, 3}), n);
     Runner<Real> back("max_pool2d_grad", {&dy.tensor, &offset.tensor}, {&dx.tensor}, c.attributes());
     run_everywhere<Real>(back, {&dy, &offset}, {&dx}, n, "max grad " + c.text(), [&](const Kernels* kernels) {
-        Buffer<double> want(tensor_of<double>(Layout::blocked, c.channels, c.height, c.width), n);
+        Buffer<double> want(tensor_of<double>(layout, c.channels, c.height, c.width), n);
         Buffer<double> size(want.tensor, n);
         want.fill([](auto...) { return 0.0; });
         size.fill([](auto...) { return 0.0; });
@@ -130,13 +134,13 @@ void check_max(const Case& c, std::int64_t n, bool ties) {
 }
 
 template <class Real>
-void check_average(const Case& c, std::int64_t n, bool padding) {
+void check_average(const Case& c, std::int64_t n, bool padding, Layout layout) {
     std::vector<std::int64_t> attributes = c.attributes();
     attributes.insert(attributes.end(), {padding, c.bottom, c.right});
-    Buffer<Real> x(tensor_of<Real>(Layout::blocked, c.channels, c.height, c.width, {1, 0, 2, 1}), n);
+    Buffer<Real> x(tensor_of<Real>(layout, c.channels, c.height, c.width, {1, 0, 2, 1}), n);
     x.fill_random(7);
     x.poison_halo();
-    Buffer<Real> y(tensor_of<Real>(Layout::blocked, c.channels, c.out_height(), c.out_width(), {1, 1, 0, 0}), n);
+    Buffer<Real> y(tensor_of<Real>(layout, c.channels, c.out_height(), c.out_width(), {1, 1, 0, 0}), n);
     Runner<Real> runner("avg_pool2d", {&x.tensor}, {&y.tensor}, attributes);
     run_everywhere<Real>(runner, {&x}, {&y}, n, "average " + c.text(), [&](const Kernels* kernels) {
         bool same = true;
@@ -155,7 +159,7 @@ void check_average(const Case& c, std::int64_t n, bool padding) {
     Buffer<Real> dy(y.tensor, n);
     dy.fill_random(9);
     dy.poison_halo();
-    Buffer<Real> dx(tensor_of<Real>(Layout::blocked, c.channels, c.height, c.width, {0, 1, 1, 1}), n);
+    Buffer<Real> dx(tensor_of<Real>(layout, c.channels, c.height, c.width, {0, 1, 1, 1}), n);
     Runner<Real> back("avg_pool2d_grad", {&dy.tensor}, {&dx.tensor}, attributes);
     run_everywhere<Real>(back, {&dy}, {&dx}, n, "average grad " + c.text(), [&](const Kernels* kernels) {
         // <avg(x), dy> = <x, grad(dy)>
@@ -174,14 +178,14 @@ void check_average(const Case& c, std::int64_t n, bool padding) {
 }
 
 template <class Real>
-void check_nan() {
+void check_nan(Layout layout) {
     const Case c{3, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, false};
-    Buffer<Real> x(tensor_of<Real>(Layout::blocked, 3, 4, 4), 1);
+    Buffer<Real> x(tensor_of<Real>(layout, 3, 4, 4), 1);
     x.fill([](std::int64_t, std::int64_t ch, std::int64_t h, std::int64_t w) {
         return ch == 1 && h == 1 && w == 2 ? std::numeric_limits<double>::quiet_NaN() : ch == 2 ? -HUGE_VAL : 1.0;
     });
-    Buffer<Real> y(tensor_of<Real>(Layout::blocked, 3, 2, 2), 1);
-    Buffer<Real> offset(tensor_of<Real>(Layout::blocked, 3, 2, 2, {}, true, DType::uint8), 1);
+    Buffer<Real> y(tensor_of<Real>(layout, 3, 2, 2), 1);
+    Buffer<Real> offset(tensor_of<Real>(layout, 3, 2, 2, {}, true, DType::uint8), 1);
     Runner<Real> runner("max_pool2d", {&x.tensor}, {&y.tensor, &offset.tensor}, c.attributes());
     run_everywhere<Real>(runner, {&x}, {&y, &offset}, 1, "nan", [&](const Kernels* kernels) {
         CHECK_SAY(std::isnan(y.get(0, 1, 0, 1)) && offset.get(0, 1, 0, 1) == 2, "%s loses NaN", kernels->isa);
@@ -193,27 +197,33 @@ void check_nan() {
 }  // namespace
 
 TEST(max_pooling_and_its_gradient_follow_the_formula) {
-    for (const Case& c : kCases) {
-        for (const bool ties : {false, true}) {
-            check_max<float>(c, 2, ties);
-            check_max<double>(c, 1, ties);
+    for (const Layout layout : {Layout::blocked, Layout::plain}) {
+        for (const Case& c : kCases) {
+            for (const bool ties : {false, true}) {
+                check_max<float>(c, 2, ties, layout);
+                check_max<double>(c, 1, ties, layout);
+            }
+            check_max<float>(c, 0, false, layout);
         }
-        check_max<float>(c, 0, false);
     }
 }
 
 TEST(average_pooling_follows_the_formula_and_its_gradient_is_the_adjoint) {
-    for (const Case& c : kCases) {
-        for (const bool padding : {false, true}) {
-            check_average<float>(c, 2, padding);
-            check_average<double>(c, 1, padding);
+    for (const Layout layout : {Layout::blocked, Layout::plain}) {
+        for (const Case& c : kCases) {
+            for (const bool padding : {false, true}) {
+                check_average<float>(c, 2, padding, layout);
+                check_average<double>(c, 1, padding, layout);
+            }
         }
     }
 }
 
 TEST(max_pooling_lets_nan_through_and_takes_minus_infinity_as_a_value) {
-    check_nan<float>();
-    check_nan<double>();
+    for (const Layout layout : {Layout::blocked, Layout::plain}) {
+        check_nan<float>(layout);
+        check_nan<double>(layout);
+    }
 }
 
 TEST(pooling_is_the_same_to_the_bit_alone_and_in_a_batch) {
@@ -231,17 +241,19 @@ TEST(pooling_is_the_same_to_the_bit_alone_and_in_a_batch) {
 }
 
 TEST(max_pooling_names_the_first_of_several_nan) {
-    const Case c{1, 3, 3, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1, false};
-    Buffer<float> x(tensor_of<float>(Layout::blocked, 1, 3, 3), 1), y(tensor_of<float>(Layout::blocked, 1, 1, 1), 1);
-    Buffer<float> offset(tensor_of<float>(Layout::blocked, 1, 1, 1, {}, true, DType::uint8), 1);
-    x.fill([](std::int64_t, std::int64_t, std::int64_t h, std::int64_t w) {
-        return h == 1 && w != 1 ? std::numeric_limits<double>::quiet_NaN() : double(h * 3 + w);
-    });
-    Runner<float> runner("max_pool2d", {&x.tensor}, {&y.tensor, &offset.tensor}, c.attributes());
-    run_everywhere<float>(runner, {&x}, {&y, &offset}, 1, "nan twice", [&](const Kernels* kernels) {
-        CHECK_SAY(std::isnan(y.get(0, 0, 0, 0)) && offset.get(0, 0, 0, 0) == 3, "%s names %g", kernels->isa,
-                  offset.get(0, 0, 0, 0));
-    });
+    for (const Layout layout : {Layout::blocked, Layout::plain}) {
+        const Case c{1, 3, 3, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1, false};
+        Buffer<float> x(tensor_of<float>(layout, 1, 3, 3), 1), y(tensor_of<float>(layout, 1, 1, 1), 1);
+        Buffer<float> offset(tensor_of<float>(layout, 1, 1, 1, {}, true, DType::uint8), 1);
+        x.fill([](std::int64_t, std::int64_t, std::int64_t h, std::int64_t w) {
+            return h == 1 && w != 1 ? std::numeric_limits<double>::quiet_NaN() : double(h * 3 + w);
+        });
+        Runner<float> runner("max_pool2d", {&x.tensor}, {&y.tensor, &offset.tensor}, c.attributes());
+        run_everywhere<float>(runner, {&x}, {&y, &offset}, 1, "nan twice", [&](const Kernels* kernels) {
+            CHECK_SAY(std::isnan(y.get(0, 0, 0, 0)) && offset.get(0, 0, 0, 0) == 3, "%s names %g", kernels->isa,
+                      offset.get(0, 0, 0, 0));
+        });
+    }
 }
 
 TEST(pooling_refuses_windows_without_an_element) {

@@ -115,6 +115,23 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("elementwise", {kept}, {dropped}, {0, word(0, 0, 0, 0), word(2, 0, 0, 0)});
     b.instruction("reorder", {dropped}, {share}, keep);
     b.entry("drop");
+
+    // The caller's own tensors; pools of them too.
+    const std::int32_t given = b.port("given", false, 5, 6, 5),
+                       filters = b.port("filters", false, 20 * 45, 1, 1, false);
+    const std::int32_t padded = b.arena(Layout::plain, 5, 6, 5, true, DType::real, 1);
+    const std::int32_t made = b.port("made", true, 20, 6, 5), dgiven = b.port("dgiven", true, 5, 6, 5);
+    const std::int32_t dfilters = b.port("dfilters", true, 20 * 45, 1, 1, false);
+    const std::int32_t best = b.port("best", true, 20, 3, 5),
+                       winner = b.arena(Layout::plain, 20, 3, 5, true, DType::uint8);
+    const std::int32_t dmade = b.port("dmade", true, 20, 6, 5);
+    b.instruction("reorder", {given}, {padded}, keep);
+    b.instruction("conv2d_plain", {padded, filters, b1}, {made}, conv);
+    b.instruction("max_pool2d", {made}, {best, winner}, pool);
+    b.instruction("max_pool2d_grad", {best, winner}, {dmade}, pool);
+    b.instruction("conv2d_grad_input_plain", {dmade, filters}, {dgiven}, conv);
+    b.instruction("conv2d_grad_weight_plain", {dmade, padded}, {dfilters}, conv);
+    b.entry("plain");
     return b;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from .._errors import UnsupportedError
 from ..graph import Padding, Window, pair, resolve_padding
-from ._call import Array, Build, images, run, shape_of
+from ._call import KEPT, Array, Build, hashable, images, run, shape_of
 
 Ints = int | Sequence[int]
 
@@ -181,6 +182,15 @@ def avg_pool2d_grad(
 def _window(
     image: tuple[int, ...], kernel_size: Ints, stride: Ints | None, padding: Padding, dilation: Ints, ceil_mode: bool
 ) -> Window:
+    return _checked_window(
+        image, hashable(kernel_size), hashable(stride), hashable(padding), hashable(dilation), ceil_mode
+    )
+
+
+@lru_cache(maxsize=KEPT, typed=True)
+def _checked_window(
+    image: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Window:
     kernel, dilations = pair(kernel_size, "kernel_size"), pair(dilation, "dilation")
     strides = kernel if stride is None else pair(stride, "stride")
     pads = resolve_padding(padding, (image[1], image[2]), kernel, strides, dilations)
@@ -207,21 +217,47 @@ def _corners(shape: tuple[int, ...], window: Window) -> tuple[npt.NDArray[np.int
     return rows[:, None], columns[None, :]
 
 
+def _places(window: Window, width: int) -> npt.NDArray[np.int64]:
+    """How far each position of a window is from its corner, in a channel's pixels."""
+    rows, columns = (np.arange(k) * d for k, d in zip(window.kernel, window.dilation, strict=True))
+    return np.asarray(rows[:, None] * width + columns).reshape(-1)
+
+
 def _indices(offset: Array, window: Window, width: int) -> npt.NDArray[np.int64]:
     top, left = _corners(offset.shape, window)
-    ky, kx = np.divmod(offset.astype(np.int64), window.kernel[1])
-    found: npt.NDArray[np.int64] = (top + ky * window.dilation[0]) * width + left + kx * window.dilation[1]
+    found: npt.NDArray[np.int64] = _places(window, width)[offset]
+    found += top * width + left
     return found
 
 
 def _offsets(indices: Array, window: Window, image: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    _, height, width = image
     top, left = _corners(indices.shape, window)
-    rows, columns = np.divmod(indices.astype(np.int64), image[2])
-    ky, off_y = np.divmod(rows - top, window.dilation[0])
-    kx, off_x = np.divmod(columns - left, window.dilation[1])
-    inside = (ky >= 0) & (ky < window.kernel[0]) & (kx >= 0) & (kx < window.kernel[1]) & (rows >= 0) & (rows < image[1])
-    if np.any(~inside | (off_y != 0) | (off_x != 0)):
+    away = indices.astype(np.int64)
+    if window.extent[1] <= width:
+        # Then a distance from the corner names one position of the window. Numbers of nobody: -1.
+        places = _places(window, width)
+        away -= top * width + left
+        lookup = np.full(int(places[-1]) + 2, -1, np.int16)
+        lookup[places] = np.arange(len(places))
+        np.clip(away, -1, len(lookup) - 1, out=away)
+        found = lookup[away]
+        wrong = found.min(initial=0) < 0
+        edge = np.flatnonzero((top < 0) | (top + window.extent[0] > height))
+        rows = top[edge] + found[..., edge, :] // window.kernel[1] * window.dilation[0]
+        wrong = wrong or ((rows < 0) | (rows >= height)).any()
+        edge = np.flatnonzero((left < 0) | (left + window.extent[1] > width))
+        columns = left[:, edge] + found[..., edge] % window.kernel[1] * window.dilation[1]
+        wrong = wrong or ((columns < 0) | (columns >= width)).any()
+    else:
+        rows, columns = np.divmod(away, width)
+        ky, off_y = np.divmod(rows - top, window.dilation[0])
+        kx, off_x = np.divmod(columns - left, window.dilation[1])
+        inside = (ky >= 0) & (ky < window.kernel[0]) & (kx >= 0) & (kx < window.kernel[1])
+        wrong = np.any(~inside | (rows < 0) | (rows >= height) | (off_y != 0) | (off_x != 0))
+        found = ky * window.kernel[1] + kx
+    if wrong:
         raise ValueError(
             "`indices` holds places outside their windows; pass those of max_pool2d with the same arguments"
         )
-    return (ky * window.kernel[1] + kx).astype(np.uint8)
+    return found.astype(np.uint8)

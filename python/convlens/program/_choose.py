@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
 from ._flow import Flow, Geometry, Step, chw
-from ._ports import INPUTS, OUTPUTS
+from ._ports import INPUTS, MOST_PLAIN_TAPS, OUTPUTS, PLAIN_TWINS, PLANES
 from ._tensors import BLOCKED, PACKED, PLAIN
 from ._zeros import keeps_zero
 
@@ -98,6 +98,8 @@ class Homes:
                 self._choose_reorder(step)
             if step.op == "concat":
                 step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
+            if self._passes_through(step):
+                self._keep_plain(step)
             return
         layout = PLAIN
         if step_batched(self.flow, step):
@@ -120,6 +122,43 @@ class Homes:
         seen = [*step.inputs, *step.outputs]
         images = step_batched(self.flow, step) and all(self.flow.native(name) for name in seen)
         return self._cheapest(step) if images else PLAIN
+
+    def _passes_through(self, step: Step) -> bool:
+        """Whether a step alone reads its inputs, as they come from the caller, and nobody reads what it makes."""
+        flow = self.flow
+        for name in step.inputs:
+            if not name:
+                continue
+            given = name in flow.graph.inputs and name not in flow.updates and flow.native(name)
+            here = flow.input_entry.get(name, 0) == step.entry
+            # A reader beside it may want a halo around the same bytes.
+            if not (given and here and all(op in step.ops for op in flow.uses(name))):
+                return False
+        return not any(flow.uses(name) for name in step.outputs if name)
+
+    def _keep_plain(self, step: Step) -> None:
+        """Compute on the caller's tensors as they are, where there is an instruction for it."""
+        if step.op in PLAIN_TWINS:
+            r, s, stride_h, stride_w = (int(a) for a in step.attributes[:4])
+            geometry, operands = step.geometry, PLAIN_TWINS[step.op]
+            assert geometry is not None
+            # Lanes are pixels and rows channels: too few of these a group, and a tile has nothing to do.
+            narrow = geometry.groups > 1 and min(geometry.K, geometry.C) < 8 * geometry.groups
+            fused = any(step.inputs[operands:]) or any(step.outputs[1:]) or any(step.attributes[9:])
+            if narrow or fused or max(r * s, stride_h * stride_w) > MOST_PLAIN_TAPS:
+                return
+            step.inputs, step.outputs, step.attributes = step.inputs[:operands], step.outputs[:1], step.attributes[:9]
+            step.op = f"{step.op}_plain"
+            self.packing.pop(self.flow.root_of(step.outputs[0]), None)
+        elif step.op not in PLANES:
+            return
+        else:
+            # Lanes are neighbouring windows; of few, or far apart, channels do better (7 x 7 to a pixel: 10 times).
+            windows = step.inputs[0] if step.op.endswith("_grad") else step.outputs[0]
+            if step.attributes[3] > 2 or self.flow.base_of(windows)[2] < 4:
+                return
+        step.plain = True
+        self.layout.update({name: PLAIN for name in step.outputs if name})
 
     def _cheapest(self, step: Step) -> str:
         flow = self.flow

@@ -90,6 +90,7 @@ class Step:
 
     `inputs` and `outputs` are graph tensors ('' for an absent operand); `operands` of weights name a key instead.
     `layout` is that of the full operands, for steps that take either.
+    `plain` says that all of its tensors are, which come from the caller and go there.
     """
 
     op: str
@@ -102,6 +103,7 @@ class Step:
     scale: Expression | None = None
     assigns: dict[str, str] = field(default_factory=dict)
     layout: str = ""
+    plain: bool = False
 
     @property
     def key(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._target import Target, most_reach
 from ._tensors import EXTERNAL, REAL, Instruction, Tensor
 
-_WINDOWS = frozenset({"conv2d", "conv2d_grad_input", "conv2d_grad_weight"})
+_WINDOWS = frozenset({"conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_plain", "conv2d_grad_weight_plain"})
 
 
 def add_halos(entries: list[list[Instruction]], target: Target) -> None:

@@ -308,7 +308,11 @@ class Layouter:
             return self.get(name, shape_of(flow, name), step.layout, entry, exact=step.layout == PLAIN)
         if port == "Y":
             return self.get(name, flow.base_of(name), PLAIN, entry, exact=True)
-        if port in "VPLS":
+        if port == "Z":
+            other = step.inputs[0] if step.op == "conv2d_grad_weight_plain" else step.outputs[0]
+            _, exact = self.target.image_layout(step, shape, flow.base_of(other))
+            return self.get(name, shape, PLAIN, entry, exact=exact)
+        if port in "VPLS" or (step.plain and port in "BO"):
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
         return self.get(name, shape, BLOCKED, entry, exact=True)
 
@@ -328,7 +332,8 @@ class Layouter:
         wanted = self.outputs.get(name, [])
         shape = self.flow.base_of(name)
         pixel = shape[1:] == (1, 1)
-        if step.op not in (WRITES_PIXELS if pixel else WRITES_IMAGES) or len(wanted) != 1 or self.flow.uses(name):
+        writes = step.plain or step.op in (WRITES_PIXELS if pixel else WRITES_IMAGES)
+        if not writes or len(wanted) != 1 or self.flow.uses(name):
             return None
         entry, tensor = wanted[0]
         plain = layout == PLAIN or (layout == BLOCKED and pixel)

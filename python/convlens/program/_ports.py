@@ -1,9 +1,10 @@
 """What each instruction takes and makes: one letter an operand.
 
-Activations: B blocked; P plain; Y plain, in any shape; A any; C all in the step's layout; R blocked, or plain for few
-channels and single pixels; X blocked, or plain for a convolution of few channels; N blocked, of one pixel also the
-caller's own memory; F as N, in the shape of the weight's geometry; S a scalar, or one number an image; M a mask; O
-window offsets; L integers. Not batched: W packed by the step's geometry; V one number a channel.
+Activations: B blocked; P plain; Y plain, in any shape; Z plain, with a halo where windows look outside; A any; C all
+in the step's layout; R blocked, or plain for few channels and single pixels; X blocked, or plain for a convolution of
+few channels; N blocked, of one pixel also the caller's own memory; F as N, in the shape of the weight's geometry; S a
+scalar, or one number an image; M a mask; O window offsets; L integers. Not batched: W packed by the step's geometry; V
+one number a channel.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ INPUTS = {
     "conv2d": "XWVB",
     "conv2d_grad_input": "BWMBV",
     "conv2d_grad_weight": "BX",
+    "conv2d_plain": "ZPP",
+    "conv2d_grad_input_plain": "PP",
+    "conv2d_grad_weight_plain": "PZ",
     "linear": "FWV",
     "linear_grad_input": "NWMF",
     "linear_grad_weight": "BF",
@@ -34,6 +38,9 @@ OUTPUTS = {
     "conv2d": "BM",
     "conv2d_grad_input": "B",
     "conv2d_grad_weight": "W",
+    "conv2d_plain": "P",
+    "conv2d_grad_input_plain": "P",
+    "conv2d_grad_weight_plain": "P",
     "linear": "NM",
     "linear_grad_input": "F",
     "linear_grad_weight": "W",
@@ -50,6 +57,11 @@ OUTPUTS = {
     "concat": "C",
     "dropout_mask": "M",
 }
+# Those that work on plain tensors as well, when all of their operands are.
+PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"})
+# Instructions with a twin, "_plain", for plain tensors and weights, and how many operands it takes.
+PLAIN_TWINS = {"conv2d": 3, "conv2d_grad_input": 2, "conv2d_grad_weight": 2}
+MOST_PLAIN_TAPS = 1 << 10  # of a kernel, and phases of a stride, that instructions on plain tensors take
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
 WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat"})
 WRITES_PIXELS = WRITES_IMAGES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}

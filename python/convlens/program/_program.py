@@ -179,6 +179,8 @@ class Program:
         threads = _core.get_num_threads()
         stale = None
         with self._lock:
+            if self._free and self._free[-1][0] == n and self._free[-1][1].threads >= threads:
+                return Workspace(self, n, *self._free.pop())
             fitting = [item for item in self._free if item[0] >= n and item[1].threads >= threads]
             if fitting:
                 taken = min(fitting, key=lambda item: item[0])

@@ -5,6 +5,7 @@
 #include "kernels/args/dropout.hpp"
 #include "kernels/args/elementwise.hpp"
 #include "kernels/args/pack.hpp"
+#include "kernels/args/panel.hpp"
 #include "kernels/args/pool.hpp"
 #include "kernels/args/reduce.hpp"
 #include "kernels/args/reorder.hpp"

@@ -36,4 +36,31 @@ struct PoolGradArgs {
     int64_t row;
 };
 
+// Rows [row0, row1) of y of one plain plane. Reads stay below `x_end`, whatever lies between the rows.
+template <class Real>
+struct PoolPlaneArgs {
+    const PoolWindow* window;
+    const Real* x;  // pixel (0, 0)
+    int64_t x_row_stride;
+    const Real* x_end;
+    Real* y;  // pixel (0, 0)
+    int64_t y_row_stride;
+    uint8_t* offset;  // pixel (0, 0), rows adjacent; may be null
+    int64_t row0, row1, columns;
+};
+
+// Rows [row0, row1) of dx of one plain plane.
+template <class Real>
+struct PoolPlaneGradArgs {
+    const PoolWindow* window;
+    const Real* dy;  // pixel (0, 0)
+    int64_t dy_row_stride;
+    const Real* dy_end;
+    const uint8_t* offset;  // pixel (0, 0), rows adjacent; null for an average
+    int64_t dy_height, dy_width;
+    Real* dx;  // pixel (0, 0)
+    int64_t dx_row_stride;
+    int64_t row0, row1;
+};
+
 }  // namespace convlens

@@ -104,6 +104,15 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = _mm256_permute2f128_pd(even, odd, 0x20);
     high->v = _mm256_permute2f128_pd(even, odd, 0x31);
 }
+// Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
+// one before a ends.
+inline Vec<float> every_second(Vec<float> a, Vec<float> b) {
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 2, 0)));
+    return {_mm256_castpd_ps(_mm256_permute4x64_pd(pairs, _MM_SHUFFLE(3, 1, 2, 0)))};
+}
+inline Vec<double> every_second(Vec<double> a, Vec<double> b) {
+    return {_mm256_permute4x64_pd(_mm256_shuffle_pd(a.v, b.v, 0xa), _MM_SHUFFLE(3, 1, 2, 0))};
+}
 
 }  // namespace
 }  // namespace avx2

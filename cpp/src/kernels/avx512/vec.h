@@ -99,6 +99,15 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = _mm512_permutex2var_pd(a.v, lower, b.v);
     high->v = _mm512_permutex2var_pd(a.v, upper, b.v);
 }
+// Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
+// one before a ends.
+inline Vec<float> every_second(Vec<float> a, Vec<float> b) {
+    const __m512i lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+    return {_mm512_permutex2var_ps(a.v, lanes, b.v)};
+}
+inline Vec<double> every_second(Vec<double> a, Vec<double> b) {
+    return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15), b.v)};
+}
 
 }  // namespace
 }  // namespace avx512

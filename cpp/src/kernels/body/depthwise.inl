@@ -31,7 +31,7 @@ void depthwise_columns(const ConvTile<Real>& a, TilePlace place) {
             s += a.source.column_step;
         }
     }
-    finish_tile<Real, Columns, 1>(a, sums, place);
+    finish_tile<Real, Columns, 1, (Columns >= 4)>(a, sums, place);
 }
 
 template <class Real, int Columns>

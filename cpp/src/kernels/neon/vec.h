@@ -111,6 +111,14 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = vzip1q_f64(a.v, b.v);
     high->v = vzip2q_f64(a.v, b.v);
 }
+// Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
+// one before a ends.
+inline Vec<float> every_second(Vec<float> a, Vec<float> b) {
+    return {vcombine_f32(vget_low_f32(vuzp1q_f32(a.v, a.v)), vget_low_f32(vuzp2q_f32(b.v, b.v)))};
+}
+inline Vec<double> every_second(Vec<double> a, Vec<double> b) {
+    return {vcombine_f64(vget_low_f64(a.v), vget_high_f64(b.v))};
+}
 
 }  // namespace
 }  // namespace neon

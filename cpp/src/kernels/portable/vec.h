@@ -122,6 +122,10 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = Vector_double{a.v[0], b.v[0]};
     high->v = Vector_double{a.v[1], b.v[1]};
 }
+// Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
+// one before a ends.
+inline Vec<float> every_second(Vec<float> a, Vec<float> b) { return {Vector_float{a.v[0], a.v[2], b.v[1], b.v[3]}}; }
+inline Vec<double> every_second(Vec<double> a, Vec<double> b) { return {Vector_double{a.v[0], b.v[1]}}; }
 
 }  // namespace
 }  // namespace portable

@@ -1,0 +1,93 @@
+// Copies pixels of plain images into panels and adds panels to plain images.
+#include "kernels/args/panel.hpp"
+#include "kernels/body/apart.h"
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+template <class Real, class Visit>
+inline void each_panel_row(const Panel<Real>& a, Visit visit) {
+    Real* row = a.panel;
+    for (int64_t c = 0; c < a.channels; ++c) {
+        for (int64_t r = 0; r < a.R; ++r) {
+            for (int64_t s = 0; s < a.S; ++s, row += a.width) {
+                visit(row, a.image + c * a.channel_step + r * a.row_step + s * a.column_step);
+            }
+        }
+    }
+}
+
+// Lanes beyond a run are garbage: the next run's come later, and those behind the panel's are nobody's.
+template <int Stride, class Real>
+void pack_runs(const Panel<Real>& a) {
+    typedef Vec<Real> V;
+    // Channels lie pages apart, where no processor looks ahead by itself.
+    const int64_t ahead = a.R * a.S == 1 ? 6 * a.channel_step : 0;
+    each_panel_row(a, [&](Real* row, const Real* image) {
+        for (int64_t i = 0; i < a.n_runs; ++i) {
+            const PanelRun& run = a.runs[i];
+            const Real* from = image + run.offset;
+            Real* to = row + run.lane;
+            for (int64_t p = 0; p < run.count; p += V::width) {
+                __builtin_prefetch(from + p * a.stride + ahead);
+                if (from + (p + V::width - 1) * a.stride < a.image_end) {
+                    load_apart<Stride>(from + p * a.stride, a.stride).store(to + p);
+                } else {
+                    for (int64_t l = p; l < run.count; ++l) to[l] = from[l * a.stride];
+                    break;
+                }
+            }
+        }
+    });
+}
+
+template <class Real>
+void pack_panel(const Panel<Real>& a) {
+    if (a.stride == 1) return pack_runs<1>(a);
+    if (a.stride == 2) return pack_runs<2>(a);
+    pack_runs<kAny>(a);
+}
+
+template <int Stride, class Real>
+void add_runs(const Panel<Real>& a) {
+    typedef Vec<Real> V;
+    each_panel_row(a, [&](const Real* row, Real* image) {
+        for (int64_t i = 0; i < a.n_runs; ++i) {
+            const PanelRun& run = a.runs[i];
+            const Real* from = row + run.lane;
+            Real* to = image + run.offset;
+            if (Stride == kAny) {
+                for (int64_t p = 0; p < run.count; ++p) to[p * a.stride] = to[p * a.stride] + from[p];
+                continue;
+            }
+            for (int64_t p = 0; p < run.count; p += V::width, to += Stride * V::width) {
+                V v = V::load(from + p);
+                if (run.count - p < V::width) v = keep_where((1u << (run.count - p)) - 1, v);
+                if (Stride == 2) {
+                    V low;
+                    zip(v, V::zero(), &low, &v);
+                    (V::load(to) + low).store(to);
+                }
+                Real* at = to + (Stride - 1) * V::width;
+                (V::load(at) + v).store(at);
+            }
+        }
+    });
+}
+
+template <class Real>
+void add_panel(const Panel<Real>& a) {
+    if (a.stride == 1) return add_runs<1>(a);
+    if (a.stride == 2) return add_runs<2>(a);
+    add_runs<kAny>(a);
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
+
+CONVLENS_EXPORT_KERNEL(pack_panel, Panel)
+CONVLENS_EXPORT_KERNEL(add_panel, Panel)

@@ -1,0 +1,198 @@
+// conv2d_grad_input of plain tensors, by a plain weight.
+//
+// inputs  dy plain, without halo; w plain (K, C / groups, R, S)
+// outputs dx plain
+// attributes those of conv2d_grad_input
+//
+// The product of the transposed weight with panels of dy's pixels gives what each tap of each channel contributes; a
+// task adds that up for a few channels, in the order of pixels, then r, s (col2im). With one tap on every pixel the
+// product is dx itself.
+#include "ops/panel.hpp"
+
+namespace convlens {
+namespace {
+
+constexpr std::int64_t kPackRows = 28;  // of a piece of the transposed weight: two tiles of 14
+constexpr std::int64_t kSumBytes = 512 << 10;
+constexpr std::int64_t kMostRows = 512;  // of the product a task computes
+
+template <class Real>
+struct Shape : PlainConv<Real> {
+    bool direct;
+    std::int64_t sum_width, sum_plane;                   // where a channel's contributions are added up
+    std::int64_t channels_a_task, pieces, panel_groups;  // of a group
+    explicit Shape(const Problem& p) : PlainConv<Real>(p, p.outputs[0], p.inputs[0]) {
+        const ConvAttributes& at = this->a;
+        const Tensor &dx = *this->x, &dy = *this->y;
+        direct = this->taps == 1 && at.stride_h == 1 && at.stride_w == 1 && at.pad_top == 0 && at.pad_left == 0 &&
+                 dx.height == dy.height && dx.width == dy.width && !has_halo(dx);
+        sum_width = max_of(at.pad_left + dx.width, (dy.width - 1) * at.stride_w + (at.S - 1) * at.dilation_w + 1);
+        sum_plane =
+            sum_width * max_of(at.pad_top + dx.height, (dy.height - 1) * at.stride_h + (at.R - 1) * at.dilation_h + 1);
+        const std::int64_t cg = this->c_group, size = sizeof(Real);
+        if (direct) {
+            pieces = ceil_div(cg, kMostRows), panel_groups = min_of(16, ceil_div(this->panels, kPackedPanels));
+        } else {
+            pieces = max_of(2, max_of(min_of(16, cg * this->taps / 56), ceil_div(cg * sum_plane * size, kSumBytes)));
+            pieces = min_of(cg, pieces), panel_groups = 1;
+        }
+        channels_a_task = ceil_div(cg, pieces);
+        pieces = ceil_div(cg, channels_a_task);
+    }
+    std::int64_t rows(std::int64_t piece) const {
+        return min_of(channels_a_task, this->c_group - piece * channels_a_task) * this->taps;
+    }
+    // The transposed weight of a task: pieces of up to kPackRows rows, each [k][row]; packing overruns its end.
+    std::int64_t packed_elements() const { return channels_a_task * this->taps * this->k_group + kLanes<Real>; }
+    std::int64_t chunk() const { return this->chunk_channels(this->k_group, 1); }
+    std::int64_t panel_elements() const { return chunk() * this->width + kLanes<Real>; }
+    std::int64_t product_elements() const { return channels_a_task * this->taps * this->width + kLanes<Real>; }
+    std::int64_t sum_elements() const { return direct ? 0 : channels_a_task * sum_plane + 4 * kLanes<Real>; }
+};
+
+template <class Real>
+Status check(const Problem& p, ScratchNeed* scratch) {
+    CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
+    CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.outputs[0], p.inputs[0], p.inputs[1], "dx", "dy", "w"));
+    const Shape<Real> s(p);
+    const std::int64_t size = sizeof(Real);
+    if (s.sum_plane > (std::int64_t{1} << 40)) return fail(Code::unsupported, "`dy` spans too many pixels of `dx`");
+    scratch->fixed_bytes = s.a.groups * s.pieces * s.packed_elements() * size;
+    scratch->per_thread_bytes = (kPackedPanels * (s.panel_elements() + s.product_elements()) + s.sum_elements()) * size;
+    return {};
+}
+
+// Calls visit(first row, rows) for the pieces of a task's rows.
+template <class Visit>
+void each_piece(std::int64_t rows, Visit visit) {
+    const std::int64_t count = ceil_div(rows, kPackRows);
+    for (std::int64_t i = 0; i < count; ++i) visit(i * rows / count, (i + 1) * rows / count - i * rows / count);
+}
+
+// ---- phase 0: transpose ----
+
+template <class Real>
+std::int64_t pack_tasks(const Call& call) {
+    const Shape<Real> s(*call.problem);
+    return call.n == 0 ? 0 : s.a.groups * s.pieces;
+}
+
+template <class Real>
+void pack(const Call& call, std::int64_t task, int) {
+    const Shape<Real> s(*call.problem);
+    const std::int64_t group = task / s.pieces, piece = task % s.pieces, all_rows = s.c_group * s.taps;
+    const Real* w = reinterpret_cast<const Real*>(call.inputs[1].data);
+    Real* packed = reinterpret_cast<Real*>(call.fixed_scratch) + task * s.packed_elements();
+    each_piece(s.rows(piece), [&](std::int64_t first, std::int64_t rows) {
+        const PanelRun run = {0, rows, 0};
+        Panel<Real> copy;
+        copy.panel = packed + first * s.k_group, copy.width = rows, copy.runs = &run, copy.n_runs = 1;
+        copy.channels = s.k_group, copy.R = copy.S = copy.stride = 1;
+        copy.channel_step = all_rows, copy.row_step = copy.column_step = 0;
+        copy.image = const_cast<Real*>(w) + group * s.k_group * all_rows + piece * s.channels_a_task * s.taps + first;
+        copy.image_end = w + s.a.groups * s.k_group * all_rows;
+        call.kernels->set<Real>().pack_panel(copy);
+    });
+}
+
+// ---- phase 1: multiply, and add up ----
+
+template <class Real>
+std::int64_t tasks(const Call& call) {
+    const Shape<Real> s(*call.problem);
+    return call.n * s.a.groups * s.pieces * s.panel_groups;
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int thread) {
+    const Shape<Real> s(*call.problem);
+    const std::int64_t panel_group = task % s.panel_groups, part = task / s.panel_groups;
+    const std::int64_t piece = part % s.pieces, group = part / s.pieces % s.a.groups;
+    const std::int64_t image = part / s.pieces / s.a.groups, c0 = group * s.c_group + piece * s.channels_a_task;
+    const std::int64_t all_rows = s.rows(piece), channels = all_rows / s.taps, chunk = s.chunk();
+    const auto& kernels = call.kernels->set<Real>();
+    Real* panel = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* product = panel + kPackedPanels * s.panel_elements();
+    Real* sums = product + kPackedPanels * s.product_elements();
+    const Real* packed =
+        reinterpret_cast<const Real*>(call.fixed_scratch) + (group * s.pieces + piece) * s.packed_elements();
+    const Tensor& dx = *s.x;
+    const std::int64_t plane = plane_stride<Real>(dx), row_step = row_stride<Real>(dx);
+    Real* to = image_data<Real>(call.outputs[0], image) + c0 * plane;
+    if (!s.direct) std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.sum_elements()) * sizeof(Real));
+
+    const auto straight = [&](std::int64_t p) { return s.direct && s.panel_pixels(p) % kLanes<Real> == 0; };
+    PanelRun runs[kMostRuns];
+    Panel<Real> copy, add;
+    copy.panel = panel, copy.width = s.width, copy.runs = runs;
+    copy.R = copy.S = copy.stride = 1, copy.channel_step = s.pixels, copy.row_step = copy.column_step = 0;
+    copy.image_end = reinterpret_cast<const Real*>(call.inputs[0].data + call.n * call.inputs[0].image_stride);
+    add.width = s.width, add.runs = runs;
+    add.channels = channels, add.R = s.a.R, add.S = s.a.S, add.stride = s.a.stride_w;
+    add.channel_step = s.sum_plane, add.row_step = s.a.dilation_h * s.sum_width, add.column_step = s.a.dilation_w;
+    add.image = sums, add.image_end = nullptr;
+    const std::int64_t last_panel = (panel_group + 1) * s.panels / s.panel_groups;
+    for (std::int64_t first_panel = panel_group * s.panels / s.panel_groups; first_panel < last_panel;
+         first_panel += kPackedPanels) {
+        const std::int64_t end = min_of(last_panel, first_panel + kPackedPanels), step = s.panel_elements();
+        for (std::int64_t k = 0; k < s.k_group; k += chunk) {
+            copy.n_runs = end - first_panel;
+            for (std::int64_t p = first_panel; p < end; ++p) {
+                runs[p - first_panel] = {(p - first_panel) * step, s.panel_pixels(p), p * s.width};
+            }
+            copy.channels = min_of(chunk, s.k_group - k);
+            copy.image = image_data<Real>(call.inputs[0], image) + (group * s.k_group + k) * s.pixels;
+            kernels.pack_panel(copy);
+            for (std::int64_t p = first_panel; p < end; ++p) {
+                Real* sum = product + (p - first_panel) * s.product_elements();
+                each_piece(all_rows, [&](std::int64_t row, std::int64_t rows) {
+                    ConvTile<Real> tile = panel_tile<Real>(panel + (p - first_panel) * step, s.width, s.panel_pixels(p),
+                                                           copy.channels, rows, &kNoTap);
+                    tile.output.data = straight(p) ? to + row * s.pixels + p * s.width : sum + row * s.width;
+                    tile.output.column_step = straight(p) ? s.pixels : s.width;
+                    tile.source.data = packed + row * s.k_group + k * rows;
+                    tile.source.column_step = 1, tile.source_element_step = rows;
+                    tile.resume = k > 0;
+                    kernels.conv_tile(tile);
+                });
+            }
+        }
+        for (std::int64_t p = first_panel; p < end; ++p) {
+            const Real* sum = product + (p - first_panel) * s.product_elements();
+            if (!s.direct) {
+                add.panel = const_cast<Real*>(sum);
+                add.n_runs = s.runs(p * s.width, s.panel_pixels(p), s.sum_width, runs);
+                kernels.add_panel(add);
+            } else if (!straight(p)) {
+                for (std::int64_t c = 0; c < channels; ++c) {
+                    std::memcpy(to + c * s.pixels + p * s.width, sum + c * s.width,
+                                static_cast<std::size_t>(s.panel_pixels(p)) * sizeof(Real));
+                }
+            }
+        }
+    }
+    for (std::int64_t c = 0; c < channels && !s.direct; ++c) {
+        for (std::int64_t y = 0; y < dx.height; ++y) {
+            std::memcpy(to + c * plane + y * row_step,
+                        sums + c * s.sum_plane + (y + s.a.pad_top) * s.sum_width + s.a.pad_left,
+                        static_cast<std::size_t>(dx.width) * sizeof(Real));
+        }
+        zero_halo<Real>(call.outputs[0], image, c0 + c, 0, dx.height);
+    }
+    if (part % (s.a.groups * s.pieces) == 0) zero_padding<Real>(call.outputs[0], image);
+}
+
+template <class Real>
+constexpr Op make_conv2d_grad_input_plain() {
+    return {"conv2d_grad_input_plain",
+            check<Real>,
+            nullptr,
+            nullptr,
+            nullptr,
+            {{pack_tasks<Real>, pack<Real>}, {tasks<Real>, run<Real>}}};
+}
+
+}  // namespace
+}  // namespace convlens
+
+CONVLENS_DEFINE_OP(conv2d_grad_input_plain, make_conv2d_grad_input_plain)

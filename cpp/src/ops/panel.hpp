@@ -1,0 +1,82 @@
+// What the convolutions of plain tensors share: their sizes, and panels of pixels.
+#pragma once
+
+#include "ops/conv.hpp"
+
+namespace convlens {
+
+constexpr std::int64_t kPanelBlocks = 2;
+constexpr std::int64_t kPackedPanels = 4;  // packed together: a channel's pixels lie far from the next one's
+constexpr std::int64_t kMostRuns = kPackedPanels * kPanelBlocks * 16;  // a row of pixels is one at least
+constexpr std::int64_t kChunkElements = 384;  // of the reduction: a panel of them stays in the second-level cache
+constexpr std::int64_t kMostPlainTaps = 1 << 10;
+
+// `y` is what a convolution of `x` gives; gradients have the other direction.
+template <class Real>
+struct PlainConv {
+    ConvAttributes a;
+    const Tensor *x, *y;
+    std::int64_t c_group, k_group, taps, pixels, width, panels;
+    PlainConv(const Problem& p, const Tensor* x_tensor, const Tensor* y_tensor)
+        : a(ConvAttributes::of(p)), x(x_tensor), y(y_tensor) {
+        c_group = x->channels / a.groups, k_group = y->channels / a.groups, taps = a.R * a.S;
+        pixels = pixels_of(*y), width = kPanelBlocks * kLanes<Real>, panels = ceil_div(pixels, width);
+    }
+    // Channels of `of` whose taps a chunk of the reduction takes.
+    std::int64_t chunk_channels(std::int64_t of, std::int64_t taps_each) const {
+        return min_of(of, max_of(1, kChunkElements / taps_each));
+    }
+    std::int64_t panel_pixels(std::int64_t panel) const { return min_of(width, pixels - panel * width); }
+    // The pixels [first, first + count) of y, row by row, as places in a plane of x with rows of x_row elements. They
+    // lie in panels `panel_step` apart, or, when that is 0, in one row.
+    std::int64_t runs(std::int64_t first, std::int64_t count, std::int64_t x_row, PanelRun* run,
+                      std::int64_t panel_step = 0) const {
+        std::int64_t n = 0;
+        for (std::int64_t done = 0; done < count; ++n) {
+            const std::int64_t row = (first + done) / y->width, column = (first + done) % y->width;
+            std::int64_t pixels_here = min_of(count - done, y->width - column), lane = done;
+            if (panel_step > 0) {
+                pixels_here = min_of(pixels_here, width - done % width);
+                lane = done / width * panel_step + done % width;
+            }
+            run[n] = {lane, pixels_here, row * a.stride_h * x_row + column * a.stride_w};
+            done += pixels_here;
+        }
+        return n;
+    }
+};
+
+template <class Real>
+Status check_plain_conv(const Problem& p, const Tensor* x, const Tensor* y, const Tensor* w, const char* x_name,
+                        const char* y_name, const char* w_name) {
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, x_name, Layout::plain));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, y_name, Layout::plain));
+    const ConvAttributes a = ConvAttributes::of(p);
+    CONVLENS_RETURN_IF_ERROR(check_weight_sizes(y->channels, x->channels, a.R, a.S, a.groups));
+    CONVLENS_RETURN_IF_ERROR(check_attributes(a));
+    if (a.R * a.S > kMostPlainTaps || a.stride_h * a.stride_w > kMostPlainTaps) {
+        return fail(Code::unsupported, "`kernel_size` and `stride` must have at most %lld taps and phases",
+                    static_cast<long long>(kMostPlainTaps));
+    }
+    if (has_halo(*y)) return fail(Code::corrupt_file, "`%s` has a halo; its pixels must follow each other", y_name);
+    PackedWeight sizes{};
+    sizes.K = y->channels, sizes.C = x->channels, sizes.R = a.R, sizes.S = a.S, sizes.groups = a.groups;
+    return check_plain_weight<Real>(w, w_name, sizes);
+}
+
+// The tile whose lanes are a panel's pixels; `rows` rows of the product from `source` on.
+template <class Real>
+ConvTile<Real> panel_tile(const Real* panel, std::int64_t width, std::int64_t pixels, std::int64_t elements,
+                          std::int64_t rows, const ConvTap* tap) {
+    ConvTile<Real> tile;
+    tile.rows = 1, tile.columns = rows, tile.steps = 1;
+    tile.blocks = ceil_div(pixels, kLanes<Real>), tile.last_lanes = kLanes<Real>;
+    tile.taps = tap, tile.n_taps = 1;
+    tile.elements = tile.last_elements = elements;
+    tile.weight = panel, tile.weight_block_step = kLanes<Real>, tile.weight_element_step = width;
+    tile.output.block_step = kLanes<Real>;
+    return tile;
+}
+constexpr ConvTap kNoTap = {0, 0};
+
+}  // namespace convlens
