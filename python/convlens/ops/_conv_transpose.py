@@ -55,6 +55,7 @@ def conv_transpose2d(
 
     Examples
     --------
+    >>> import numpy as np
     >>> conv_transpose2d(np.ones((1, 1, 2, 2), np.float32), np.ones((1, 1, 2, 2), np.float32), stride=2)[0, 0, 0]
     array([1., 1., 1., 1.], dtype=float32)
     """

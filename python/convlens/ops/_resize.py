@@ -49,6 +49,7 @@ def interpolate(
 
     Examples
     --------
+    >>> import numpy as np
     >>> interpolate(np.array([[[0.0, 3.0]]]), size=4, mode="linear")
     array([[[0.  , 0.75, 2.25, 3.  ]]])
     """
