@@ -113,17 +113,25 @@ def dropout_mask(flow: Flow, op: Op) -> None:
     flow.ops.append(Op(op.op, [key], op.outputs, op.attributes, op.name))
 
 
-def redraw_mask(flow: Flow, op: Op) -> None:
-    """Draw a dropout's mask once more where it is read in another shape: its bits depend on the element alone."""
-    mask, wanted = op.inputs[0], flow.base_of(op.outputs[0])
-    drawn = next((o for o in flow.ops if o.op == "DropoutMask" and o.outputs == [mask]), None)
-    if drawn is None or flow.base_of(mask) == wanted:
-        return
+def redraw_masks(flow: Flow, op: Op) -> None:
+    """Make each mask once more that `op` reads in another shape: its bits depend on the element alone."""
+    for i, name in enumerate(op.inputs):
+        if name and flow.types[name].dtype == "bool" and flow.types[name].shape == flow.types[op.outputs[0]].shape:
+            op.inputs[i] = _redrawn(flow, name, flow.base_of(op.outputs[0]), flow.ops.index(op))
+
+
+def _redrawn(flow: Flow, mask: str, wanted: Chw, before: int) -> str:
+    made = next((o for o in flow.ops if mask in o.outputs and (o.op == "DropoutMask" or o.op in ELEMENTWISE)), None)
+    if made is None or flow.base_of(mask) == wanted:
+        return mask
     again = f"{mask}/{'x'.join(map(str, wanted))}"
     if again not in flow.types:
         flow.types[again], flow.base[again] = flow.types[mask], wanted
-        flow.ops.insert(flow.ops.index(op), Op(drawn.op, drawn.inputs, [again], drawn.attributes, drawn.name))
-    op.inputs[0] = again
+        copy = Op(made.op, list(made.inputs), [again], made.attributes, made.name)
+        flow.ops.insert(before, copy)
+        if made.op != "DropoutMask":
+            redraw_masks(flow, copy)
+    return again
 
 
 def gemm(flow: Flow, op: Op) -> None:

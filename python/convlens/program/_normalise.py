@@ -16,7 +16,7 @@ from ._expand import (
     cross_entropy_grad,
     dropout_mask,
     gemm,
-    redraw_mask,
+    redraw_masks,
 )
 from ._expression import Expression, freeze, number
 from ._flow import ELEMENTWISE, Entry, Flow, Op
@@ -101,8 +101,8 @@ def _normalise_node(flow: Flow, node: Node) -> None:
         if node.op in ELEMENTWISE:
             spread_operands(flow, op)
         append(flow, op)
-        if node.op == "Where":
-            redraw_mask(flow, op)
+        if node.op in ELEMENTWISE:
+            redraw_masks(flow, op)
         for out in node.outputs:
             if out and types[out].dtype not in ("float32", "float64", "bool", "uint8"):
                 op.unsupported(f"its output is {types[out].dtype}; supported: float32, float64, bool and uint8 offsets")
