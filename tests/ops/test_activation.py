@@ -109,7 +109,7 @@ def test_wrong_arguments_are_named():
         ops.prelu(np.zeros((2, 5), np.float32), np.zeros(3, np.float32))
     with pytest.raises(ValueError, match=r"`approximate` \(='fast'\) must be 'none' or 'tanh'"):
         ops.gelu(np.zeros((2, 5), np.float32), approximate="fast")
-    with pytest.raises(ValueError, match=r"the lower bound \(=2.0\) must not be above the upper one \(=1.0\)"):
+    with pytest.raises(ValueError, match=r"`min_val` \(=2\) must not be above `max_val` \(=1\)"):
         ops.hardtanh(np.zeros((2, 5), np.float32), 2.0, 1.0)
     with pytest.raises(ValueError, match=r"`grad_output` has shape \(5, 2\); it must have the result's, \(2, 5\)"):
         ops.mish_grad(np.zeros((5, 2), np.float32), np.zeros((2, 5), np.float32))

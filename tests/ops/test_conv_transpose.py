@@ -103,7 +103,7 @@ def test_threads_and_batch_do_not_change_a_bit(name):
         (lambda x, w: ops.conv_transpose2d(x, w[:3]), r"`weight` \(3, 4, 3, 3\) is for 3 channels, the input has 6"),
         (
             lambda x, w: ops.conv_transpose2d(x, w, groups=4),
-            r"`in_channels` \(=6\) must be divisible by `group` \(=4\)",
+            r"`in_channels` \(=6\) must be divisible by `groups` \(=4\)",
         ),
         (lambda x, w: ops.conv_transpose2d(x, w, padding="same"), "`padding` .* must be numbers"),
         (lambda x, w: ops.conv_transpose2d(x, w, output_padding=1), r"`output_padding` \(=1 of height\)"),

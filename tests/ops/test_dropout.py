@@ -63,5 +63,5 @@ def test_the_ends_of_the_share():
     x = normal(1, 3, 20)
     np.testing.assert_array_equal(ops.dropout(x, 0.0, seed=0), x)
     np.testing.assert_array_equal(ops.dropout(x, 1.0, seed=0), np.zeros_like(x))
-    with pytest.raises(ValueError, match=r"`p` \(=1.5\) must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"`p` \(=1.5\) must be a number between 0 and 1"):
         ops.dropout(x, 1.5, seed=0)

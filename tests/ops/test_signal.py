@@ -124,7 +124,6 @@ def test_padding_is_along_the_length(padding):
             lambda x, w: ops.conv1d(x, w, padding=(1, 2, 3)),
             r"`padding` \(=\(1, 2, 3\)\) must be an int or \(left, right\)",
         ),
-        (lambda x, w: ops.conv1d(x, w, stride=1.5), r"`stride` \(=1.5\) must be an int"),
         (lambda x, w: ops.avg_pool1d(x[None], 2), r"`x` has shape \(1, 1, 2, 9\); it must be \(N, C, L\)"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index
@@ -85,7 +86,10 @@ class Window:
         """Raise ValueError if some window lies in the padding alone: a pool of nothing has no value."""
         for axis, count in enumerate(self.output_size(size)):
             before, stride, dilation = self.pads[axis], self.stride[axis], self.dilation[axis]
-            for i in range(count):
+            # Others start within the image.
+            first = min(count, -(-before // stride))
+            last = max(first, -(-(before + size[axis]) // stride))
+            for i in itertools.chain(range(first), range(last, count)):
                 places = (i * stride - before + k * dilation for k in range(self.kernel[axis]))
                 if not any(0 <= place < size[axis] for place in places):
                     raise ValueError(

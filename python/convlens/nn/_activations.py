@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._arguments import real
 from ..graph import GraphBuilder, TensorType
 from ._arguments import integer
 from ._layer import Layer, ParameterSpec, written
@@ -112,7 +113,7 @@ class PReLU(Layer):
     def __init__(self, *, num_parameters: int = 1, init: float = 0.25, name: str | None = None) -> None:
         super().__init__(name=name)
         self.num_parameters = integer("num_parameters", num_parameters, at_least=1)
-        self.init = float(init)
+        self.init = real()("init", init)
 
     def parameters(self, inputs: Sequence[TensorType]) -> tuple[ParameterSpec, ...]:
         channels = inputs[0].per_image[0]

@@ -13,7 +13,7 @@ SCHEMES = ("kaiming_uniform", "kaiming_normal", "glorot_uniform", "glorot_normal
 
 def check_scheme(parameter: str, scheme: str) -> str:
     """Return `scheme` if it is one of SCHEMES."""
-    if scheme not in SCHEMES:
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise ValueError(f"`{parameter}` (={scheme!r}) must be one of {', '.join(map(repr, SCHEMES))}")
     return scheme
 

@@ -10,9 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._arguments import Check, checked, flag, whole
 from ..graph import BATCH, GraphBuilder, Shape, TensorType, one_row
 from ._arguments import integer
 
+# What a layer's parameters take where it is not what those of convlens.ops take.
+_CHECKS: dict[str, Check] = {"bias": flag, "step": whole(), "stop": whole()}
 _order = itertools.count()
 
 
@@ -110,6 +113,11 @@ class Layer(ABC):
     variadic: ClassVar[bool] = False
     #: What positional arguments were meant to be, by their number; the first is also the fallback.
     positions: ClassVar[Mapping[int, tuple[str, ...]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__, _CHECKS)  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
         if args:

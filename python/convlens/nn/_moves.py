@@ -104,7 +104,10 @@ class Slice(_Mover):
         axis = self._axis(self.axis, inputs[0])
         size = int(inputs[0].shape[axis])
         if not len(range(*slice(self.start, self.stop, self.step).indices(size))):
-            raise ValueError(f"[{self.start}:{self.stop}:{self.step}] leaves nothing of the {size} of axis {axis}")
+            raise ValueError(
+                f"`start`, `stop` and `step` (={self.start}:{self.stop}:{self.step}) leave nothing of the {size} of "
+                f"axis {axis}"
+            )
         return ()
 
     def emit(

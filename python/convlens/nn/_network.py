@@ -418,13 +418,18 @@ def _frozen(graph: Graph) -> Graph:
     return dataclasses.replace(graph, constants=constants)
 
 
+def _number(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """An array in another type; a single number, such as a bound, as it was written: 0.3 is not float32's 0.3."""
+    return np.array(str(array) if array.ndim == 0 else array).astype(dtype)
+
+
 def _converted(graph: Graph, dtype: str) -> Graph:
     builder = GraphBuilder()
     for name, kind in graph.inputs.items():
         builder.input(name, dtype if kind.dtype.startswith("float") else kind.dtype, kind.shape)
     for name, array in graph.constants.items():
         number = array.dtype.kind == "f" and not says_how(graph, name)
-        builder.constant(array.astype(dtype) if number else array, name)
+        builder.constant(_number(array, dtype) if number else array, name)
     for node in graph.nodes:
         builder.add(node.op, node.inputs, node.attributes, name=node.name, outputs=node.outputs)
     return builder.build(graph.outputs)

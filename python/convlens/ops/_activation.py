@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from ._broadcast import elementwise, elementwise_grad
-from ._call import Array, Build, floats
+from ._call import Array, Build, array_of, floats
 
 
 def _grad(op: str, grad_output: npt.ArrayLike, x: npt.ArrayLike, **attributes: Any) -> Array:
     return elementwise_grad(op, grad_output, attributes, x=x)[0]
 
 
+@checked
 def clip(x: npt.ArrayLike, min: float | None = None, max: float | None = None) -> Array:
     """Compute ``min(max(x, min), max)``; NaN stays NaN. At a bound the gradient passes, as through torch.clamp."""
     return elementwise("Clip", _bounds(min, max, 1), _clipped, x=x)
 
 
+@checked
 def clip_grad(
     grad_output: npt.ArrayLike, x: npt.ArrayLike, min: float | None = None, max: float | None = None
 ) -> Array:
@@ -30,11 +33,13 @@ def clip_grad(
     return elementwise_grad("Clip", grad_output, _bounds(min, max, 1), _clipped, x=x)[0]
 
 
+@checked
 def hardtanh(x: npt.ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Compute ``min(max(x, min_val), max_val)``. At a bound the gradient is 0."""
     return elementwise("Clip", _bounds(min_val, max_val, 0), _clipped, x=x)
 
 
+@checked
 def hardtanh_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Carry a gradient through :func:`hardtanh`, given its input."""
     return elementwise_grad("Clip", grad_output, _bounds(min_val, max_val, 0), _clipped, x=x)[0]
@@ -50,14 +55,16 @@ def relu6_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     return hardtanh_grad(grad_output, x, 0.0, 6.0)
 
 
+@checked
 def leaky_relu(x: npt.ArrayLike, negative_slope: float = 0.01) -> Array:
     """Compute ``x`` where positive, else ``negative_slope * x``. The gradient at 0 is `negative_slope`."""
-    return elementwise("LeakyRelu", {"alpha": float(negative_slope)}, x=x)
+    return elementwise("LeakyRelu", {"alpha": negative_slope}, x=x)
 
 
+@checked
 def leaky_relu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, negative_slope: float = 0.01) -> Array:
     """Carry a gradient through :func:`leaky_relu`, given its input."""
-    return _grad("LeakyRelu", grad_output, x, alpha=float(negative_slope))
+    return _grad("LeakyRelu", grad_output, x, alpha=negative_slope)
 
 
 def prelu(x: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
@@ -68,23 +75,25 @@ def prelu(x: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
     x : ndarray of shape (N, C, ...), float32 or float64
     weight : ndarray of shape (1,) or (C,)
     """
-    return elementwise("PRelu", x=x, slope=_slope(x, weight))
+    return elementwise("PRelu", x=x, weight=_slope(x, weight))
 
 
 def prelu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[Array, Array]:
     """Compute the gradients of :func:`prelu` with respect to `x` and `weight`."""
-    dx, slope = elementwise_grad("PRelu", grad_output, x=x, slope=_slope(x, weight))
-    return dx, slope.reshape(np.shape(weight))
+    dx, dw = elementwise_grad("PRelu", grad_output, x=x, weight=_slope(x, weight))
+    return dx, dw.reshape(np.shape(weight))
 
 
+@checked
 def elu(x: npt.ArrayLike, alpha: float = 1.0) -> Array:
     """Compute ``x`` where positive, else ``alpha (exp(x) - 1)``. The gradient at 0 is `alpha`."""
-    return elementwise("Elu", {"alpha": float(alpha)}, x=x)
+    return elementwise("Elu", {"alpha": alpha}, x=x)
 
 
+@checked
 def elu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, alpha: float = 1.0) -> Array:
     """Carry a gradient through :func:`elu`, given its input."""
-    return _grad("Elu", grad_output, x, alpha=float(alpha))
+    return _grad("Elu", grad_output, x, alpha=alpha)
 
 
 _SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
@@ -110,11 +119,13 @@ def silu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     return elementwise_grad("silu", grad_output, formula=_silu, x=x)[0]
 
 
+@checked
 def gelu(x: npt.ArrayLike, *, approximate: str = "none") -> Array:
     """Compute ``x`` times the share of the normal distribution below it; or the formula with "tanh"."""
     return elementwise("Gelu", {"approximate": approximate}, x=x)
 
 
+@checked
 def gelu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, *, approximate: str = "none") -> Array:
     """Carry a gradient through :func:`gelu`, given its input."""
     return _grad("Gelu", grad_output, x, approximate=approximate)
@@ -162,7 +173,8 @@ def softplus_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
 
 def _bounds(low: float | None, high: float | None, gradient: int) -> dict[str, Any]:
     if low is not None and high is not None and not low <= high:
-        raise ValueError(f"the lower bound (={low}) must not be above the upper one (={high})")
+        name = "" if gradient else "_val"
+        raise ValueError(f"`min{name}` (={low:g}) must not be above `max{name}` (={high:g})")
     return {"min": low, "max": high, "gradient_at_bounds": gradient}
 
 
@@ -176,7 +188,7 @@ def _silu(b: Build, attributes: dict[str, Any], x: str) -> str:
 
 
 def _slope(x: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
-    slope, shape = floats(weight, "weight", 1, "(1,) or (C,)"), np.shape(x)
+    slope, shape = floats(weight, "weight", 1, "(1,) or (C,)"), array_of(x, "x").shape
     channels = shape[1] if len(shape) > 1 else 1
     if len(slope) not in (1, channels):
         raise ValueError(f"`weight` has {len(slope)} numbers; `x`, {shape}, takes 1 or {channels}")

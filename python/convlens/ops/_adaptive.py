@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..graph import Graph, pair
 from ..transform import backward, expand_adaptive_pool
 from ._call import Array, Build, images, run, same_dtype, same_images, shape_of
@@ -14,6 +15,7 @@ from ._call import Array, Build, images, run, same_dtype, same_images, shape_of
 Ints = int | Sequence[int | None] | None
 
 
+@checked
 def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: Ints) -> Array:
     """Average `output_size` windows that cover each image.
 
@@ -40,11 +42,13 @@ def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: Ints) -> Array:
     return _pooled(x, output_size, maximum=False)
 
 
+@checked
 def adaptive_max_pool2d(x: npt.ArrayLike, output_size: Ints) -> Array:
     """Take the largest of `output_size` windows that cover each image; see :func:`adaptive_avg_pool2d`."""
     return _pooled(x, output_size, maximum=True)
 
 
+@checked
 def adaptive_avg_pool2d_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array:
     """Spread the gradient of each adaptive window evenly over it.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..graph import Graph
 from ..transform import backward
-from ._call import Array, Build, floats, run, same_dtype
+from ._call import Array, Build, array_of, floats, run, same_dtype
 
 # formula(b, attributes, operands ...) writes nodes and returns the result.
 Formula = Callable[..., str]
@@ -77,11 +77,16 @@ _COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
 
 
 def _operands(operands: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-    dtypes = {a.dtype for a in map(np.asarray, operands.values()) if a.ndim and a.dtype.kind == "f"}
+    dtypes = {
+        a.dtype for name, value in operands.items() for a in [array_of(value, name)] if a.ndim and a.dtype.kind == "f"
+    }
     arrays = {}
     for name, value in operands.items():
         if name == "condition":
-            arrays[name] = np.ascontiguousarray(value, bool).reshape(np.shape(value))
+            mask = array_of(value, name)
+            if mask.dtype != bool:
+                raise TypeError(f"`{name}` is {mask.dtype}; it must be bool, such as {name} != 0")
+            arrays[name] = np.ascontiguousarray(mask).reshape(mask.shape)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             arrays[name] = np.asarray(value, dtypes.copy().pop() if len(dtypes) == 1 else np.float64)
         else:

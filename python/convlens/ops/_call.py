@@ -18,6 +18,8 @@ Floats = npt.ArrayLike
 
 #: Programs kept; one is a few kilobytes and the workspace of its last call.
 KEPT = 256
+#: Axes an array may have.
+MAX_NDIM = 6
 
 
 class _Kept:
@@ -108,6 +110,14 @@ def run(
     return list(program.run("run", {**arrays, **seeds} if seeds else arrays).values())
 
 
+def array_of(value: Any, name: str) -> Array:
+    """Any array; raises where lists differ in length."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"`{name}` must be an array, or lists of equal length nested as one") from None
+
+
 def floats(value: Floats, name: str, ndim: int | None = None, axes: str = "") -> Array:
     """An array of float32 or float64, C-contiguous.
 
@@ -118,16 +128,14 @@ def floats(value: Floats, name: str, ndim: int | None = None, axes: str = "") ->
     ValueError
         When it has not `ndim` axes.
     """
-    array = np.asarray(value)
+    array = array_of(value, name)
     if array.dtype.char not in "fd" or not array.dtype.isnative:
         if array.dtype.char in "fd":
             array = array.astype(array.dtype.newbyteorder("="))
         else:
             scaled = f"{name}.astype(np.float32) / 255 for an image" if array.dtype == np.uint8 else ""
-            raise TypeError(
-                f"`{name}` is {array.dtype}; kernels compute in float32 or float64: pass "
-                f"{scaled or f'{name}.astype(np.float32)'}"
-            )
+            remedy = scaled or f"{name}.astype(np.float32)" if array.dtype.kind in "iufb" else "an array of numbers"
+            raise TypeError(f"`{name}` is {array.dtype}; kernels compute in float32 or float64: pass {remedy}")
     if ndim is not None and array.ndim != ndim:
         missing = f"; it has no batch axis: pass {name}[None]" if array.ndim == ndim - 1 else ""
         raise ValueError(f"`{name}` has shape {array.shape}; it must be {axes}{missing}")
@@ -157,6 +165,12 @@ def same_images(**arrays: Array) -> None:
     for name, array in arrays.items():
         if len(array) != len(arrays[first]):
             raise ValueError(f"`{name}` has {len(array)} images and `{first}` {len(arrays[first])}; they must agree")
+
+
+def check_grad(grad_output: Array, *sizes: int) -> None:
+    """Raise when a gradient is not (N, *sizes), the shape of what it is the gradient of."""
+    if grad_output.shape[1:] != sizes:
+        raise ValueError(f"`grad_output` has shape {grad_output.shape}; it must be (N, {', '.join(map(str, sizes))})")
 
 
 def hashable(value: Any) -> Hashable:

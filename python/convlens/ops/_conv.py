@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..graph import Padding, Window, pair, resolve_padding
-from ._call import Array, Build, floats, hashable, images, run, same_dtype, same_images, shape_of
+from ._call import Array, Build, check_grad, floats, hashable, images, run, same_dtype, same_images, shape_of
 
 Ints = int | Sequence[int]
 
 
+@checked
 def conv2d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -80,6 +82,7 @@ def conv2d(
     return run(("conv2d", *window), arrays, build, ("weight", "bias"))[0]
 
 
+@checked
 def conv2d_grad_input(
     grad_output: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -113,11 +116,13 @@ def conv2d_grad_input(
 
     def build(b: Build) -> Sequence[str]:
         attributes = _attributes(shape, w.shape, stride, padding, dilation, groups)
+        _check_grad(dy, shape, w.shape, attributes)
         return [b.add("ConvGradInput", "grad_output", "weight", input_shape=shape, **attributes)]
 
     return run(("conv2d_grad_input", *window), arrays, build, ("weight",))[0]
 
 
+@checked
 def conv2d_grad_weight(
     grad_output: npt.ArrayLike,
     x: npt.ArrayLike,
@@ -153,6 +158,7 @@ def conv2d_grad_weight(
 
     def build(b: Build) -> Sequence[str]:
         attributes = _attributes(x.shape[1:], shape, stride, padding, dilation, groups)
+        _check_grad(dy, x.shape[1:], shape, attributes)
         return [b.add("ConvGradWeight", "grad_output", "x", weight_shape=shape, **attributes)]
 
     return run(("conv2d_grad_weight", *window), arrays, build)[0]
@@ -175,6 +181,11 @@ def _weight(value: npt.ArrayLike) -> Array:
     return weight
 
 
+def _check_grad(dy: Array, image: tuple[int, ...], weight: tuple[int, ...], attributes: dict[str, Any]) -> None:
+    kernel, strides, pads, dilations = (attributes[n] for n in ("kernel_shape", "strides", "pads", "dilations"))
+    check_grad(dy, weight[0], *Window(kernel, strides, pads, dilations).output_size((image[1], image[2])))
+
+
 def _attributes(
     image: tuple[int, ...],
     weight: tuple[int, ...],
@@ -187,8 +198,8 @@ def _attributes(
     if len(weight) != 4:
         raise ValueError(f"`weight` has shape {weight}; it must be (K, C / groups, R, S)")
     channels, out_channels = image[0], weight[0]
-    if groups < 1 or channels % groups or out_channels % groups:
-        which, value = ("in_channels", channels) if groups < 1 or channels % groups else ("out_channels", out_channels)
+    if channels % groups or out_channels % groups:
+        which, value = ("in_channels", channels) if channels % groups else ("out_channels", out_channels)
         raise ValueError(f"`{which}` (={value}) must be divisible by `groups` (={groups})")
     if weight[1] * groups != channels:
         raise ValueError(

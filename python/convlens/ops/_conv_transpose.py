@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..graph import Padding, Window, pair, resolve_padding, transpose, window_attributes
 from ._call import Array, Build, floats, images, run, same_dtype, same_images, shape_of
 
 Ints = int | Sequence[int]
 
 
+@checked
 def conv_transpose2d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -66,6 +68,16 @@ def conv_transpose2d(
     same_dtype(**arrays)
     window = _window(weight.shape, stride, padding, dilation)
     extra = pair(output_padding, "output_padding")
+    if x.shape[1] % groups:
+        raise ValueError(f"`in_channels` (={x.shape[1]}) must be divisible by `groups` (={groups})")
+    if weight.shape[0] != x.shape[1]:
+        raise ValueError(
+            f"`weight` {weight.shape} is for {weight.shape[0]} channels, the input has {x.shape[1]}; it must be "
+            "(C, K / groups, R, S)"
+        )
+    if "bias" in arrays and len(arrays["bias"]) != weight.shape[1] * groups:
+        raise ValueError(f"`bias` has {len(arrays['bias'])} numbers; it must have {weight.shape[1] * groups}")
+    transpose(window, (x.shape[2], x.shape[3]), extra)
 
     def build(b: Build) -> Sequence[str]:
         return [b.add("ConvTranspose", *arrays, group=groups, output_padding=extra, **window_attributes(window))]
@@ -73,6 +85,7 @@ def conv_transpose2d(
     return run(("conv_transpose2d", window, groups, extra), arrays, build, ("weight", "bias"))[0]
 
 
+@checked
 def conv_transpose2d_grad_input(
     grad_output: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -110,6 +123,7 @@ def conv_transpose2d_grad_input(
     return run(("conv_transpose2d_grad_input", window, groups), arrays, build, ("weight",))[0]
 
 
+@checked
 def conv_transpose2d_grad_weight(
     grad_output: npt.ArrayLike,
     x: npt.ArrayLike,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ._call import Array, Build, floats, run, same_dtype, same_images
+from .._arguments import checked
+from ._call import MAX_NDIM, Array, Build, array_of, floats, run, same_dtype, same_images
 
 
 def linear(x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> Array:
@@ -65,36 +66,41 @@ def linear_grad_bias(grad_output: npt.ArrayLike) -> Array:
     )[0]
 
 
+@checked
 def softmax(x: npt.ArrayLike, axis: int = 1) -> Array:
-    """Turn logits (N, K) or (N, K, H, W) into probabilities over the classes, `axis` 1."""
+    """Turn logits (N, K, ...) into probabilities over the classes, `axis` 1, or another axis but the batch."""
     return _normalised("Softmax", x, axis)
 
 
+@checked
 def log_softmax(x: npt.ArrayLike, axis: int = 1) -> Array:
     """Compute the logarithm of :func:`softmax`, without overflow."""
     return _normalised("LogSoftmax", x, axis)
 
 
+@checked
 def softmax_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike, axis: int = 1) -> Array:
     """Carry a gradient through a softmax, given its output: ``y (g - sum(g y))``."""
 
-    def build(b: Build) -> Sequence[str]:
-        total = b.add("ReduceSum", b.add("Mul", "grad_output", "output"), b.integers([1]), keepdims=1)
+    def build(b: Build, place: int) -> Sequence[str]:
+        total = b.add("ReduceSum", b.add("Mul", "grad_output", "output"), b.integers([place]), keepdims=1)
         return [b.add("Mul", "output", b.add("Sub", "grad_output", total))]
 
     return _normalised_grad("softmax_grad", grad_output, output, axis, build)
 
 
+@checked
 def log_softmax_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike, axis: int = 1) -> Array:
     """Carry a gradient through a log-softmax, given its output: ``g - exp(y) sum(g)``."""
 
-    def build(b: Build) -> Sequence[str]:
-        total = b.add("ReduceSum", "grad_output", b.integers([1]), keepdims=1)
+    def build(b: Build, place: int) -> Sequence[str]:
+        total = b.add("ReduceSum", "grad_output", b.integers([place]), keepdims=1)
         return [b.add("Sub", "grad_output", b.add("Mul", b.add("Exp", "output"), total))]
 
     return _normalised_grad("log_softmax_grad", grad_output, output, axis, build)
 
 
+@checked
 def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike, *, reduction: str = "mean") -> Array | np.floating[Any]:
     """Compute the loss ``-log softmax(logits)[label]``.
 
@@ -116,6 +122,7 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike, *, reduction: st
     )[0][()]
 
 
+@checked
 def cross_entropy_grad(
     logits: npt.ArrayLike, labels: npt.ArrayLike, grad_output: npt.ArrayLike = 1.0, *, reduction: str = "mean"
 ) -> Array:
@@ -134,10 +141,15 @@ def cross_entropy_grad(
     """
     arrays = _logits(logits, labels, reduction)
     n, dtype = len(arrays["logits"]), arrays["logits"].dtype
-    given = np.asarray(grad_output, dtype)
+    given = floats(
+        np.asarray(grad_output, dtype) if isinstance(grad_output, (int, float)) else grad_output, "grad_output"
+    )
+    if given.shape not in ((), (n,) if reduction == "none" else ()):
+        raise ValueError(
+            f"`grad_output` has shape {given.shape}; it must be a number, or ({n},) where `reduction` is 'none'"
+        )
+    same_dtype(logits=arrays["logits"], grad_output=given)
     arrays["grad_output"] = np.ascontiguousarray(np.broadcast_to(given, (n,))) if reduction == "none" else given
-    if reduction != "none" and given.shape:
-        raise ValueError(f"`grad_output` has shape {given.shape}; it must be a number unless `reduction` is 'none'")
 
     def build(b: Build) -> Sequence[str]:
         log_prob = b.add("LogSoftmax", "logits", axis=1)
@@ -161,28 +173,33 @@ def _inner(name: str, size: int, weight: tuple[int, ...], axis: int) -> None:
 
 def _channels(value: npt.ArrayLike, name: str, axis: int) -> Array:
     x = floats(value, name)
-    if x.ndim not in (2, 4) or 0 in x.shape[1:] or axis not in (1, 1 - x.ndim):
+    if not 2 <= x.ndim <= MAX_NDIM or 0 in x.shape[1:] or axis not in (*range(1, x.ndim), *range(1 - x.ndim, 0)):
         raise ValueError(
-            f"`{name}` has shape {x.shape}, `axis` is {axis}; it must be (N, K) or (N, K, H, W) and axis 1"
+            f"`{name}` has shape {x.shape}, `axis` is {axis}; it must be (N, K, ...) of up to {MAX_NDIM} axes, and "
+            "`axis` another one than the batch"
         )
     return x
 
 
 def _normalised(op: str, value: npt.ArrayLike, axis: int) -> Array:
     x = _channels(value, "x", axis)
-    return run((op,), {"x": x}, lambda b: [b.add(op, "x", axis=1)])[0]
+    place = axis % x.ndim
+    return run((op, place), {"x": x}, lambda b: [b.add(op, "x", axis=place)])[0]
 
 
-def _normalised_grad(key: str, grad_output: npt.ArrayLike, output: npt.ArrayLike, axis: int, build: Any) -> Array:
+def _normalised_grad(
+    key: str, grad_output: npt.ArrayLike, output: npt.ArrayLike, axis: int, build: Callable[[Build, int], Sequence[str]]
+) -> Array:
     dy, y = _channels(grad_output, "grad_output", axis), _channels(output, "output", axis)
     same_dtype(grad_output=dy, output=y)
     if dy.shape != y.shape:
         raise ValueError(f"`grad_output` has shape {dy.shape} and `output` {y.shape}; they must be equal")
-    return run((key,), {"grad_output": dy, "output": y}, build)[0]
+    place = axis % y.ndim
+    return run((key, place), {"grad_output": dy, "output": y}, lambda b: build(b, place))[0]
 
 
 def _logits(logits: npt.ArrayLike, labels: npt.ArrayLike, reduction: str) -> dict[str, Array]:
-    x, y = _matrix(logits, "logits", "(N, K)"), np.asarray(labels)
+    x, y = _matrix(logits, "logits", "(N, K)"), array_of(labels, "labels")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"`reduction` (={reduction!r}) must be 'mean', 'sum' or 'none'")
     if y.dtype.kind not in "iu":

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..transform import expand_dropout
 from ._call import Array, Build, floats, run
 
 
+@checked
 def dropout(x: npt.ArrayLike, p: float = 0.5, *, seed: int, step: int = 0) -> Array:
     """Set a share of the numbers to zero and multiply the rest by ``1 / (1 - p)``, as in training.
 
@@ -31,22 +33,25 @@ def dropout(x: npt.ArrayLike, p: float = 0.5, *, seed: int, step: int = 0) -> Ar
     ----------
     Srivastava et al., JMLR 15 (2014). Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"`p` (={p}) must lie between 0 and 1")
-    array = floats(x, "x")
+    return _dropped(x, "x", p, seed, step)
+
+
+@checked
+def dropout_grad(grad_output: npt.ArrayLike, p: float = 0.5, *, seed: int, step: int = 0) -> Array:
+    """Carry a gradient through :func:`dropout`: what it dropped passes none, the rest is multiplied alike."""
+    return _dropped(grad_output, "grad_output", p, seed, step)
+
+
+def _dropped(value: npt.ArrayLike, name: str, p: float, seed: int, step: int) -> Array:
+    array = floats(value, name)
     if array.ndim == 0:
-        raise ValueError("`x` is a number; it must be (N, ...)")
+        raise ValueError(f"`{name}` is a number; it must be (N, ...)")
     if array.size == 0:
         return np.array(array)
 
     def build(b: Build) -> Sequence[str]:
-        return [expand_dropout(b.builder, "x", "key", float(p))]
+        return [expand_dropout(b.builder, "x", "key", p)]
 
     key = np.array([seed % 2**64, step % 2**64], np.uint64).view(np.int64)
     rows = {"x": array.reshape(len(array), -1), "key": key}
-    return run(("dropout", float(p)), rows, build, ("key",))[0].reshape(array.shape)
-
-
-def dropout_grad(grad_output: npt.ArrayLike, p: float = 0.5, *, seed: int, step: int = 0) -> Array:
-    """Carry a gradient through :func:`dropout`: what it dropped passes none, the rest is multiplied alike."""
-    return dropout(grad_output, p, seed=seed, step=step)
+    return run(("dropout", p), rows, build, ("key",))[0].reshape(array.shape)

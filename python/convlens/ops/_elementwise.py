@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..graph import Padding, resolve_padding
-from ._call import Array, Build, floats, hashable, images, run, same_dtype
+from ._call import Array, Build, array_of, floats, hashable, images, run, same_dtype
 
 
 def relu(x: npt.ArrayLike) -> Array:
@@ -56,20 +57,30 @@ def tanh_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike) -> Array:
     return _apply("tanh_grad", build, grad_output=grad_output, output=output)
 
 
+@checked
 def flatten(x: npt.ArrayLike, start_dim: int = 1) -> Array:
     """Join the axes from `start_dim` on into one, without a copy: (N, C, H, W) becomes (N, C * H * W)."""
-    array = np.asarray(x)
-    if not 0 <= start_dim < max(array.ndim, 1):
+    array = array_of(x, "x")
+    first = start_dim + array.ndim if start_dim < 0 else start_dim
+    if not 0 <= first < max(array.ndim, 1):
         raise ValueError(f"`start_dim` (={start_dim}) must be an axis of `x`, whose shape is {array.shape}")
-    size = int(np.prod(array.shape[start_dim:], dtype=np.int64))
-    return array.reshape(*array.shape[:start_dim], size)
+    size = int(np.prod(array.shape[first:], dtype=np.int64))
+    return array.reshape(*array.shape[:first], size)
 
 
+@checked
 def reshape(x: npt.ArrayLike, shape: Sequence[int]) -> Array:
     """Give `x` another shape with as many elements; one size may be -1."""
-    return np.asarray(x).reshape(tuple(shape))
+    array = array_of(x, "x")
+    try:
+        return array.reshape(shape)
+    except ValueError:
+        raise ValueError(
+            f"`shape` (={tuple(shape)}) must hold the {array.size} numbers of `x` {array.shape}; one size may be -1"
+        ) from None
 
 
+@checked
 def pad(x: npt.ArrayLike, padding: Padding, value: float = 0.0) -> Array:
     """Surround images with rows and columns of one value.
 
@@ -89,9 +100,9 @@ def pad(x: npt.ArrayLike, padding: Padding, value: float = 0.0) -> Array:
     top, left, bottom, right = resolve_padding(padding, (x.shape[2], x.shape[3]), (1, 1))
 
     def build(b: Build) -> Sequence[str]:
-        return [b.add("Pad", "x", b.integers([0, 0, top, left, 0, 0, bottom, right]), b.scalar(float(value)))]
+        return [b.add("Pad", "x", b.integers([0, 0, top, left, 0, 0, bottom, right]), b.scalar(value))]
 
-    return run(("pad", hashable((top, left, bottom, right)), float(value)), {"x": x}, build)[0]
+    return run(("pad", hashable((top, left, bottom, right)), value), {"x": x}, build)[0]
 
 
 def _apply(key: str, build: Callable[[Build], Sequence[str]], **values: npt.ArrayLike) -> Array:

@@ -8,9 +8,10 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..graph import Graph
 from ..transform import backward, expand_batch_norm_training
-from ._call import Array, Build, floats, run, same_dtype
+from ._call import Array, Build, array_of, floats, run, same_dtype
 
 _VECTORS = ("running_mean", "running_var", "weight", "bias")
 
@@ -18,8 +19,8 @@ _VECTORS = ("running_mean", "running_var", "weight", "bias")
 @overload
 def batch_norm(
     x: npt.ArrayLike,
-    running_mean: npt.ArrayLike,
-    running_var: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
     weight: npt.ArrayLike | None = ...,
     bias: npt.ArrayLike | None = ...,
     *,
@@ -30,8 +31,8 @@ def batch_norm(
 @overload
 def batch_norm(
     x: npt.ArrayLike,
-    running_mean: npt.ArrayLike,
-    running_var: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
     weight: npt.ArrayLike | None = ...,
     bias: npt.ArrayLike | None = ...,
     *,
@@ -39,10 +40,11 @@ def batch_norm(
     momentum: float = ...,
     eps: float = ...,
 ) -> tuple[Array, Array, Array]: ...
+@checked
 def batch_norm(
     x: npt.ArrayLike,
-    running_mean: npt.ArrayLike,
-    running_var: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
     weight: npt.ArrayLike | None = None,
     bias: npt.ArrayLike | None = None,
     *,
@@ -56,6 +58,7 @@ def batch_norm(
     ----------
     x : ndarray of shape (N, C), (N, C, L) or (N, C, H, W), float32 or float64
     running_mean, running_var : ndarray of shape (C,)
+        In training None is zero and one.
     weight, bias : ndarray of shape (C,), optional
         One and zero when None.
     training : bool
@@ -74,7 +77,7 @@ def batch_norm(
     ----------
     Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
-    arrays = _arrays(x, running_mean, running_var, weight, bias)
+    arrays = _arrays(x, running_mean, running_var, weight, bias, training)
     if training and arrays["x"].size == arrays["x"].shape[1]:
         raise ValueError(
             f"`x` has shape {arrays['x'].shape}: one value a channel has no variance; train on more images"
@@ -91,11 +94,12 @@ def batch_norm(
     return (results[0], results[1], results[2]) if training else results[0]
 
 
+@checked
 def batch_norm_grad(
     grad_output: npt.ArrayLike,
     x: npt.ArrayLike,
-    running_mean: npt.ArrayLike,
-    running_var: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
     weight: npt.ArrayLike | None = None,
     *,
     training: bool = False,
@@ -113,7 +117,7 @@ def batch_norm_grad(
     -------
     grad_input, grad_weight, grad_bias : ndarray of shapes x's, (C,) and (C,)
     """
-    arrays = _arrays(x, running_mean, running_var, weight, None)
+    arrays = _arrays(x, running_mean, running_var, weight, None, training)
     dy = floats(grad_output, "grad_output")
     if dy.shape != arrays["x"].shape:
         raise ValueError(f"`grad_output` has shape {dy.shape} and `x` {arrays['x'].shape}; they must be equal")
@@ -136,10 +140,11 @@ def batch_norm_grad(
 
 def _arrays(
     x: npt.ArrayLike,
-    running_mean: npt.ArrayLike,
-    running_var: npt.ArrayLike,
+    running_mean: npt.ArrayLike | None,
+    running_var: npt.ArrayLike | None,
     weight: npt.ArrayLike | None,
     bias: npt.ArrayLike | None,
+    training: bool,
 ) -> dict[str, Array]:
     images = floats(x, "x")
     if images.ndim not in (2, 3, 4) or 0 in images.shape[1:]:
@@ -148,6 +153,8 @@ def _arrays(
     arrays = {"x": images}
     values = (running_mean, running_var, weight, bias)
     for name, value, default in zip(_VECTORS, values, (0, 1, 1, 0), strict=True):
+        if value is None and not training and name.startswith("running"):
+            raise ValueError(f"`{name}` (=None) must be given, unless `training` normalises by the batch")
         vector = np.full(channels, default, images.dtype) if value is None else floats(value, name, 1, "(C,)")
         if len(vector) != channels:
             raise ValueError(f"`{name}` has {len(vector)} numbers; `x` has {channels} channels")
@@ -156,9 +163,10 @@ def _arrays(
     return arrays
 
 
+@checked
 def layer_norm(
     x: npt.ArrayLike,
-    normalized_shape: Sequence[int],
+    normalized_shape: int | Sequence[int],
     weight: npt.ArrayLike | None = None,
     bias: npt.ArrayLike | None = None,
     *,
@@ -169,7 +177,7 @@ def layer_norm(
     Parameters
     ----------
     x : ndarray of shape (N, ..., *normalized_shape), float32 or float64
-    normalized_shape : sequence of int
+    normalized_shape : int or sequence of int
     weight, bias : ndarray of shape `normalized_shape`, optional
     eps : float
         Added to the variance.
@@ -185,19 +193,23 @@ def layer_norm(
     return _own("LayerNormalization", x, weight, bias, *_layer(x, normalized_shape), eps)[0]
 
 
+@checked
 def layer_norm_grad(
     grad_output: npt.ArrayLike,
     x: npt.ArrayLike,
-    normalized_shape: Sequence[int],
+    normalized_shape: int | Sequence[int],
     weight: npt.ArrayLike | None = None,
     *,
     eps: float = 1e-5,
 ) -> tuple[Array, Array, Array]:
     """Compute the gradients of :func:`layer_norm` with respect to `x`, `weight` and `bias`."""
-    dx, dw, db = _own("LayerNormalization", x, weight, None, *_layer(x, normalized_shape), eps, grad_output)
+    dx, dw, db = _own(
+        "LayerNormalization", x, weight, None, *_layer(x, normalized_shape), eps, floats(grad_output, "grad_output")
+    )
     return dx, dw, db
 
 
+@checked
 def instance_norm(
     x: npt.ArrayLike, weight: npt.ArrayLike | None = None, bias: npt.ArrayLike | None = None, *, eps: float = 1e-5
 ) -> Array:
@@ -221,14 +233,16 @@ def instance_norm(
     return _own("InstanceNormalization", x, weight, bias, {}, None, eps)[0]
 
 
+@checked
 def instance_norm_grad(
     grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike | None = None, *, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:
     """Compute the gradients of :func:`instance_norm` with respect to `x`, `weight` and `bias`."""
-    dx, dw, db = _own("InstanceNormalization", x, weight, None, {}, None, eps, grad_output)
+    dx, dw, db = _own("InstanceNormalization", x, weight, None, {}, None, eps, floats(grad_output, "grad_output"))
     return dx, dw, db
 
 
+@checked
 def group_norm(
     x: npt.ArrayLike,
     num_groups: int,
@@ -256,9 +270,10 @@ def group_norm(
     ----------
     Wu and He, arXiv:1803.08494.
     """
-    return _own("GroupNormalization", x, weight, bias, {"num_groups": int(num_groups)}, None, eps)[0]
+    return _own("GroupNormalization", x, weight, bias, {"num_groups": num_groups}, None, eps)[0]
 
 
+@checked
 def group_norm_grad(
     grad_output: npt.ArrayLike,
     x: npt.ArrayLike,
@@ -268,13 +283,14 @@ def group_norm_grad(
     eps: float = 1e-5,
 ) -> tuple[Array, Array, Array]:
     """Compute the gradients of :func:`group_norm` with respect to `x`, `weight` and `bias`."""
-    attributes = {"num_groups": int(num_groups)}
-    dx, dw, db = _own("GroupNormalization", x, weight, None, attributes, None, eps, grad_output)
+    attributes = {"num_groups": num_groups}
+    dx, dw, db = _own("GroupNormalization", x, weight, None, attributes, None, eps, floats(grad_output, "grad_output"))
     return dx, dw, db
 
 
-def _layer(x: npt.ArrayLike, normalized_shape: Sequence[int]) -> tuple[dict[str, Any], tuple[int, ...]]:
-    wanted, shape = tuple(int(size) for size in normalized_shape), np.shape(x)
+def _layer(x: npt.ArrayLike, normalized_shape: int | Sequence[int]) -> tuple[dict[str, Any], tuple[int, ...]]:
+    shape = array_of(x, "x").shape
+    wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not wanted or len(wanted) >= len(shape) or shape[-len(wanted) :] != wanted:
         raise ValueError(f"`normalized_shape` (={wanted}) must be the last sizes of `x` {shape}, after the batch")
     return {"axis": -len(wanted)}, wanted
@@ -288,9 +304,9 @@ def _own(
     attributes: Mapping[str, Any],
     vector: tuple[int, ...] | None,
     eps: float,
-    grad_output: npt.ArrayLike | None = None,
+    dy: Array | None = None,
 ) -> list[Array]:
-    """Normalise by an image's own statistics; or, with `grad_output`, the gradients of x, weight and bias."""
+    """Normalise by an image's own statistics; or, with its gradient, those of x, weight and bias."""
     arrays = {"x": floats(x, "x")}
     shape = arrays["x"].shape
     if len(shape) < 2 or 0 in shape[1:]:
@@ -302,11 +318,10 @@ def _own(
             raise ValueError(f"`{name}` has shape {array.shape}; it must be {vector}")
         arrays[name] = array
     same_dtype(**arrays)
-    given = {**attributes, "epsilon": float(eps)}
+    given = {**attributes, "epsilon": eps}
     key = (op, *sorted(given.items()))
-    if grad_output is None:
+    if dy is None:
         return run(key, arrays, lambda b: [b.add(op, *arrays, **given)], ("weight", "bias"))
-    dy = floats(grad_output, "grad_output")
     if dy.shape != shape:
         raise ValueError(f"`grad_output` has shape {dy.shape} and `x` {shape}; they must be equal")
     same_dtype(x=arrays["x"], grad_output=dy)

@@ -9,9 +9,10 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from .._errors import UnsupportedError
 from ..graph import Padding, Window, pair, resolve_padding
-from ._call import KEPT, Array, Build, hashable, images, run, shape_of
+from ._call import KEPT, Array, Build, array_of, check_grad, hashable, images, run, shape_of
 
 Ints = int | Sequence[int]
 
@@ -38,6 +39,7 @@ def max_pool2d(
     ceil_mode: bool = ...,
     return_indices: Literal[True],
 ) -> tuple[Array, npt.NDArray[np.int64]]: ...
+@checked
 def max_pool2d(
     x: npt.ArrayLike,
     kernel_size: Ints,
@@ -84,6 +86,7 @@ def max_pool2d(
     return (results[0], _indices(results[1], window, x.shape[3])) if return_indices else results[0]
 
 
+@checked
 def max_pool2d_grad(
     grad_output: npt.ArrayLike,
     indices: npt.ArrayLike,
@@ -112,7 +115,8 @@ def max_pool2d_grad(
     """
     dy, shape = images(grad_output, "grad_output"), shape_of(input_shape, "input_shape", 3)
     window = _window(shape, kernel_size, stride, padding, dilation, ceil_mode)
-    places = np.asarray(indices)
+    check_grad(dy, shape[0], *window.output_size((shape[1], shape[2])))
+    places = array_of(indices, "indices")
     if places.shape != dy.shape or places.dtype.kind not in "iu":
         raise ValueError(
             f"`indices` is {places.dtype} of shape {places.shape}; it must be integers, of shape {dy.shape}"
@@ -125,6 +129,7 @@ def max_pool2d_grad(
     return run(("max_pool2d_grad", window, shape), arrays, build)[0]
 
 
+@checked
 def avg_pool2d(
     x: npt.ArrayLike,
     kernel_size: Ints,
@@ -158,6 +163,7 @@ def avg_pool2d(
     )[0]
 
 
+@checked
 def avg_pool2d_grad(
     grad_output: npt.ArrayLike,
     input_shape: Sequence[int],
@@ -171,6 +177,7 @@ def avg_pool2d_grad(
     """Spread each window's gradient evenly over its pixels; parameters as in :func:`avg_pool2d`."""
     dy, shape = images(grad_output, "grad_output"), shape_of(input_shape, "input_shape", 3)
     window = _window(shape, kernel_size, stride, padding, 1, ceil_mode)
+    check_grad(dy, shape[0], *window.output_size((shape[1], shape[2])))
     extra: dict[str, Any] = {"count_include_pad": int(count_include_pad), "input_shape": shape}
     return run(
         ("avg_pool2d_grad", window, count_include_pad, shape),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..graph import Graph
 from ..transform import backward, resize_plan
 from ._call import Array, Build, floats, hashable, run
@@ -14,6 +15,7 @@ Sizes = int | Sequence[int]
 Factors = float | Sequence[float]
 
 
+@checked
 def interpolate(
     x: npt.ArrayLike,
     size: Sizes | None = None,
@@ -59,6 +61,7 @@ def interpolate(
     return run(key, {"x": x}, lambda b: [plan.emit(b.builder, "x")])[0]
 
 
+@checked
 def interpolate_grad(
     grad_output: npt.ArrayLike,
     input_shape: Sequence[int],

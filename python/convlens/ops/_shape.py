@@ -8,15 +8,15 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from ..graph import GraphBuilder
 from ..transform import backward
-from ._call import Array, Build, floats, run, same_dtype
+from ._call import MAX_NDIM, Array, Build, floats, run, same_dtype
 
 Axes = int | Sequence[int] | None
-#: Axes an array may have.
-MAX_NDIM = 6
 
 
+@checked
 def concat(arrays: Sequence[npt.ArrayLike], axis: int = 1) -> Array:
     """Lay arrays end to end along an axis, the channels by default (PyTorch's ``cat``, whose default is 0).
 
@@ -56,11 +56,13 @@ def concat(arrays: Sequence[npt.ArrayLike], axis: int = 1) -> Array:
     return _run(("concat", place), names, lambda b, at: [b.add("Concat", *names, axis=place + at)], place == 0)[0]
 
 
+@checked
 def concat_grad(grad_output: npt.ArrayLike, sizes: Sequence[int], axis: int = 1) -> list[Array]:
     """Cut a gradient of :func:`concat` into those of its arrays, whose sizes along `axis` are given."""
-    return split(grad_output, sizes, axis)
+    return _cut(_array(grad_output, "grad_output"), "grad_output", sizes, axis)
 
 
+@checked
 def split(x: npt.ArrayLike, sizes: int | Sequence[int], axis: int = 1) -> list[Array]:
     """Cut an array along an axis into parts of `sizes`, or of one size and a smaller rest.
 
@@ -76,17 +78,20 @@ def split(x: npt.ArrayLike, sizes: int | Sequence[int], axis: int = 1) -> list[A
     list of ndarray
         Copies; ``np.split`` gives views. The gradient is :func:`concat`.
     """
-    array = _array(x, "x")
+    return _cut(_array(x, "x"), "x", sizes, axis)
+
+
+def _cut(array: Array, name: str, sizes: int | Sequence[int], axis: int) -> list[Array]:
     place = _axis(axis, array.ndim, "axis")
     total = array.shape[place]
-    if isinstance(sizes, (int, np.integer)):
+    if isinstance(sizes, int):
         if sizes < 1:
             raise ValueError(f"`sizes` (={sizes}) must be at least 1")
         parts = [min(int(sizes), total - start) for start in range(0, total, int(sizes))]
     else:
         parts = [int(size) for size in sizes]
     if int(np.sum(parts)) != total or min(parts, default=1) < 0:
-        raise ValueError(f"`sizes` (={sizes}) must add up to the {total} of axis {place} of `x` {array.shape}")
+        raise ValueError(f"`sizes` (={sizes}) must add up to the {total} of axis {place} of `{name}` {array.shape}")
     starts = np.cumsum([0, *parts])
     if array.size == 0 or 0 in parts:
         return [np.array(part) for part in np.split(array, starts[1:-1], place)]
@@ -101,6 +106,7 @@ def split(x: npt.ArrayLike, sizes: int | Sequence[int], axis: int = 1) -> list[A
     return _run(("split", place, tuple(parts)), {"x": array}, build, place == 0)
 
 
+@checked
 def narrow(x: npt.ArrayLike, axis: int, start: int, length: int) -> Array:
     """Copy `length` indices of an axis from `start` on (PyTorch's ``narrow``).
 
@@ -127,6 +133,7 @@ def narrow(x: npt.ArrayLike, axis: int, start: int, length: int) -> Array:
     return _run(("narrow", place, first, length), {"x": array}, build, place == 0)[0]
 
 
+@checked
 def narrow_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: int, start: int) -> Array:
     """Put a gradient back where :func:`narrow` took it from, among zeros."""
     g = _array(grad_output, "grad_output")
@@ -146,6 +153,7 @@ def narrow_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: in
     return _run(("narrow_grad", place, first, shape[place]), {"x": g}, build, place == 0)[0]
 
 
+@checked
 def permute(x: npt.ArrayLike, dims: Sequence[int]) -> Array:
     """Copy `x` with its axes in another order: axis i of the result is axis ``dims[i]`` of `x`.
 
@@ -164,15 +172,17 @@ def permute(x: npt.ArrayLike, dims: Sequence[int]) -> Array:
     return _run(("permute", order), {"x": array}, build, order[0] != 0)[0]
 
 
+@checked
 def transpose(x: npt.ArrayLike, dim0: int, dim1: int) -> Array:
     """Copy `x` with two axes exchanged (PyTorch's ``transpose``). It is its own gradient."""
-    ndim = np.ndim(x)
+    ndim = _array(x, "x").ndim
     order = list(range(ndim))
     first, second = _axis(dim0, ndim, "dim0"), _axis(dim1, ndim, "dim1")
     order[first], order[second] = order[second], order[first]
     return permute(x, order)
 
 
+@checked
 def expand(x: npt.ArrayLike, shape: Sequence[int]) -> Array:
     """Copy `x` with axes of size 1 repeated to `shape`, which may have more axes in front; -1 keeps a size."""
     array = _array(x, "x")
@@ -200,6 +210,7 @@ def expand(x: npt.ArrayLike, shape: Sequence[int]) -> Array:
     return _run(("expand", target[1:], target[:1] if whole else ()), {"x": given}, build, whole)[0]
 
 
+@checked
 def expand_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array:
     """Sum a gradient over what :func:`expand` repeated."""
     g = _array(grad_output, "grad_output")
@@ -211,6 +222,7 @@ def expand_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array
     return sum(g, axes, keepdims=True).reshape(shape) if axes else np.array(g)
 
 
+@checked
 def sum(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Sum over axes, all of them by default.
 
@@ -228,21 +240,25 @@ def sum(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     return _reduced("ReduceSum", x, axis, keepdims)
 
 
+@checked
 def mean(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Take the mean over axes, all of them by default; arguments as :func:`sum`."""
     return _reduced("ReduceMean", x, axis, keepdims)
 
 
+@checked
 def amax(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Take the maximum over axes, all of them by default; NaN wins. Arguments as :func:`sum`."""
     return _reduced("ReduceMax", x, axis, keepdims)
 
 
+@checked
 def amin(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Take the minimum over axes, all of them by default; NaN wins. Arguments as :func:`sum`."""
     return _reduced("ReduceMin", x, axis, keepdims)
 
 
+@checked
 def sum_grad(
     grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: Axes = None, keepdims: bool = False
 ) -> Array:
@@ -251,6 +267,7 @@ def sum_grad(
     return expand(_with_axes(grad_output, shape, axis, keepdims), shape)
 
 
+@checked
 def mean_grad(
     grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: Axes = None, keepdims: bool = False
 ) -> Array:
@@ -261,6 +278,7 @@ def mean_grad(
     return expand(g / g.dtype.type(max(count, 1)), shape)
 
 
+@checked
 def amax_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Carry a gradient through :func:`amax`: equal maxima share it evenly, as in PyTorch.
 
@@ -269,6 +287,7 @@ def amax_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, axis: Axes = None, k
     return _extremum_grad("ReduceMax", grad_output, x, axis, keepdims)
 
 
+@checked
 def amin_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Carry a gradient through :func:`amin`: equal minima share it evenly, as in PyTorch."""
     return _extremum_grad("ReduceMin", grad_output, x, axis, keepdims)
@@ -332,7 +351,7 @@ def _array(value: npt.ArrayLike, name: str) -> Array:
 
 
 def _axis(value: int, ndim: int, name: str) -> int:
-    if not -ndim <= value < ndim:
+    if not isinstance(value, int) or not -ndim <= value < ndim:
         raise ValueError(f"`{name}` (={value}) must be an axis of an array of {ndim} axes")
     return int(value) % ndim
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import checked
 from ._adaptive import adaptive_avg_pool2d, adaptive_max_pool2d
-from ._call import Array, floats
+from ._call import Array, array_of, floats
 from ._conv import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
 from ._conv_transpose import conv_transpose2d, conv_transpose2d_grad_input, conv_transpose2d_grad_weight
 from ._pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad
@@ -18,6 +19,7 @@ from ._pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad
 Ends = int | Sequence[int] | str
 
 
+@checked
 def conv1d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -56,6 +58,7 @@ def conv1d(
     return _signal(conv2d(_row(x), _row(weight, "weight"), bias, groups=groups, **options))
 
 
+@checked
 def conv1d_grad_input(
     grad_output: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -72,6 +75,7 @@ def conv1d_grad_input(
     return _signal(conv2d_grad_input(dy, w, _row_shape(input_shape, "input_shape"), groups=groups, **options))
 
 
+@checked
 def conv1d_grad_weight(
     grad_output: npt.ArrayLike,
     x: npt.ArrayLike,
@@ -93,6 +97,7 @@ def conv1d_grad_bias(grad_output: npt.ArrayLike) -> Array:
     return conv2d_grad_bias(_row(grad_output, "grad_output"))
 
 
+@checked
 def conv_transpose1d(
     x: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -124,6 +129,7 @@ def conv_transpose1d(
     return _signal(conv_transpose2d(_row(x), _row(weight, "weight"), bias, groups=groups, **options))
 
 
+@checked
 def conv_transpose1d_grad_input(
     grad_output: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -141,6 +147,7 @@ def conv_transpose1d_grad_input(
     return _signal(conv_transpose2d_grad_input(dy, w, shape, groups=groups, **options))
 
 
+@checked
 def conv_transpose1d_grad_weight(
     grad_output: npt.ArrayLike,
     x: npt.ArrayLike,
@@ -158,6 +165,7 @@ def conv_transpose1d_grad_weight(
     return _signal(conv_transpose2d_grad_weight(dy, _row(x), shape, groups=groups, **options))
 
 
+@checked
 def max_pool1d(
     x: npt.ArrayLike,
     kernel_size: int,
@@ -181,6 +189,7 @@ def max_pool1d(
     return _signal(max_pool2d(_row(x), **options))
 
 
+@checked
 def max_pool1d_grad(
     grad_output: npt.ArrayLike,
     indices: npt.ArrayLike,
@@ -193,13 +202,14 @@ def max_pool1d_grad(
     ceil_mode: bool = False,
 ) -> Array:
     """Give the gradient (N, C, P) of each window to its winner; `indices` are those of :func:`max_pool1d`."""
-    places = np.asarray(indices)
+    places = array_of(indices, "indices")
     places = places[:, :, np.newaxis] if places.ndim == 3 else places
     options = _pool_options(kernel_size, stride, padding, ceil_mode, dilation=dilation)
     dy = _row(grad_output, "grad_output")
     return _signal(max_pool2d_grad(dy, places, _row_shape(input_shape, "input_shape"), **options))
 
 
+@checked
 def avg_pool1d(
     x: npt.ArrayLike,
     kernel_size: int,
@@ -214,6 +224,7 @@ def avg_pool1d(
     return _signal(avg_pool2d(_row(x), **options))
 
 
+@checked
 def avg_pool1d_grad(
     grad_output: npt.ArrayLike,
     input_shape: Sequence[int],
@@ -230,11 +241,13 @@ def avg_pool1d_grad(
     return _signal(avg_pool2d_grad(dy, _row_shape(input_shape, "input_shape"), **options))
 
 
+@checked
 def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int) -> Array:
     """Average `output_size` windows that cover signals (N, C, L); see :func:`convlens.ops.adaptive_avg_pool2d`."""
     return _signal(adaptive_avg_pool2d(_row(x), (1, output_size)))
 
 
+@checked
 def adaptive_max_pool1d(x: npt.ArrayLike, output_size: int) -> Array:
     """Take the largest of `output_size` windows that cover signals (N, C, L)."""
     return _signal(adaptive_max_pool2d(_row(x), (1, output_size)))

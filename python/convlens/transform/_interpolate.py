@@ -71,8 +71,6 @@ def resize_plan(old: tuple[int, ...], size: Any, scale_factor: Any, mode: str, a
     if len(numbers) != len(old) or not all(number > 0 for number in numbers):
         raise ValueError(f"`{name}` (={value!r}) must be a positive number, or {len(old)} of them")
     if size is not None:
-        if any(number != int(number) for number in numbers):
-            raise ValueError(f"`size` (={size!r}) must be whole; give `scale_factor` for a ratio")
         return ResizePlan([int(number) for number in numbers], None, attributes)
     plan = ResizePlan(None, [float(number) for number in numbers], attributes)
     if min(plan.size(old)) < 1:

@@ -1,0 +1,197 @@
+"""What a caller passes beside arrays, checked by the parameter's name before a function runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from inspect import Parameter, signature
+from operator import index
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ._errors import UnsupportedError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Check = Callable[[str, Any], Any]
+
+#: Sizes are below this: offsets of a tensor stay within 64 bits.
+MOST = 2**31
+
+
+def checked(function: Function, more: Mapping[str, Check] | None = None) -> Function:
+    """Convert a call's arguments by the rows of `CHECKS` and of `more`; None stays where it is allowed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When an argument is not what its row takes; the parameter, its value and the rule are named.
+    """
+    parameters = signature(function).parameters.values()
+    rows = {**CHECKS, **(more or {})}
+    checks = {
+        p.name: (rows[p.name], p.default is None or "None" in str(p.annotation)) for p in parameters if p.name in rows
+    }
+    places = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+
+    def convert(name: str, value: Any) -> Any:
+        check, optional = checks.get(name, (None, False))
+        return value if check is None or (optional and value is None) else check(name, value)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = [convert(name, value) for name, value in zip(places, args, strict=False)]
+        return function(*given, *args[len(given) :], **{name: convert(name, value) for name, value in kwargs.items()})
+
+    return call  # type: ignore[return-value]
+
+
+def sequence(value: Any) -> bool:
+    """Whether it is a list, a tuple or an array with an axis; text is none."""
+    return (
+        value.ndim > 0
+        if isinstance(value, np.ndarray)
+        else isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    )
+
+
+def whole(least: float = -math.inf, remedy: str = "") -> Check:
+    """An int of at least `least`."""
+    rule = ("an int" if least == -math.inf else f"an int of at least {least}") + remedy
+
+    def check(name: str, value: Any) -> int:
+        try:
+            number = index(value)
+        except TypeError:
+            raise TypeError(f"`{name}` (={value!r}) must be {rule}") from None
+        if isinstance(value, bool) or number < least:
+            raise ValueError(f"`{name}` (={value!r}) must be {rule}")
+        if not -MOST < number < MOST:
+            raise UnsupportedError(f"`{name}` (={value!r}) is too large; numbers below {MOST} are supported")
+        return number
+
+    return check
+
+
+def several(least: float = -math.inf, remedy: str = "", *, or_none: bool = False) -> Check:
+    """A sequence of ints."""
+    one = whole(least, remedy)
+
+    def check(name: str, value: Any) -> tuple[Any, ...]:
+        if not sequence(value):
+            raise TypeError(f"`{name}` (={value!r}) must be a sequence of ints, such as (2, 3)")
+        return tuple(None if or_none and item is None else one(name, item) for item in value)
+
+    return check
+
+
+def one_or_several(least: float = -math.inf, remedy: str = "", *, or_none: bool = False) -> Check:
+    """An int, or a sequence of them."""
+    one, many = whole(least, remedy), several(least, remedy, or_none=or_none)
+
+    def check(name: str, value: Any) -> Any:
+        if sequence(value):
+            return many(name, value)
+        return None if or_none and value is None else one(name, value)
+
+    return check
+
+
+def padding(name: str, value: Any) -> Any:
+    """A word, an int, a pair or a pair of pairs; which of them fit, the function says."""
+    if isinstance(value, str):
+        return value
+    if sequence(value) and any(map(sequence, value)):
+        return tuple(one_or_several(0)(name, side) for side in value)
+    return one_or_several(0)(name, value)
+
+
+def real(low: float = -math.inf, high: float = math.inf) -> Check:
+    """A number from `low` to `high`, not NaN."""
+    rule = "a number" if low == -math.inf else f"a number of at least {low:g}" if high == math.inf else ""
+    rule = rule or f"a number between {low:g} and {high:g}"
+
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value[()]
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise TypeError(f"`{name}` (={value!r}) must be {rule}")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.nan
+        if not low <= number <= high:
+            raise ValueError(f"`{name}` (={value!r}) must be {rule}")
+        return number
+
+    return check
+
+
+def factors(name: str, value: Any) -> Any:
+    """A positive number, or a sequence of them."""
+    numbers = value if sequence(value) else [value]
+    found = tuple(real(0)(name, number) for number in numbers)
+    if not all(0 < number < MOST for number in found):
+        raise ValueError(f"`{name}` (={value!r}) must be positive and below {MOST}")
+    return found if numbers is value else found[0]
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, or the 1 or 0 of files and arrays."""
+    if not isinstance(value, (bool, np.bool_, int, np.integer)) or value not in (0, 1):
+        raise TypeError(f"`{name}` (={value!r}) must be True or False")
+    return bool(value)
+
+
+def word(name: str, value: Any) -> str:
+    """A string; which, the function says."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` (={value!r}) must be a string")
+    return value
+
+
+def seed(name: str, value: Any) -> int:
+    """An int of any size."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"`{name}` (={value!r}) must be an int") from None
+
+
+#: What each parameter that is no array takes, under whichever function.
+CHECKS: dict[str, Check] = {
+    **dict.fromkeys(("kernel_size", "stride", "dilation"), one_or_several(1)),
+    "output_padding": one_or_several(0),
+    "padding": padding,
+    **dict.fromkeys(("groups", "num_groups"), whole(1)),
+    "output_size": one_or_several(1, or_none=True),
+    "size": one_or_several(1, "; give `scale_factor` for a ratio"),
+    "scale_factor": factors,
+    **dict.fromkeys(("axis", "sizes"), one_or_several()),
+    **dict.fromkeys(("in_channels", "out_channels", "in_features", "out_features", "num_parameters"), whole(1)),
+    **dict.fromkeys(("dim0", "dim1", "start_dim", "start"), whole()),
+    "length": whole(0),
+    **dict.fromkeys(("input_shape", "weight_shape"), several(0)),
+    "normalized_shape": one_or_several(1),
+    "shape": several(-1),
+    "dims": several(),
+    **dict.fromkeys(
+        (
+            "ceil_mode",
+            "return_indices",
+            "count_include_pad",
+            "keepdims",
+            "training",
+            "align_corners",
+            "affine",
+            "elementwise_affine",
+        ),
+        flag,
+    ),
+    **dict.fromkeys(("alpha", "negative_slope", "min", "max", "min_val", "max_val", "value"), real()),
+    "eps": real(0),
+    **dict.fromkeys(("p", "momentum"), real(0, 1)),
+    **dict.fromkeys(("mode", "approximate", "reduction"), word),
+    **dict.fromkeys(("seed", "step"), seed),
+}

@@ -1,0 +1,58 @@
+"""Every layer with each of its arguments wrong, and on tensors it may not take: errors that name something."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from convlens import UnsupportedError, nn
+from nn.layers import LAYERS, USES
+from ops.calls import WRONG_VALUES
+
+SHAPES = [(4, 8, 6), (4, 9), (12,), (1, 1, 1), (1,), (2, 3, 4, 5), (2, 2, 2, 2, 2), (3, 7, 1), (2**31, 2, 2)]
+
+
+def use(layer, sizes, shape):
+    """Build a network of one layer; None, or the error."""
+    try:
+        x = nn.Input(shape)
+        made = getattr(nn, layer)(**sizes)
+        made(*[x] * made.arity)
+    except (TypeError, ValueError, UnsupportedError) as error:
+        found = error
+    else:
+        return None
+    words = ("supported", "must be") if isinstance(found, UnsupportedError) else ("`", "needs")
+    assert any(word in str(found) for word in words), f"{layer}({sizes}) on {shape}: {found}"
+    return found
+
+
+def test_every_layer_has_a_use():
+    assert set(USES) == set(LAYERS)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_its_use_runs(layer):
+    sizes, shape = USES[layer]
+    x, made = nn.Input(shape), getattr(nn, layer)(**sizes)
+    y = made(*[x] * made.arity)
+    assert nn.Network(inputs=x, outputs=y)(np.ones((2, *shape), np.float32)).shape == (2, *y.shape[1:])
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_wrong_arguments_are_named(layer):
+    sizes, shape = USES[layer]
+    for parameter in inspect.signature(getattr(nn, layer).__init__).parameters:
+        if parameter != "self":
+            for value in WRONG_VALUES:
+                error = use(layer, {**sizes, parameter: value}, shape)
+                wrong_type = isinstance(value, (dict, complex)) or type(value) is object
+                assert not wrong_type or f"`{parameter}`" in str(error)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_other_inputs_work_or_are_described(layer):
+    for shape in SHAPES:
+        use(layer, USES[layer][0], shape)
