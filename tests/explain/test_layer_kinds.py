@@ -26,7 +26,7 @@ KINDS = {
     "gelu_tanh": (nn.GELU(approximate="tanh"), torch.nn.GELU("tanh")),
     "hardsigmoid": (nn.Hardsigmoid(), Hardsigmoid()),
     "hardswish": (nn.Hardswish(), torch.nn.Hardswish()),
-    "hardtanh": (nn.Hardtanh(min_val=-0.5, max_val=0.75), torch.nn.Hardtanh(-0.5, 0.75)),
+    "hardtanh": (nn.Hardtanh(min_val=-0.4, max_val=0.7), torch.nn.Hardtanh(-0.4, 0.7)),
     "leaky_relu": (nn.LeakyReLU(negative_slope=0.2), torch.nn.LeakyReLU(0.2)),
     "mish": (nn.Mish(), torch.nn.Mish()),
     "prelu": (nn.PReLU(num_parameters=6), torch.nn.PReLU(6)),
@@ -40,6 +40,8 @@ KINDS = {
     "group_norm": (nn.GroupNorm(num_groups=3), torch.nn.GroupNorm(3, 6)),
     "instance_norm": (nn.InstanceNorm2d(affine=True), torch.nn.InstanceNorm2d(6, affine=True)),
     "layer_norm": (nn.LayerNorm(normalized_shape=(6, 8, 14)), torch.nn.LayerNorm((6, 8, 14))),
+    "layer_norm_columns": (nn.LayerNorm(normalized_shape=14), torch.nn.LayerNorm(14)),
+    "channel_shuffle": (nn.ChannelShuffle(groups=3), torch.nn.ChannelShuffle(3)),
     "dropout": (nn.Dropout(p=0.3), torch.nn.Dropout(0.3)),
 }
 

@@ -56,3 +56,10 @@ def test_wrong_arguments_are_named(layer):
 def test_other_inputs_work_or_are_described(layer):
     for shape in SHAPES:
         use(layer, USES[layer][0], shape)
+
+
+def test_a_number_stays_as_it_was_written_in_float64():
+    layers = [nn.Hardtanh(min_val=-0.3, max_val=0.7), nn.Pad(padding=1, value=0.1)]
+    net = nn.Sequential(*layers, input_shape=(1, 1, 2)).astype(np.float64)
+    y = net(np.array([[[[-1.0, 1.0]]]]))
+    np.testing.assert_array_equal(y[0, 0, 1], [0.1, -0.3, 0.7, 0.1])

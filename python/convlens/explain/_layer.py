@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..nn import Network
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
@@ -58,9 +58,15 @@ def choose_layer(graph: Graph, *, before: str) -> str:
             f"{before!r} before its last layer with weights; name one of net.layers()"
         )
     chosen = crossed[-1]
-    while producers[chosen].op in (*_POOLS, *_PASSES_ON) and producers[chosen].inputs[0] in crossed:
+    while _passes_on(producers[chosen]) and producers[chosen].inputs[0] in crossed:
         chosen = producers[chosen].inputs[0]
     return chosen
+
+
+def _passes_on(node: Node) -> bool:
+    """A pool, or what an adaptive maximum or mean is made of, or a node that changes nothing."""
+    adaptive = node.op == "Resize" and node.attributes.get("mode") in ("windows", "area")
+    return adaptive or node.op in (*_POOLS, *_PASSES_ON)
 
 
 def _between(graph: Graph, before: str) -> dict[str, None]:

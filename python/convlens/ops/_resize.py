@@ -73,6 +73,11 @@ def interpolate_grad(
     """Carry a gradient from :func:`interpolate`'s output to its input, of shape `input_shape`.
 
     Its batch may be left out, and so may `size`, which `grad_output` has.
+
+    Notes
+    -----
+    The transpose of what :func:`interpolate` does. PyTorch's (2.13) is not for "nearest" with some values of
+    `scale_factor`, such as 2.05: it goes by other rows than its forward pass.
     """
     dy = _pixels(grad_output, "grad_output")
     shape = tuple(int(v) for v in input_shape)
