@@ -204,3 +204,11 @@ def test_methods_of_one_image_may_stand_in_several_rows():
 def test_wrong_arguments_are_named(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_the_gradient_of_a_loss_raises_and_lowers_it():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(out_features=3), input_shape=(1, 4, 4), seed=0)
+    why = explain.saliency(net, np.ones((1, 1, 4, 4), np.float32), 1, of="loss")
+    drawn = why[0].plot()
+    assert "orange raises and purple lowers" in drawn.alt_text
+    assert f"class 1, loss {why.score[0]:.3g}" in drawn.alt_text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,8 @@ class Explained(Protocol):
     def layer(self) -> str | None: ...
     @property
     def signed(self) -> bool: ...
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Reduced:
     limit: float
     caption: str
     signed: bool
+    #: What the lowest and the highest values do.
+    ends: tuple[str, str] = ("against", "for")
 
     @property
     def empty(self) -> bool:
@@ -72,6 +77,7 @@ def signed_map(
     title: str = "",
     percentile: float = 99.0,
     limit: float | None = None,
+    ends: tuple[str, str] = ("against", "for"),
 ) -> Picture:
     """Draw a map whose sign matters: orange speaks for, purple against, nothing is zero.
 
@@ -86,12 +92,15 @@ def signed_map(
         Absolute values beyond this percentile get the strongest colour, so that one pixel does not pale the others.
     limit : float, optional
         The value of the strongest colour; give several pictures the same to compare them.
+    ends : (str, str)
+        What negative and positive values do, such as ``("lowers", "raises")`` of the gradient of a loss.
 
     Returns
     -------
     Picture
     """
-    return _one(reduce_map(values, signed=True, percentile=percentile, limit=limit), picture, title)
+    reduced = reduce_map(values, signed=True, percentile=percentile, limit=limit)
+    return _one(replace(reduced, ends=(str(ends[0]), str(ends[1]))), picture, title)
 
 
 def overlay(
@@ -143,6 +152,8 @@ def explanation(why: Explained, picture: npt.ArrayLike | None = None, **options:
         from ._grid import feature_maps
 
         return feature_maps(why.values[0], **options)
+    if why.signed and why.arguments.get("of") == "loss":
+        options.setdefault("ends", ("lowers", "raises"))
     return (signed_map if why.signed else overlay)(why.values, picture, **options)
 
 
@@ -157,7 +168,8 @@ def title_of(why: Explained) -> str:
         words += f", class {target}"
     elif target.dtype.kind == "i":
         words += f", place {tuple(target.tolist())}"
-    return f"{words}, score {float(why.score[0]):.3g}"
+    scored = "loss" if why.arguments.get("of") == "loss" else "score"
+    return f"{words}, {scored} {float(why.score[0]):.3g}"
 
 
 def reduce_map(values: npt.ArrayLike, *, signed: bool, percentile: float, limit: float | None = None) -> Reduced:
@@ -219,7 +231,9 @@ def draw_scale(picture: Picture, axes: Axes, reduced: Reduced) -> None:
     low = -reduced.limit if reduced.signed else 0.0
     bar.set_ticks([low, 0.0, reduced.limit] if reduced.signed else [0.0, reduced.limit])
     labels = (
-        [f"{low:.2g}\nagainst", "0", f"{reduced.limit:.2g}\nfor"] if reduced.signed else ["0", f"{reduced.limit:.2g}"]
+        [f"{low:.2g}\n{reduced.ends[0]}", "0", f"{reduced.limit:.2g}\n{reduced.ends[1]}"]
+        if reduced.signed
+        else ["0", f"{reduced.limit:.2g}"]
     )
     bar.set_ticklabels(labels)
     bar.ax.tick_params(labelsize=7, length=0, labelcolor=INK, color=QUIET)
@@ -248,6 +262,7 @@ def _one(reduced: Reduced, picture: npt.ArrayLike | None, title: str) -> Picture
     caption = reduced.caption[0].upper() + reduced.caption[1:] + "."
     if picture is not None and reduced.signed:
         caption += " Small values let the picture show."
-    kind = "Signed map, orange for and purple against" if reduced.signed else "Map of importance, brighter is more"
+    low, high = reduced.ends
+    kind = f"Signed map, orange {high} and purple {low}" if reduced.signed else "Map of importance, brighter is more"
     beneath = " over its picture" if picture is not None else ""
     return drawn.describe(caption, f"{title + ': ' if title else ''}{kind}{beneath}. {words_of(reduced)}")

@@ -162,9 +162,7 @@ def _importance(page: Page, net: nn.Network, examples: Digits, *, quick: bool) -
     pictures = [
         (
             "gradient_of_loss.png",
-            plot.signed_map(
-                of_loss.values[0], examples.images[0], title=f"Gradient of the loss, a {examples.labels[0]}"
-            ),
+            of_loss[0].plot(examples.images[0], title=f"Gradient of the loss, a {examples.labels[0]}"),
         ),
         ("importance.png", plot.compare(maps, examples.images, captions=captions, title="What the answer rests on")),
     ]
