@@ -34,26 +34,32 @@ def checked(function: Function, more: Mapping[str, Check] | None = None) -> Func
         p.name: (rows[p.name], p.default is None or "None" in str(p.annotation)) for p in parameters if p.name in rows
     }
     places = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    first = next((i for i, name in enumerate(places) if name in checks), len(places))
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name, value in kwargs.items():
+            if name in checks:
+                check, optional = checks[name]
+                if value is not None or not optional:
+                    kwargs[name] = check(name, value)
+        if len(args) > first:
+            named = zip(places[first:], args[first:], strict=False)
+            args = (*args[:first], *(convert(name, value) for name, value in named), *args[len(places) :])
+        return function(*args, **kwargs)
 
     def convert(name: str, value: Any) -> Any:
         check, optional = checks.get(name, (None, False))
         return value if check is None or (optional and value is None) else check(name, value)
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        given = [convert(name, value) for name, value in zip(places, args, strict=False)]
-        return function(*given, *args[len(given) :], **{name: convert(name, value) for name, value in kwargs.items()})
 
     return call  # type: ignore[return-value]
 
 
 def sequence(value: Any) -> bool:
     """Whether it is a list, a tuple or an array with an axis; text is none."""
-    return (
-        value.ndim > 0
-        if isinstance(value, np.ndarray)
-        else isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    )
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, (list, tuple)) or (isinstance(value, Sequence) and not isinstance(value, (str, bytes)))
 
 
 def whole(least: float = -math.inf, remedy: str = "") -> Check:
@@ -61,6 +67,8 @@ def whole(least: float = -math.inf, remedy: str = "") -> Check:
     rule = ("an int" if least == -math.inf else f"an int of at least {least}") + remedy
 
     def check(name: str, value: Any) -> int:
+        if type(value) is int and least <= value < MOST and value > -MOST:  # what most calls give
+            return value
         try:
             number = index(value)
         except TypeError:
@@ -91,7 +99,7 @@ def one_or_several(least: float = -math.inf, remedy: str = "", *, or_none: bool 
     one, many = whole(least, remedy), several(least, remedy, or_none=or_none)
 
     def check(name: str, value: Any) -> Any:
-        if sequence(value):
+        if type(value) is not int and sequence(value):
             return many(name, value)
         return None if or_none and value is None else one(name, value)
 
@@ -102,9 +110,12 @@ def padding(name: str, value: Any) -> Any:
     """A word, an int, a pair or a pair of pairs; which of them fit, the function says."""
     if isinstance(value, str):
         return value
-    if sequence(value) and any(map(sequence, value)):
-        return tuple(one_or_several(0)(name, side) for side in value)
-    return one_or_several(0)(name, value)
+    if type(value) is not int and sequence(value) and any(map(sequence, value)):
+        return tuple(_SIDES(name, side) for side in value)
+    return _SIDES(name, value)
+
+
+_SIDES = one_or_several(0)
 
 
 def real(low: float = -math.inf, high: float = math.inf) -> Check:
