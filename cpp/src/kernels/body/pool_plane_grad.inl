@@ -77,6 +77,25 @@ inline Vec<Real> load_some(const Real* p, Range lanes) {
     return Vec<Real>::load(some);
 }
 
+// The windows' rows that hold a row of x: `row` at its ky, and every steps.row-th above it at every steps.ky-th more.
+struct Rows {
+    int64_t ky, row;
+};
+inline Rows steps_of(const PoolWindow& p) {
+    int64_t ky = 1;
+    while (ky < p.kernel_height && ky * p.dilation_height % p.stride_height != 0) ++ky;
+    return {ky, ky * p.dilation_height / p.stride_height};
+}
+inline Rows rows_of(const PoolWindow& p, int64_t y, int64_t step) {
+    const int64_t top = y + p.pad_top, first = top / p.stride_height;
+    if (p.dilation_height == 1) return {top - first * p.stride_height, first};
+    for (int64_t ky = 0; ky < step; ++ky) {
+        const int64_t start = top - ky * p.dilation_height, row = start / p.stride_height;
+        if (row * p.stride_height == start) return {ky, row};
+    }
+    return {0, -1};
+}
+
 // Where rows of dx end that may be overrun: what lies behind is written after them.
 template <class Real>
 inline Real* room_of(const PoolPlaneGradArgs<Real>& a, int64_t y) {
@@ -125,15 +144,16 @@ template <class Given, int Stride, class Real>
 void grad_of_neighbours(const PoolPlaneGradArgs<Real>& a) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
+    const Rows steps = steps_of(p);
     Given given(a);
     for (int64_t y = a.row0; y < a.row1; ++y) {
+        const Rows rows = rows_of(p, y, steps.ky);
         Real *const dx = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
         for (int64_t x = 0; x < p.width; x += Stride * V::width) {
             V even = V::zero(), odd = V::zero();
-            for (int64_t ky = 0; ky < p.kernel_height; ++ky) {
-                const int64_t start = y + p.pad_top - ky * p.dilation_height, row = start / p.stride_height;
-                if (start < 0) break;
-                if (row >= a.dy_height || row * p.stride_height != start) continue;
+            for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0;
+                 ky += steps.ky, row -= steps.row) {
+                if (row >= a.dy_height) continue;
                 given.aim(row);
                 for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
                     const int64_t shift = x + p.pad_left - kx * p.dilation_width, phase = shift & (Stride - 1);
@@ -175,19 +195,20 @@ void grad_across(const PoolPlaneGradArgs<Real>& a) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
     const int64_t reach = (p.kernel_width - 1) * p.dilation_width;
+    const Rows steps = steps_of(p);
     Given given(a);
     alignas(64) Real sums[kGradColumns + 2 * V::width];
     for (int64_t y = a.row0; y < a.row1; ++y) {
+        const Rows rows = rows_of(p, y, steps.ky);
         Real* const room = room_of(a, y);
         for (int64_t x0 = 0; x0 < p.width; x0 += kGradColumns) {
             const int64_t columns = p.width - x0 < kGradColumns ? p.width - x0 : kGradColumns;
             for (int64_t x = 0; x < columns + V::width; x += V::width) V::zero().store(sums + x);
             int64_t last = (x0 + columns - 1 + p.pad_left) / p.stride_width;
             if (last >= a.dy_width) last = a.dy_width - 1;
-            for (int64_t ky = 0; ky < p.kernel_height; ++ky) {
-                const int64_t start = y + p.pad_top - ky * p.dilation_height, row = start / p.stride_height;
-                if (start < 0) break;
-                if (row >= a.dy_height || row * p.stride_height != start) continue;
+            for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0;
+                 ky += steps.ky, row -= steps.row) {
+                if (row >= a.dy_height) continue;
                 given.aim(row);
                 const Real* dy = a.dy + row * a.dy_row_stride;
                 for (int64_t column = last; column >= 0; --column) {
