@@ -20,6 +20,8 @@ SHAPES = {
     "pixel-of-several-blocks": ((2, 32, 1, 1), 1, {}),
     "rows-of-vectors": ((2, 3, 7, 75), 2, {}),
     "rows-of-vectors-overlapping": ((1, 2, 9, 81), 3, {"stride": 2, "padding": 1}),
+    "tiles-of-three": ((2, 3, 11, 40), 3, {}),
+    "tiles-wider-than-a-vector": ((1, 2, 5, 45), (2, 21), {"stride": (3, 21)}),
     "far-apart": ((2, 3, 11, 40), (3, 5), {"stride": (4, 6), "padding": (1, 2)}),
     "windows-wider-than-a-vector": ((1, 2, 6, 71), (2, 35), {"stride": (2, 17), "padding": (0, 9)}),
     "rows-beyond-windows": ((1, 2, 9, 33), 2, {"stride": (3, 2)}),

@@ -110,9 +110,9 @@ inline void put(Vec<Real> v, Real* to, int64_t count, const Real* room) {
     for (int64_t i = 0; i < count && i < width; ++i) to[i] = lanes[i];
 }
 
-// Windows two wide, side by side, none above another.
-template <class Given, class Real>
-void grad_of_pairs(const PoolPlaneGradArgs<Real>& a) {
+// Windows side by side, each with rows of its own: lanes are windows when they are two wide, else a window's positions.
+template <class Given, bool Pairs, class Real>
+void grad_of_tiles(const PoolPlaneGradArgs<Real>& a) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
     Given given(a);
@@ -120,9 +120,16 @@ void grad_of_pairs(const PoolPlaneGradArgs<Real>& a) {
     for (int64_t y = a.row0; y < a.row1; ++y) {
         Real *to = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
         const bool covered = row < a.dy_height && ky < p.kernel_height;
-        const int64_t columns = covered ? a.dy_width : 0;
+        const int64_t columns = covered ? a.dy_width : 0, size = Pairs ? 2 : p.kernel_width;
         if (covered) given.aim(row);
-        for (int64_t column = 0; column < columns; column += V::width) {
+        for (int64_t column = 0; !Pairs && column < columns; ++column) {
+            const Real dy = a.dy[row * a.dy_row_stride + column];
+            for (int64_t kx = 0; kx < size; kx += V::width) {
+                const V v = given.across(dy, row * a.dy_width + column, column, ky * size + kx);
+                put(v, to + column * size + kx, size - kx, room);
+            }
+        }
+        for (int64_t column = 0; Pairs && column < columns; column += V::width) {
             const int64_t at = row * a.dy_width + column, left = columns - column;
             const Real* dy = a.dy + row * a.dy_row_stride + column;
             const Range lanes{0, left < V::width ? left : V::width};
@@ -134,7 +141,7 @@ void grad_of_pairs(const PoolPlaneGradArgs<Real>& a) {
             put(low, to + 2 * column, 2 * left, room);
             if (2 * left > V::width) put(high, to + 2 * column + V::width, 2 * left - V::width, room);
         }
-        for (int64_t x = 2 * columns; x < p.width; ++x) to[x] = 0;
+        for (int64_t x = size * columns; x < p.width; ++x) to[x] = 0;
         if (++ky == p.stride_height) ky = 0, ++row;
     }
 }
@@ -240,8 +247,10 @@ template <class Given, class Real>
 inline void pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
     const PoolWindow& p = *a.window;
     const bool disjoint = p.kernel_height <= p.stride_height && p.dilation_height == 1;
-    const bool pairs = p.kernel_width == 2 && p.stride_width == 2 && p.dilation_width == 1 && p.pad_left == 0;
-    if (disjoint && pairs && 2 * a.dy_width <= p.width) return grad_of_pairs<Given>(a);
+    const bool joined = p.kernel_width == p.stride_width && p.dilation_width == 1 && p.pad_left == 0;
+    if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
+        return p.kernel_width == 2 ? grad_of_tiles<Given, true>(a) : grad_of_tiles<Given, false>(a);
+    }
     if (a.dy_width >= 4 && p.stride_width == 1) return grad_of_neighbours<Given, 1>(a);
     if (a.dy_width >= 4 && p.stride_width == 2) return grad_of_neighbours<Given, 2>(a);
     grad_across<Given>(a);
