@@ -21,11 +21,10 @@ Array<To> convert(const Array<From>& from, const std::array<std::int64_t, 10>& s
         throw py::value_error("`sizes` are no window of up to 256 positions");
     }
     Array<To> to({from.shape(0), from.shape(1), from.shape(2), from.shape(3)});
-    const convlens::PoolPlanes pool = {
-        {h, w, r, s, stride_h, stride_w, top, left, dilation_h, dilation_w, 0, 0, h, w},
-        from.shape(0) * from.shape(1),
-        from.shape(2),
-        from.shape(3)};
+    const convlens::PoolPlanes pool = {{h, w, r, s, stride_h, stride_w, top, left, dilation_h, dilation_w, 0, 0, h, w},
+                                       from.shape(0) * from.shape(1),
+                                       from.shape(2),
+                                       from.shape(3)};
     const From* source = from.data();
     To* target = to.mutable_data();
     convlens::Status status;

@@ -6,8 +6,8 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-// What windows give to their positions: take(v, ...) of the dy of neighbouring windows to one place in each; across(...)
-// of one window to neighbouring places; one(...) to one.
+// What windows give to their positions: take(v, ...) of the dy of neighbouring windows to one place in each;
+// across(...) of one window to neighbouring places; one(...) to one.
 template <class Real>
 struct Winners {
     typedef Vec<Real> V;
