@@ -90,4 +90,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
           "Allocate uint8 that are aligned to 64 bytes, not initialised.");
     bind_program(m);
     bind_lowering(m);
+    bind_pool(m);
 }

@@ -18,6 +18,13 @@ SHAPES = {
     "whole": ((2, 20, 5, 4), (5, 4), {}),
     "whole-of-several-blocks": ((2, 32, 5, 4), (5, 4), {}),
     "pixel-of-several-blocks": ((2, 32, 1, 1), 1, {}),
+    "rows-of-vectors": ((2, 3, 7, 75), 2, {}),
+    "rows-of-vectors-overlapping": ((1, 2, 9, 81), 3, {"stride": 2, "padding": 1}),
+    "tiles-of-three": ((2, 3, 11, 40), 3, {}),
+    "tiles-wider-than-a-vector": ((1, 2, 5, 45), (2, 21), {"stride": (3, 21)}),
+    "far-apart": ((2, 3, 11, 40), (3, 5), {"stride": (4, 6), "padding": (1, 2)}),
+    "windows-wider-than-a-vector": ((1, 2, 6, 71), (2, 35), {"stride": (2, 17), "padding": (0, 9)}),
+    "rows-beyond-windows": ((1, 2, 9, 33), 2, {"stride": (3, 2)}),
     "empty-batch": ((0, 3, 4, 4), 2, {}),
 }
 
@@ -86,6 +93,16 @@ def test_indices_of_other_windows_are_refused():
     y, indices = ops.max_pool2d(x, 2, return_indices=True)
     with pytest.raises(ValueError, match="`indices` holds places outside their windows"):
         ops.max_pool2d_grad(y, indices[..., ::-1], x.shape, 2)
+    for row, column, other in ((0, 0, -1), (0, 0, 64), (1, 2, 11), (1, 2, 2**62), (3, 3, 53)):
+        wrong = indices.copy()
+        wrong[0, 1, row, column] = other
+        with pytest.raises(ValueError, match="`indices` holds places outside their windows"):
+            ops.max_pool2d_grad(y, wrong, x.shape, 2)
+    y, indices = ops.max_pool2d(x, 3, padding=1, return_indices=True)
+    for other in (-9, 7, 15, 16):  # the corner's window has rows and columns 0 and 1
+        indices[0, 0, 0, 0] = other
+        with pytest.raises(ValueError, match="`indices` holds places outside their windows"):
+            ops.max_pool2d_grad(y, indices, x.shape, 3, padding=1)
     with pytest.raises(ValueError, match="`indices` is float32"):
         ops.max_pool2d_grad(y, y, x.shape, 2)
 
@@ -93,4 +110,6 @@ def test_indices_of_other_windows_are_refused():
 def test_large_windows_have_no_indices():
     with pytest.raises(UnsupportedError, match="windows of up to 256"):
         ops.max_pool2d(normal(1, 1, 1, 20, 20), 20, return_indices=True)
+    with pytest.raises(UnsupportedError, match="`indices` of a window"):
+        ops.max_pool2d_grad(normal(1, 1, 1, 1, 1), np.zeros((1, 1, 1, 1), int), (1, 20, 20), 20)
     assert ops.max_pool2d(normal(1, 1, 1, 20, 20), 20).shape == (1, 1, 1, 1)

@@ -178,7 +178,7 @@ void run_pool_grad_planes(const Call& call, std::int64_t task) {
             auto* winners = reinterpret_cast<const std::uint8_t*>(offset.data);
             if (offset) winners += image * offset.image_stride + plane * pixels_of(d);
             kernel({&window, image_data<Real>(dy, image) + plane * plane_stride<Real>(d), row_stride<Real>(d),
-                    end_of<Real>(dy, call.n), winners, d.height, d.width,
+                    ((call.n - image) * d.channels - plane) * pixels_of(d), winners, d.height, d.width,
                     image_data<Real>(dx, image) + plane * plane_stride<Real>(t), row_stride<Real>(t), row0, row1});
             zero_halo<Real>(dx, image, plane, row0, row1);
             if (plane == t.channels - 1 && row1 == t.height) zero_padding<Real>(dx, image);

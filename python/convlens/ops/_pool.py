@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arguments import checked
+from .._core import pool_indices, pool_offsets
 from .._errors import UnsupportedError
 from ..graph import Padding, Window, pair, resolve_padding
 from ._call import KEPT, Array, Build, array_of, check_grad, hashable, images, run, shape_of
@@ -74,8 +75,8 @@ def max_pool2d(
     """
     x = images(x)
     window = _window(x.shape[1:], kernel_size, stride, padding, dilation, ceil_mode)
-    if return_indices and window.kernel[0] * window.kernel[1] > 256:
-        raise UnsupportedError(f"`return_indices` of a window {window.kernel}: windows of up to 256 are supported")
+    if return_indices:
+        _check_places("return_indices", window)
 
     def build(b: Build) -> Sequence[str]:
         attributes = _attributes(window)
@@ -83,7 +84,7 @@ def max_pool2d(
         return [b.add(op, "x", **attributes) for op in ops]
 
     results = run(("max_pool2d", window, return_indices), {"x": x}, build)
-    return (results[0], _indices(results[1], window, x.shape[3])) if return_indices else results[0]
+    return (results[0], pool_indices(results[1], _sizes(window, *x.shape[2:]))) if return_indices else results[0]
 
 
 @checked
@@ -115,13 +116,15 @@ def max_pool2d_grad(
     """
     dy, shape = images(grad_output, "grad_output"), shape_of(input_shape, "input_shape", 3)
     window = _window(shape, kernel_size, stride, padding, dilation, ceil_mode)
+    _check_places("indices", window)
     check_grad(dy, shape[0], *window.output_size((shape[1], shape[2])))
     places = array_of(indices, "indices")
     if places.shape != dy.shape or places.dtype.kind not in "iu":
         raise ValueError(
             f"`indices` is {places.dtype} of shape {places.shape}; it must be integers, of shape {dy.shape}"
         )
-    arrays = {"grad_output": dy, "offset": _offsets(places, window, shape)}
+    offset = pool_offsets(places.astype(np.int64, copy=False), _sizes(window, *shape[1:]))
+    arrays = {"grad_output": dy, "offset": offset}
 
     def build(b: Build) -> Sequence[str]:
         return [b.add("MaxPoolGrad", "grad_output", "offset", input_shape=shape, **_attributes(window))]
@@ -217,54 +220,11 @@ def _attributes(window: Window) -> dict[str, Any]:
     }
 
 
-def _corners(shape: tuple[int, ...], window: Window) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Row and column of the input at which each window of (..., P, Q) starts."""
-    rows = np.arange(shape[-2]) * window.stride[0] - window.pads[0]
-    columns = np.arange(shape[-1]) * window.stride[1] - window.pads[1]
-    return rows[:, None], columns[None, :]
+def _check_places(name: str, window: Window) -> None:
+    if window.kernel[0] * window.kernel[1] > 256:
+        raise UnsupportedError(f"`{name}` of a window {window.kernel}: windows of up to 256 are supported")
 
 
-def _places(window: Window, width: int) -> npt.NDArray[np.int64]:
-    """How far each position of a window is from its corner, in a channel's pixels."""
-    rows, columns = (np.arange(k) * d for k, d in zip(window.kernel, window.dilation, strict=True))
-    return np.asarray(rows[:, None] * width + columns).reshape(-1)
-
-
-def _indices(offset: Array, window: Window, width: int) -> npt.NDArray[np.int64]:
-    top, left = _corners(offset.shape, window)
-    found: npt.NDArray[np.int64] = _places(window, width)[offset]
-    found += top * width + left
-    return found
-
-
-def _offsets(indices: Array, window: Window, image: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    _, height, width = image
-    top, left = _corners(indices.shape, window)
-    away = indices.astype(np.int64)
-    if window.extent[1] <= width:
-        # Then a distance from the corner names one position of the window. Numbers of nobody: -1.
-        places = _places(window, width)
-        away -= top * width + left
-        lookup = np.full(int(places[-1]) + 2, -1, np.int16)
-        lookup[places] = np.arange(len(places))
-        np.clip(away, -1, len(lookup) - 1, out=away)
-        found = lookup[away]
-        wrong = found.min(initial=0) < 0
-        edge = np.flatnonzero((top < 0) | (top + window.extent[0] > height))
-        rows = top[edge] + found[..., edge, :] // window.kernel[1] * window.dilation[0]
-        wrong = wrong or ((rows < 0) | (rows >= height)).any()
-        edge = np.flatnonzero((left < 0) | (left + window.extent[1] > width))
-        columns = left[:, edge] + found[..., edge] % window.kernel[1] * window.dilation[1]
-        wrong = wrong or ((columns < 0) | (columns >= width)).any()
-    else:
-        rows, columns = np.divmod(away, width)
-        ky, off_y = np.divmod(rows - top, window.dilation[0])
-        kx, off_x = np.divmod(columns - left, window.dilation[1])
-        inside = (ky >= 0) & (ky < window.kernel[0]) & (kx >= 0) & (kx < window.kernel[1])
-        wrong = np.any(~inside | (rows < 0) | (rows >= height) | (off_y != 0) | (off_x != 0))
-        found = ky * window.kernel[1] + kx
-    if wrong:
-        raise ValueError(
-            "`indices` holds places outside their windows; pass those of max_pool2d with the same arguments"
-        )
-    return found.astype(np.uint8)
+def _sizes(window: Window, height: int, width: int) -> tuple[int, ...]:
+    """What the conversions of indices read: plane, kernel, stride, padding at top and left, dilation."""
+    return (height, width, *window.kernel, *window.stride, *window.pads[:2], *window.dilation)

@@ -55,7 +55,7 @@ struct PoolPlaneGradArgs {
     const PoolWindow* window;
     const Real* dy;  // pixel (0, 0)
     int64_t dy_row_stride;
-    const Real* dy_end;
+    int64_t windows;        // of this plane and those behind it, where dy and offset may be read
     const uint8_t* offset;  // pixel (0, 0), rows adjacent; null for an average
     int64_t dy_height, dy_width;
     Real* dx;  // pixel (0, 0)

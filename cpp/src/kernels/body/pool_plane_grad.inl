@@ -1,0 +1,273 @@
+// The gradients of pooling on plain planes. Each row of dx is written once, its sums in the order of (ky, kx).
+#include "kernels/body/window.h"
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+// What windows give to their positions: take(v, ...) of the dy of neighbouring windows to one place in each;
+// across(...) of one window to neighbouring places; one(...) to one.
+template <class Real>
+struct Winners {
+    typedef Vec<Real> V;
+    const PoolPlaneGradArgs<Real>& a;
+    Ints<Real> lane;
+    explicit Winners(const PoolPlaneGradArgs<Real>& args) : a(args) {
+        for (int i = 0; i < V::width; ++i) lane[i] = i;
+    }
+    void aim(int64_t) {}
+    V whole(V v, Ints<Real> winners, int64_t place) const {
+        return keep(Mask<Real>{(Ints<Real>)(winners == splat_ints<Real>(place))}, v);
+    }
+    Ints<Real> winners(int64_t at, Range lanes, bool readable) const {
+        if (readable) return to_ints(widen_bytes(a.offset + at, V()));
+        uint8_t bytes[V::width] = {};
+        for (int64_t i = lanes.from; i < lanes.to; ++i) bytes[i] = a.offset[at + i];
+        return to_ints(widen_bytes(bytes, V()));
+    }
+    V take(V v, int64_t at, int64_t, Range lanes, bool readable, int64_t place) const {
+        return whole(v, winners(at, lanes, readable), place);
+    }
+    V across(Real dy, int64_t at, int64_t, int64_t place) const {
+        return keep(Mask<Real>{(Ints<Real>)(lane == splat_ints<Real>(a.offset[at] - place))}, V::splat(dy));
+    }
+    Real one(Real dy, int64_t at, int64_t, int64_t place) const { return a.offset[at] == place ? dy : Real(0); }
+};
+template <class Real>
+struct Shares {
+    typedef Vec<Real> V;
+    const PoolPlaneGradArgs<Real>& a;
+    Range alike;  // windows with all of their columns
+    int64_t rows = 0;
+    Real full = 0;
+    explicit Shares(const PoolPlaneGradArgs<Real>& args) : a(args) {
+        const PoolWindow& p = *a.window;
+        alike = whole_outputs(p.kernel_width, p.stride_width, p.pad_left, p.dilation_width, p.counted_left,
+                              p.counted_right);
+    }
+    void aim(int64_t row) {
+        const int64_t count = counted_rows(*a.window, row);
+        if (count != rows) rows = count, full = share(count * a.window->kernel_width);
+    }
+    static Real share(int64_t count) { return count > 0 ? Real(1) / static_cast<Real>(count) : Real(0); }
+    V whole(V v, Ints<Real>, int64_t) const { return v * V::splat(full); }
+    Ints<Real> winners(int64_t, Range, bool) const { return Ints<Real>{}; }
+    V take(V v, int64_t at, int64_t column, Range lanes, bool, int64_t place) const {
+        const V shares = v * V::splat(full);
+        if (column + lanes.from >= alike.from && column + lanes.to <= alike.to) return shares;
+        Real dy[V::width], y[V::width];
+        v.store(dy), shares.store(y);
+        for (int64_t i = lanes.from; i < lanes.to; ++i) {
+            if (column + i < alike.from || column + i >= alike.to) y[i] = one(dy[i], at, column + i, place);
+        }
+        return V::load(y);
+    }
+    V across(Real dy, int64_t at, int64_t column, int64_t place) const { return V::splat(one(dy, at, column, place)); }
+    Real one(Real dy, int64_t, int64_t column, int64_t) const {
+        if (column >= alike.from && column < alike.to) return dy * full;
+        return dy * share(rows * counted_columns(*a.window, column));
+    }
+};
+
+template <class Real>
+inline Vec<Real> load_some(const Real* p, Range lanes) {
+    Real some[Vec<Real>::width] = {};
+    for (int64_t i = lanes.from; i < lanes.to; ++i) some[i] = p[i];
+    return Vec<Real>::load(some);
+}
+
+// The windows' rows that hold a row of x: `row` at its ky, and every steps.row-th above it at every steps.ky-th more.
+struct Rows {
+    int64_t ky, row;
+};
+inline Rows steps_of(const PoolWindow& p) {
+    int64_t ky = 1;
+    while (ky < p.kernel_height && ky * p.dilation_height % p.stride_height != 0) ++ky;
+    return {ky, ky * p.dilation_height / p.stride_height};
+}
+inline Rows rows_of(const PoolWindow& p, int64_t y, int64_t step) {
+    const int64_t top = y + p.pad_top, first = top / p.stride_height;
+    if (p.dilation_height == 1) return {top - first * p.stride_height, first};
+    for (int64_t ky = 0; ky < step; ++ky) {
+        const int64_t start = top - ky * p.dilation_height, row = start / p.stride_height;
+        if (row * p.stride_height == start) return {ky, row};
+    }
+    return {0, -1};
+}
+
+// Where rows of dx end that may be overrun: what lies behind is written after them.
+template <class Real>
+inline Real* room_of(const PoolPlaneGradArgs<Real>& a, int64_t y) {
+    return a.dx + (a.dx_row_stride == a.window->width ? a.row1 - 1 : y) * a.dx_row_stride + a.window->width;
+}
+template <class Real>
+inline void put(Vec<Real> v, Real* to, int64_t count, const Real* room) {
+    constexpr int64_t width = Vec<Real>::width;
+    if (to + width <= room) return v.store(to);
+    Real lanes[width];
+    v.store(lanes);
+    for (int64_t i = 0; i < count && i < width; ++i) to[i] = lanes[i];
+}
+
+// Windows side by side, each with rows of its own: lanes are windows when they are two wide, else a window's positions.
+template <class Given, bool Pairs, class Real>
+void grad_of_tiles(const PoolPlaneGradArgs<Real>& a) {
+    typedef Vec<Real> V;
+    const PoolWindow& p = *a.window;
+    Given given(a);
+    int64_t row = (a.row0 + p.pad_top) / p.stride_height, ky = a.row0 + p.pad_top - row * p.stride_height;
+    for (int64_t y = a.row0; y < a.row1; ++y) {
+        Real *to = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
+        const bool covered = row < a.dy_height && ky < p.kernel_height;
+        const int64_t columns = covered ? a.dy_width : 0, size = Pairs ? 2 : p.kernel_width;
+        if (covered) given.aim(row);
+        for (int64_t column = 0; !Pairs && column < columns; ++column) {
+            const Real dy = a.dy[row * a.dy_row_stride + column];
+            for (int64_t kx = 0; kx < size; kx += V::width) {
+                const V v = given.across(dy, row * a.dy_width + column, column, ky * size + kx);
+                put(v, to + column * size + kx, size - kx, room);
+            }
+        }
+        for (int64_t column = 0; Pairs && column < columns; column += V::width) {
+            const int64_t at = row * a.dy_width + column, left = columns - column;
+            const Real* dy = a.dy + row * a.dy_row_stride + column;
+            const Range lanes{0, left < V::width ? left : V::width};
+            const bool readable = at + V::width <= a.windows;
+            const V v = readable ? V::load(dy) : load_some(dy, lanes);
+            const Ints<Real> winners = given.winners(at, lanes, readable);
+            V low, high;
+            zip(given.whole(v, winners, 2 * ky), given.whole(v, winners, 2 * ky + 1), &low, &high);
+            put(low, to + 2 * column, 2 * left, room);
+            if (2 * left > V::width) put(high, to + 2 * column + V::width, 2 * left - V::width, room);
+        }
+        for (int64_t x = size * columns; x < p.width; ++x) to[x] = 0;
+        if (++ky == p.stride_height) ky = 0, ++row;
+    }
+}
+
+// Windows one or two apart: lanes are every Stride-th of neighbouring positions, and the windows that hold them.
+template <class Given, int Stride, class Real>
+void grad_of_neighbours(const PoolPlaneGradArgs<Real>& a) {
+    typedef Vec<Real> V;
+    const PoolWindow& p = *a.window;
+    const Rows steps = steps_of(p);
+    Given given(a);
+    for (int64_t y = a.row0; y < a.row1; ++y) {
+        const Rows rows = rows_of(p, y, steps.ky);
+        Real *const dx = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
+        for (int64_t x = 0; x < p.width; x += Stride * V::width) {
+            V even = V::zero(), odd = V::zero();
+            for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0;
+                 ky += steps.ky, row -= steps.row) {
+                if (row >= a.dy_height) continue;
+                given.aim(row);
+                for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
+                    const int64_t shift = x + p.pad_left - kx * p.dilation_width, phase = shift & (Stride - 1);
+                    const int64_t column = Stride == 1 ? shift : (shift + phase) >> 1;
+                    const int64_t left = a.dy_width - column;
+                    const Range lanes{column < 0 ? -column : 0, left < V::width ? left : V::width};
+                    if (lanes.from >= lanes.to) continue;
+                    const int64_t at = row * a.dy_width + column;
+                    const Real* dy = a.dy + row * a.dy_row_stride + column;
+                    const bool readable = at >= 0 && at + V::width <= a.windows;
+                    V v = readable ? V::load(dy) : load_some(dy, lanes);
+                    if (lanes.count() < V::width) v = keep_where(((1u << lanes.to) - 1) >> lanes.from << lanes.from, v);
+                    v = given.take(v, at, column, lanes, readable, ky * p.kernel_width + kx);
+                    if (Stride == 1 || phase == 0) {
+                        even = even + v;
+                    } else {
+                        odd = odd + v;
+                    }
+                }
+            }
+            const int64_t left = p.width - x;
+            if (Stride == 2) {
+                V low, high;
+                zip(even, odd, &low, &high);
+                put(low, dx + x, left, room);
+                if (left > V::width) put(high, dx + x + V::width, left - V::width, room);
+            } else {
+                put(even, dx + x, left, room);
+            }
+        }
+    }
+}
+
+constexpr int64_t kGradColumns = 512;
+
+// Windows few or far apart: lanes are the positions of one. The last window comes first, as its kx is the least.
+template <class Given, class Real>
+void grad_across(const PoolPlaneGradArgs<Real>& a) {
+    typedef Vec<Real> V;
+    const PoolWindow& p = *a.window;
+    const int64_t reach = (p.kernel_width - 1) * p.dilation_width;
+    const Rows steps = steps_of(p);
+    Given given(a);
+    alignas(64) Real sums[kGradColumns + 2 * V::width];
+    for (int64_t y = a.row0; y < a.row1; ++y) {
+        const Rows rows = rows_of(p, y, steps.ky);
+        Real* const room = room_of(a, y);
+        for (int64_t x0 = 0; x0 < p.width; x0 += kGradColumns) {
+            const int64_t columns = p.width - x0 < kGradColumns ? p.width - x0 : kGradColumns;
+            for (int64_t x = 0; x < columns + V::width; x += V::width) V::zero().store(sums + x);
+            int64_t last = (x0 + columns - 1 + p.pad_left) / p.stride_width;
+            if (last >= a.dy_width) last = a.dy_width - 1;
+            for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0;
+                 ky += steps.ky, row -= steps.row) {
+                if (row >= a.dy_height) continue;
+                given.aim(row);
+                const Real* dy = a.dy + row * a.dy_row_stride;
+                for (int64_t column = last; column >= 0; --column) {
+                    const int64_t x = column * p.stride_width - p.pad_left - x0, at = row * a.dy_width + column;
+                    if (x + reach < 0) break;
+                    const int64_t place = ky * p.kernel_width;
+                    if (p.dilation_width == 1 && x >= 0 && x + reach < columns) {
+                        for (int64_t kx = 0; kx <= reach; kx += V::width) {
+                            V v = given.across(dy[column], at, column, place + kx);
+                            if (reach - kx + 1 < V::width) v = keep_where((1u << (reach - kx + 1)) - 1, v);
+                            (V::load(sums + x + kx) + v).store(sums + x + kx);
+                        }
+                        continue;
+                    }
+                    const Range xs = inside(x, p.dilation_width, p.kernel_width, 0, columns);
+                    for (int64_t kx = xs.from; kx < xs.to; ++kx) {
+                        Real* sum = sums + x + kx * p.dilation_width;
+                        *sum = *sum + given.one(dy[column], at, column, place + kx);
+                    }
+                }
+            }
+            Real* dx = a.dx + y * a.dx_row_stride + x0;
+            for (int64_t x = 0; x < columns; x += V::width) put(V::load(sums + x), dx + x, columns - x, room);
+        }
+    }
+}
+
+template <class Given, class Real>
+inline void pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
+    const PoolWindow& p = *a.window;
+    const bool disjoint = p.kernel_height <= p.stride_height && p.dilation_height == 1;
+    const bool joined = p.kernel_width == p.stride_width && p.dilation_width == 1 && p.pad_left == 0;
+    if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
+        return p.kernel_width == 2 ? grad_of_tiles<Given, true>(a) : grad_of_tiles<Given, false>(a);
+    }
+    if (a.dy_width >= 4 && p.stride_width == 1) return grad_of_neighbours<Given, 1>(a);
+    if (a.dy_width >= 4 && p.stride_width == 2) return grad_of_neighbours<Given, 2>(a);
+    grad_across<Given>(a);
+}
+template <class Real>
+void max_pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
+    pool_plane_grad<Winners<Real>>(a);
+}
+template <class Real>
+void avg_pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
+    pool_plane_grad<Shares<Real>>(a);
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
+
+CONVLENS_EXPORT_KERNEL(max_pool_plane_grad, PoolPlaneGradArgs)
+CONVLENS_EXPORT_KERNEL(avg_pool_plane_grad, PoolPlaneGradArgs)
