@@ -1,0 +1,205 @@
+// Depthwise convolution of plain planes: lanes are the pixels of a row.
+#include "kernels/args/depthwise_plane.hpp"
+#include "kernels/body/apart.h"
+#include "kernels/unroll.hpp"
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+template <class Real>
+inline unsigned first_lanes(int64_t count) {
+    return count < Vec<Real>::width ? (1u << count) - 1 : ~0u;
+}
+
+// Only the first `count` lanes that are left, when a whole vector would leave the memory.
+template <class Real>
+inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) {
+    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return v.store(to);
+    Real lanes[Vec<Real>::width];
+    v.store(lanes);
+    for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
+}
+
+template <int Parts, class Real>
+void pad_rows(const PadPlane<Real>& a) {
+    typedef Vec<Real> V;
+    for (int64_t row = 0; row < a.rows; ++row) {
+        const int64_t y = a.first_row + row;
+        const bool inside = y >= 0 && y < a.height;
+        for (int part = 0; part < Parts; ++part) {
+            const int64_t count = (a.width - part + Parts - 1) / Parts;
+            const Real* from = a.source + y * a.width + part;
+            Real* to = a.scratch + row * a.row_step + part * a.part_step;
+            for (int64_t i = 0; i < count; i += V::width, from += Parts * V::width) {
+                V v = V::zero();
+                if (inside && from + Parts * V::width <= a.source_end) {
+                    v = keep_where(first_lanes<Real>(count - i), load_apart<Parts>(from, Parts));
+                } else if (inside) {
+                    Real lanes[V::width] = {};
+                    for (int64_t l = 0; l < V::width && i + l < count; ++l) lanes[l] = from[l * Parts];
+                    v = V::load(lanes);
+                }
+                v.store(to + i);
+            }
+        }
+    }
+}
+template <class Real>
+void pad_plane(const PadPlane<Real>& a) {
+    a.parts == 1 ? pad_rows<1>(a) : pad_rows<2>(a);
+}
+
+template <class Real>
+void merge_plane(const MergePlane<Real>& a) {
+    typedef Vec<Real> V;
+    const Real* end = a.output + a.rows * a.columns;
+    for (int64_t row = 0; row < a.rows; ++row) {
+        const Real* from = a.scratch + row * a.row_step;
+        Real* to = a.output + row * a.columns;
+        for (int64_t left = a.columns; left > 0; left -= V::width, from += V::width, to += V::width) {
+            V v = V::load(from);
+            if (a.parts == 2) {
+                V low;
+                zip(v, V::load(from + a.part_step), &low, &v);
+                store_within(low, to, left, end);
+                left -= V::width, to += V::width;
+                if (left <= 0) break;
+            }
+            store_within(v, to, left, end);
+        }
+    }
+}
+
+// A load serves all of the rows whose windows it lies in.
+template <int R, int Stride, class Real>
+void sum_rows(const DepthwiseRows<Real>& a) {
+    typedef Vec<Real> V;
+    constexpr int kRows = kDepthwiseRows;
+    for (int64_t row = 0; row < a.rows; row += kRows) {
+        for (int64_t next = 0; next < a.columns; next += V::width) {
+            // The last vector overlaps the one before: the sums are the same.
+            const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
+            const Real* source = a.source + row * Stride * a.row_step + column;
+            V sums[kRows];
+            CONVLENS_UNROLL
+            for (int t = 0; t < kRows; ++t) sums[t] = V::splat(a.bias);
+            for (int64_t tap = 0; tap < a.n_taps; ++tap) {
+                V w[R];
+                CONVLENS_UNROLL
+                for (int r = 0; r < R; ++r) w[r] = V::splat(a.weight[a.taps[tap].weight + r * a.weight_row_step]);
+                const Real* from = source + a.taps[tap].source;
+                CONVLENS_UNROLL
+                for (int i = 0; i < (kRows - 1) * Stride + R; ++i) {
+                    const V v = V::load(from);
+                    from += a.row_step;
+                    CONVLENS_UNROLL
+                    for (int t = 0; t < kRows; ++t) {
+                        const int r = i - t * Stride;
+                        if (r >= 0 && r < R) sums[t] = fma(v, w[r], sums[t]);
+                    }
+                }
+            }
+            Real* to = a.output + row * a.output_row_step + column;
+            CONVLENS_UNROLL
+            for (int t = 0; t < kRows; ++t) {
+                if (row + t < a.rows) store_within(sums[t], to, a.columns - column, a.output_end);
+                to += a.output_row_step;
+            }
+        }
+    }
+}
+
+template <class Real>
+void depthwise_rows(const DepthwiseRows<Real>& a) {
+    if (a.stride == 2) return a.R == 3 ? sum_rows<3, 2>(a) : sum_rows<5, 2>(a);
+    if (a.R == 1) return sum_rows<1, 1>(a);
+    if (a.R == 2) return sum_rows<2, 1>(a);
+    a.R == 3 ? sum_rows<3, 1>(a) : sum_rows<5, 1>(a);
+}
+
+// Rows [row, row + Rows) of a column of vectors. What lies beyond the columns in a row of the source may be anything.
+template <int Rows, int R, int S, int Stride, class Real>
+inline void add_products(const DepthwiseRowsGradWeight<Real>& a, const ConvTap* taps, int64_t row, int64_t column,
+                         Vec<Real>* sums) {
+    typedef Vec<Real> V;
+    const unsigned bits = first_lanes<Real>(a.columns - column);
+    V grad[Rows];
+    CONVLENS_UNROLL
+    for (int t = 0; t < Rows; ++t) grad[t] = V::load(a.grad + (row + t) * a.grad_row_step + column);
+    const Real* source = a.source + row * Stride * a.row_step + column;
+    CONVLENS_UNROLL
+    for (int i = 0; i < (Rows - 1) * Stride + R; ++i, source += a.row_step) {
+        CONVLENS_UNROLL
+        for (int s = 0; s < S; ++s) {
+            const V v = keep_where(bits, V::load(source + taps[s].source));
+            CONVLENS_UNROLL
+            for (int t = 0; t < Rows; ++t) {
+                const int r = i - t * Stride;
+                if (r >= 0 && r < R) sums[r * S + s] = fma(grad[t], v, sums[r * S + s]);
+            }
+        }
+    }
+}
+
+// Lane l of the result is the sum over the lanes of v[l], added up in pairs.
+template <class Real>
+inline Vec<Real> add_lanes(Vec<Real>* v) {
+    CONVLENS_UNROLL
+    for (int n = Vec<Real>::width / 2; n > 0; n /= 2) {
+        CONVLENS_UNROLL
+        for (int i = 0; i < n; ++i) {
+            Vec<Real> low, high;
+            zip(v[i], v[i + n], &low, &high);
+            v[i] = low + high;
+        }
+    }
+    return v[0];
+}
+
+// S of the columns of taps at a time, as many as there are registers for their sums.
+template <int R, int S, int Stride, class Real>
+void grad_weight_taps(const DepthwiseRowsGradWeight<Real>& a, int64_t first) {
+    typedef Vec<Real> V;
+    constexpr int kGroups = (R * S + V::width - 1) / V::width, kRows = R == 3 ? 7 : 4;
+    V sums[kGroups * V::width];
+    CONVLENS_UNROLL
+    for (int i = 0; i < kGroups * V::width; ++i) sums[i] = V::zero();
+    const ConvTap* taps = a.taps + first;
+    for (int64_t column = 0; column < a.columns; column += V::width) {
+        int64_t row = 0;
+        for (; row + kRows <= a.rows; row += kRows) {
+            add_products<kRows, R, S, Stride>(a, taps, row, column, sums);
+        }
+        for (; row < a.rows; ++row) add_products<1, R, S, Stride>(a, taps, row, column, sums);
+    }
+    Real totals[kGroups * V::width];
+    CONVLENS_UNROLL
+    for (int g = 0; g < kGroups; ++g) add_lanes(sums + g * V::width).store(totals + g * V::width);
+    for (int r = 0; r < R; ++r) {
+        for (int s = 0; s < S; ++s) a.sums[r * R + first + s] += totals[r * S + s];
+    }
+}
+
+template <int R, class Real>
+inline void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
+    constexpr int S = R == 3 || Vec<Real>::registers >= 32 ? R : 1;
+    for (int64_t first = 0; first < R; first += S) {
+        a.stride == 1 ? grad_weight_taps<R, S, 1>(a, first) : grad_weight_taps<R, S, 2>(a, first);
+    }
+}
+template <class Real>
+void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
+    a.R == 3 ? grad_weight_rows<3>(a) : grad_weight_rows<5>(a);
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
+
+CONVLENS_EXPORT_KERNEL(pad_plane, PadPlane)
+CONVLENS_EXPORT_KERNEL(merge_plane, MergePlane)
+CONVLENS_EXPORT_KERNEL(depthwise_rows, DepthwiseRows)
+CONVLENS_EXPORT_KERNEL(depthwise_rows_grad_weight, DepthwiseRowsGradWeight)
