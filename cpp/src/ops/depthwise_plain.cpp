@@ -12,7 +12,7 @@ namespace {
 
 template <class Real>
 DepthwisePlanes<Real> shape_of(const Problem& p) {
-    return DepthwisePlanes<Real>(p, p.inputs[0], p.outputs[0], false);
+    return DepthwisePlanes<Real>(p, p.inputs[0], p.outputs[0]);
 }
 
 template <class Real>
@@ -28,7 +28,7 @@ Status check(const Problem& p, ScratchNeed* scratch) {
                         p.outputs[0]->channels);
         }
     }
-    scratch->per_thread_bytes = shape_of<Real>(p).elements() * static_cast<std::int64_t>(sizeof(Real));
+    scratch->per_thread_bytes = copied_plane<Real>(*p.inputs[0]) * static_cast<std::int64_t>(sizeof(Real));
     return {};
 }
 
@@ -42,19 +42,16 @@ template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
     const DepthwisePlanes<Real> s = shape_of<Real>(*call.problem);
     const auto& kernels = call.kernels->set<Real>();
-    Real* padded = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
     ConvTap taps[kMostDepthwiseTaps];
     s.forward_taps(taps);
-    PadPlane<Real> pad = s.padding(call.inputs[0], call.n, padded);
     DepthwiseRows<Real> sum;
-    sum.source = padded, sum.row_step = s.row_step, sum.stride = s.stride_h;
+    sum.height = s.source->height, sum.width = s.source->width, sum.stride = s.a.stride_h;
     sum.taps = taps, sum.n_taps = s.a.S, sum.R = s.a.R, sum.weight_row_step = s.a.S;
     sum.output_row_step = sum.columns = s.output->width;
     each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
-        const Rectangle r = s.reach(y0, y1);
-        pad.source = image_data<Real>(call.inputs[0], image) + c * pixels_of(*s.source);
-        pad.first_row = r.y0, pad.rows = r.y1 - r.y0;
-        kernels.pad_plane(pad);
+        sum.source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
+        sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
         sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
         sum.bias = call.inputs[2] ? reinterpret_cast<const Real*>(call.inputs[2].data)[c] : Real(0);
         sum.output = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;

@@ -1,68 +1,53 @@
-// What the depthwise convolutions of plain tensors share: how a plane is cut, and its copy between zeros.
+// What the depthwise convolutions of plain tensors share: how a plane is cut, and what may be read around it.
 #pragma once
 
 #include "ops/conv.hpp"
 
 namespace convlens {
 
-constexpr std::int64_t kPlaneBytes = 20 << 10;  // of padded rows at a time: they stay in the first-level cache
 constexpr std::int64_t kMostDepthwiseTaps = 5;
+constexpr std::int64_t kDepthwiseRows = 7;  // of a tile
 
 // Windows slide over `source`, rows of `output` are cut. Forward that is x and y; the gradient of the input has dy and
-// dx, and its windows, one a phase of the stride, are always one pixel apart.
+// dx.
 template <class Real>
 struct DepthwisePlanes {
     ConvAttributes a;
     const Tensor *source, *output;
-    bool gradient;
-    std::int64_t parts, left, part_step, row_step, stride_h;
     std::int64_t chunk, chunks;  // rows of output, and how often
-
-    DepthwisePlanes(const Problem& p, const Tensor* from, const Tensor* to, bool backward)
-        : a(ConvAttributes::of(p)), source(from), output(to), gradient(backward) {
-        const Rectangle r = reach(0, output->height);
-        const std::int64_t lanes = kLanes<Real>;
-        parts = gradient ? 1 : a.stride_w, stride_h = gradient ? 1 : a.stride_h;
-        left = round_up(ceil_div(max_of(0, -r.x0), parts), lanes);
-        const std::int64_t right = ceil_div(max_of(0, r.x1 - source->width), parts);
-        // The zeros left of a part are those right of the one before.
-        part_step = left + round_up(ceil_div(source->width, parts), lanes) + (right > left ? round_up(right, lanes) : 0);
-        row_step = parts * part_step;
-        const std::int64_t bytes = row_step * stride_h * static_cast<std::int64_t>(sizeof(Real));
-        const std::int64_t rows = output->height, fit = max_of(kDepthwiseRows, kPlaneBytes / bytes);
+    DepthwisePlanes(const Problem& p, const Tensor* from, const Tensor* to)
+        : a(ConvAttributes::of(p)), source(from), output(to) {
+        const std::int64_t rows = output->height, fit = units_per_task(output->width * bytes(1));
         chunk = min_of(rows, round_up(ceil_div(rows, ceil_div(rows, fit)), kDepthwiseRows));
         chunks = ceil_div(rows, chunk);
     }
-    Rectangle reach(std::int64_t y0, std::int64_t y1) const {
-        const Rectangle r = {y0, 0, y1, output->width};
-        return gradient ? backward_rectangle(a, r) : forward_rectangle(a, r);
-    }
-    // A tile reads rows of windows that are not there; vectors overrun the last row.
-    std::int64_t rows_around(std::int64_t rows) const { return (rows + kDepthwiseRows - 1) * stride_h + a.R; }
-    std::int64_t elements() const { return rows_around(chunk) * row_step + 2 * kLanes<Real>; }
+    static std::int64_t bytes(std::int64_t elements) { return elements * static_cast<std::int64_t>(sizeof(Real)); }
     std::int64_t units(std::int64_t n) const { return n * source->channels * chunks; }
     std::int64_t units_a_task() const {
-        return units_per_task((pixels_of(*source) + pixels_of(*output)) * static_cast<std::int64_t>(sizeof(Real)) /
-                              chunks);
-    }
-    // What pads the planes of a view into `scratch`, which is zeroed.
-    PadPlane<Real> padding(const View& view, std::int64_t n, Real* scratch) const {
-        std::memset(static_cast<void*>(scratch), 0, static_cast<std::size_t>(elements()) * sizeof(Real));
-        PadPlane<Real> pad;
-        pad.source_end = reinterpret_cast<const Real*>(view.data + n * view.image_stride);
-        pad.width = source->width, pad.height = source->height, pad.parts = parts;
-        pad.scratch = scratch + left, pad.row_step = row_step, pad.part_step = part_step;
-        return pad;
-    }
-    // Where column x of a plane lies in a padded row.
-    std::int64_t place(std::int64_t x) const {
-        const std::int64_t at = floor_div(x, parts);
-        return left + at + (x - at * parts) * part_step;
+        return units_per_task(bytes(pixels_of(*source) + pixels_of(*output)) / chunks);
     }
     void forward_taps(ConvTap* taps) const {
-        for (std::int64_t s = 0; s < a.S; ++s) taps[s] = {place(s - a.pad_left), s};
+        for (std::int64_t s = 0; s < a.S; ++s) taps[s] = {s - a.pad_left, s};
     }
 };
+
+// Elements of a copy of a plane.
+template <class Real>
+std::int64_t copied_plane(const Tensor& t) {
+    return round_up(pixels_of(t), kLanes<Real>) + 2 * kPlaneSlack<Real>;
+}
+// A plane of the n images of a view, around which kernels may read. The first and last ones are copied.
+template <class Real>
+const Real* readable_plane(const View& view, std::int64_t n, std::int64_t image, std::int64_t c, Real* copy) {
+    const std::int64_t pixels = pixels_of(*view.tensor), bytes = pixels * static_cast<std::int64_t>(sizeof(Real));
+    const std::int64_t slack = kPlaneSlack<Real> * static_cast<std::int64_t>(sizeof(Real));
+    const std::int64_t at = image * view.image_stride + c * bytes;
+    if (at >= slack && at + bytes + slack <= n * view.image_stride) {
+        return reinterpret_cast<const Real*>(view.data + at);
+    }
+    std::memcpy(copy + kPlaneSlack<Real>, view.data + at, static_cast<std::size_t>(bytes));
+    return copy + kPlaneSlack<Real>;
+}
 
 template <class Real>
 Status check_depthwise(const Problem& p, const Tensor* x, const Tensor* y, const Tensor* w, const char* x_name,
@@ -72,10 +57,10 @@ Status check_depthwise(const Problem& p, const Tensor* x, const Tensor* y, const
     const ConvAttributes a = ConvAttributes::of(p);
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(y->channels, x->channels, a.R, a.S, a.groups));
     CONVLENS_RETURN_IF_ERROR(check_attributes(a));
-    if (a.R != a.S || (a.R != 3 && a.R != 5) || a.stride_h > 2 || a.stride_w > 2 || a.dilation_h != 1 ||
+    if (a.R != a.S || (a.R != 3 && a.R != 5) || a.stride_h > 2 || a.stride_h != a.stride_w || a.dilation_h != 1 ||
         a.dilation_w != 1 || a.groups != x->channels || a.groups != y->channels) {
         return fail(Code::unsupported,
-                    "plain depthwise convolutions take kernels of 3 x 3 or 5 x 5, strides 1 and 2, no dilation, and "
+                    "plain depthwise convolutions take kernels of 3 x 3 or 5 x 5, strides of 1 or 2 both ways, no dilation, and "
                     "as many groups as channels of `%s` and `%s`",
                     x_name, y_name);
     }

@@ -173,7 +173,7 @@ class Homes:
             x, y = (step.inputs[1] if step.op == "conv2d_grad_weight" else y), x
         (_, height, width), (_, rows, columns) = self.flow.base_of(x), self.flow.base_of(y)
         bottom, right = (rows - 1) * stride_h - pad_top + r - height, (columns - 1) * stride_w - pad_left + s - width
-        return max(stride_h, stride_w) <= 2 and dilation == [1, 1] and max(pad_top, pad_left, bottom, right) < r
+        return stride_h == stride_w <= 2 and dilation == [1, 1] and max(pad_top, pad_left, bottom, right) < r
 
     def _is_product(self, step: Step) -> bool:
         """Whether it pays to multiply panels of pixels by the weight as it is given."""

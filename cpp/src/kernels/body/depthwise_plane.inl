@@ -22,52 +22,38 @@ inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) 
     for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
-template <int Parts, class Real>
-void pad_rows(const PadPlane<Real>& a) {
-    typedef Vec<Real> V;
-    for (int64_t row = 0; row < a.rows; ++row) {
-        const int64_t y = a.first_row + row;
-        const bool inside = y >= 0 && y < a.height;
-        for (int part = 0; part < Parts; ++part) {
-            const int64_t count = (a.width - part + Parts - 1) / Parts;
-            const Real* from = a.source + y * a.width + part;
-            Real* to = a.scratch + row * a.row_step + part * a.part_step;
-            for (int64_t i = 0; i < count; i += V::width, from += Parts * V::width) {
-                V v = V::zero();
-                if (inside && from + Parts * V::width <= a.source_end) {
-                    v = keep_where(first_lanes<Real>(count - i), load_apart<Parts>(from, Parts));
-                } else if (inside) {
-                    Real lanes[V::width] = {};
-                    for (int64_t l = 0; l < V::width && i + l < count; ++l) lanes[l] = from[l * Parts];
-                    v = V::load(lanes);
-                }
-                v.store(to + i);
-            }
-        }
+// The lanes of a vector of columns c, c + Stride ... that lie within the width.
+template <int Stride, class Real>
+inline unsigned lanes_within(int64_t c, int64_t width) {
+    const int64_t below = c < 0 ? (Stride - 1 - c) / Stride : 0, end = c < width ? (width - c + Stride - 1) / Stride : 0;
+    return first_lanes<Real>(end) & ~(below < Vec<Real>::width ? (1u << below) - 1 : ~0u);
+}
+
+// Walks down the rows of a plane, and reads zeros above and below.
+template <int Stride, class Real>
+struct RowReader {
+    const Real* at;
+    const Real* zeros;
+    int64_t row, height, width;
+    Vec<Real> next(unsigned bits) {
+        const Real* from = row >= 0 && row < height ? at : zeros;
+        ++row, at += width;
+        return keep_where(bits, load_apart<Stride>(from, Stride));
     }
-}
-template <class Real>
-void pad_plane(const PadPlane<Real>& a) {
-    a.parts == 1 ? pad_rows<1>(a) : pad_rows<2>(a);
-}
+};
 
 template <class Real>
 void merge_plane(const MergePlane<Real>& a) {
     typedef Vec<Real> V;
     const Real* end = a.output + a.rows * a.columns;
     for (int64_t row = 0; row < a.rows; ++row) {
-        const Real* from = a.scratch + row * a.row_step;
+        const Real* from = a.source + row * a.row_step;
         Real* to = a.output + row * a.columns;
-        for (int64_t left = a.columns; left > 0; left -= V::width, from += V::width, to += V::width) {
-            V v = V::load(from);
-            if (a.parts == 2) {
-                V low;
-                zip(v, V::load(from + a.part_step), &low, &v);
-                store_within(low, to, left, end);
-                left -= V::width, to += V::width;
-                if (left <= 0) break;
-            }
-            store_within(v, to, left, end);
+        for (int64_t left = a.columns; left > 0; left -= 2 * V::width, from += V::width, to += 2 * V::width) {
+            V low, high;
+            zip(V::load(from), V::load(from + a.part_step), &low, &high);
+            store_within(low, to, left, end);
+            if (left > V::width) store_within(high, to + V::width, left - V::width, end);
         }
     }
 }
@@ -76,12 +62,13 @@ void merge_plane(const MergePlane<Real>& a) {
 template <int R, int Stride, class Real>
 void sum_rows(const DepthwiseRows<Real>& a) {
     typedef Vec<Real> V;
-    constexpr int kRows = kDepthwiseRows;
+    constexpr int kRows = 7;
+    const Real zeros[2 * V::width] = {};
     for (int64_t row = 0; row < a.rows; row += kRows) {
         for (int64_t next = 0; next < a.columns; next += V::width) {
             // The last vector overlaps the one before: the sums are the same.
             const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
-            const Real* source = a.source + row * Stride * a.row_step + column;
+            const int64_t first = a.first_row + row * Stride;
             V sums[kRows];
             CONVLENS_UNROLL
             for (int t = 0; t < kRows; ++t) sums[t] = V::splat(a.bias);
@@ -89,11 +76,12 @@ void sum_rows(const DepthwiseRows<Real>& a) {
                 V w[R];
                 CONVLENS_UNROLL
                 for (int r = 0; r < R; ++r) w[r] = V::splat(a.weight[a.taps[tap].weight + r * a.weight_row_step]);
-                const Real* from = source + a.taps[tap].source;
+                const int64_t c = column * Stride + a.taps[tap].source;
+                const unsigned bits = lanes_within<Stride, Real>(c, a.width);
+                RowReader<Stride, Real> source = {a.source + first * a.width + c, zeros, first, a.height, a.width};
                 CONVLENS_UNROLL
                 for (int i = 0; i < (kRows - 1) * Stride + R; ++i) {
-                    const V v = V::load(from);
-                    from += a.row_step;
+                    const V v = source.next(bits);
                     CONVLENS_UNROLL
                     for (int t = 0; t < kRows; ++t) {
                         const int r = i - t * Stride;
@@ -119,21 +107,29 @@ void depthwise_rows(const DepthwiseRows<Real>& a) {
     a.R == 3 ? sum_rows<3, 1>(a) : sum_rows<5, 1>(a);
 }
 
-// Rows [row, row + Rows) of a column of vectors. What lies beyond the columns in a row of the source may be anything.
+// Rows [row, row + Rows) of a column of vectors.
 template <int Rows, int R, int S, int Stride, class Real>
 inline void add_products(const DepthwiseRowsGradWeight<Real>& a, const ConvTap* taps, int64_t row, int64_t column,
-                         Vec<Real>* sums) {
+                         const Real* zeros, Vec<Real>* sums) {
     typedef Vec<Real> V;
     const unsigned bits = first_lanes<Real>(a.columns - column);
     V grad[Rows];
     CONVLENS_UNROLL
-    for (int t = 0; t < Rows; ++t) grad[t] = V::load(a.grad + (row + t) * a.grad_row_step + column);
-    const Real* source = a.source + row * Stride * a.row_step + column;
+    for (int t = 0; t < Rows; ++t) grad[t] = keep_where(bits, V::load(a.grad + (row + t) * a.columns + column));
+    const int64_t first = a.first_row + row * Stride;
+    unsigned within[S];
+    RowReader<Stride, Real> source[S];
     CONVLENS_UNROLL
-    for (int i = 0; i < (Rows - 1) * Stride + R; ++i, source += a.row_step) {
+    for (int s = 0; s < S; ++s) {
+        const int64_t c = column * Stride + taps[s].source;
+        within[s] = bits & lanes_within<Stride, Real>(c, a.width);
+        source[s] = {a.source + first * a.width + c, zeros, first, a.height, a.width};
+    }
+    CONVLENS_UNROLL
+    for (int i = 0; i < (Rows - 1) * Stride + R; ++i) {
         CONVLENS_UNROLL
         for (int s = 0; s < S; ++s) {
-            const V v = keep_where(bits, V::load(source + taps[s].source));
+            const V v = source[s].next(within[s]);
             CONVLENS_UNROLL
             for (int t = 0; t < Rows; ++t) {
                 const int r = i - t * Stride;
@@ -167,12 +163,13 @@ void grad_weight_taps(const DepthwiseRowsGradWeight<Real>& a, int64_t first) {
     CONVLENS_UNROLL
     for (int i = 0; i < kGroups * V::width; ++i) sums[i] = V::zero();
     const ConvTap* taps = a.taps + first;
+    const Real zeros[2 * V::width] = {};
     for (int64_t column = 0; column < a.columns; column += V::width) {
         int64_t row = 0;
         for (; row + kRows <= a.rows; row += kRows) {
-            add_products<kRows, R, S, Stride>(a, taps, row, column, sums);
+            add_products<kRows, R, S, Stride>(a, taps, row, column, zeros, sums);
         }
-        for (; row < a.rows; ++row) add_products<1, R, S, Stride>(a, taps, row, column, sums);
+        for (; row < a.rows; ++row) add_products<1, R, S, Stride>(a, taps, row, column, zeros, sums);
     }
     Real totals[kGroups * V::width];
     CONVLENS_UNROLL
@@ -199,7 +196,6 @@ void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
 }  // namespace kernels
 }  // namespace convlens
 
-CONVLENS_EXPORT_KERNEL(pad_plane, PadPlane)
 CONVLENS_EXPORT_KERNEL(merge_plane, MergePlane)
 CONVLENS_EXPORT_KERNEL(depthwise_rows, DepthwiseRows)
 CONVLENS_EXPORT_KERNEL(depthwise_rows_grad_weight, DepthwiseRowsGradWeight)
