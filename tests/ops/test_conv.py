@@ -22,7 +22,11 @@ SHAPES = {
     "depthwise-wide": ((1, 3, 9, 53), (3, 3, 3), {"padding": 1, "groups": 3}),
     "depthwise-wide-strided": ((1, 3, 12, 70), (3, 5, 5), {"padding": 2, "stride": 2, "groups": 3}),
     "depthwise-in-pieces": ((1, 2, 90, 112), (2, 3, 3), {"padding": 1, "groups": 2}),
-    "depthwise-in-pieces-strided": ((1, 2, 97, 121), (2, 3, 3), {"padding": ((0, 1), (0, 1)), "stride": 2, "groups": 2}),
+    "depthwise-in-pieces-strided": (
+        (1, 2, 97, 121),
+        (2, 3, 3),
+        {"padding": ((0, 1), (0, 1)), "stride": 2, "groups": 2},
+    ),
     "depthwise-row": ((2, 5, 1, 40), (5, 3, 3), {"padding": 1, "groups": 5}),
     "depthwise-column": ((2, 5, 23, 1), (5, 5, 5), {"padding": 2, "stride": (2, 1), "groups": 5}),
     "depthwise-asymmetric": ((2, 6, 8, 19), (6, 5, 5), {"stride": (1, 2), "padding": ((3, 1), (0, 4)), "groups": 6}),

@@ -19,8 +19,8 @@ template <class Real>
 Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.inputs[1], p.inputs[0], p.outputs[0], "x", "dy", "dw"));
-    scratch->per_thread_bytes = (copied_plane<Real>(*p.inputs[1]) + copied_plane<Real>(*p.inputs[0])) *
-                                static_cast<std::int64_t>(sizeof(Real));
+    scratch->per_thread_bytes =
+        (copied_plane<Real>(*p.inputs[1]) + copied_plane<Real>(*p.inputs[0])) * static_cast<std::int64_t>(sizeof(Real));
     return {};
 }
 

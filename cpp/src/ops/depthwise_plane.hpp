@@ -60,11 +60,13 @@ Status check_depthwise(const Problem& p, const Tensor* x, const Tensor* y, const
     if (a.R != a.S || (a.R != 3 && a.R != 5) || a.stride_h > 2 || a.stride_h != a.stride_w || a.dilation_h != 1 ||
         a.dilation_w != 1 || a.groups != x->channels || a.groups != y->channels) {
         return fail(Code::unsupported,
-                    "plain depthwise convolutions take kernels of 3 x 3 or 5 x 5, strides of 1 or 2 both ways, no dilation, and "
+                    "plain depthwise convolutions take kernels of 3 x 3 or 5 x 5, strides of 1 or 2 both ways, no "
+                    "dilation, and "
                     "as many groups as channels of `%s` and `%s`",
                     x_name, y_name);
     }
-    if (has_halo(*x) || has_halo(*y)) return fail(Code::corrupt_file, "`%s` and `%s` must have no halo", x_name, y_name);
+    if (has_halo(*x) || has_halo(*y))
+        return fail(Code::corrupt_file, "`%s` and `%s` must have no halo", x_name, y_name);
     // Windows over nothing but padding are as many as zeros around an image: a file may not ask for more.
     const Rectangle r = forward_rectangle(a, whole(*y));
     if (a.pad_top >= a.R || a.pad_left >= a.S || r.y1 - x->height >= a.R || r.x1 - x->width >= a.S) {

@@ -25,7 +25,8 @@ inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) 
 // The lanes of a vector of columns c, c + Stride ... that lie within the width.
 template <int Stride, class Real>
 inline unsigned lanes_within(int64_t c, int64_t width) {
-    const int64_t below = c < 0 ? (Stride - 1 - c) / Stride : 0, end = c < width ? (width - c + Stride - 1) / Stride : 0;
+    const int64_t below = c < 0 ? (Stride - 1 - c) / Stride : 0,
+                  end = c < width ? (width - c + Stride - 1) / Stride : 0;
     return first_lanes<Real>(end) & ~(below < Vec<Real>::width ? (1u << below) - 1 : ~0u);
 }
 
