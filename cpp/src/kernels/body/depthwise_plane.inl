@@ -15,11 +15,16 @@ inline unsigned first_lanes(int64_t count) {
 
 // Only the first `count` lanes that are left, when a whole vector would leave the memory.
 template <class Real>
-inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) {
-    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return v.store(to);
+__attribute__((noinline)) void store_first(Vec<Real> v, Real* to, int64_t count) {
     Real lanes[Vec<Real>::width];
     v.store(lanes);
+    CONVLENS_KEEP_LOOP
     for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
+}
+template <class Real>
+inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) {
+    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return v.store(to);
+    store_first(v, to, count);
 }
 
 // The lanes of a vector of columns c, c + Stride ... that lie within the width.
@@ -30,18 +35,20 @@ inline unsigned lanes_within(int64_t c, int64_t width) {
     return first_lanes<Real>(end) & ~(below < Vec<Real>::width ? (1u << below) - 1 : ~0u);
 }
 
-// Walks down the rows of a plane, and reads zeros above and below.
-template <int Stride, class Real>
-struct RowReader {
-    const Real* at;
-    const Real* zeros;
-    int64_t row, height, width;
-    Vec<Real> next(unsigned bits) {
-        const Real* from = row >= 0 && row < height ? at : zeros;
-        ++row, at += width;
-        return keep_where(bits, load_apart<Stride>(from, Stride));
-    }
+// Rows [first, first + count) of a plane; those above and below it count as zeros, and another is read in their place.
+struct RowPlace {
+    int64_t offset;
+    unsigned within;
 };
+__attribute__((noinline)) void place_rows(RowPlace* rows, int64_t first, int64_t count, int64_t height, int64_t width) {
+    CONVLENS_KEEP_LOOP
+    for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = first + i;
+        const bool inside = row >= 0 && row < height;
+        rows[i].offset = inside ? row * width : 0;
+        rows[i].within = inside ? ~0u : 0;
+    }
+}
 
 template <class Real>
 void merge_plane(const MergePlane<Real>& a) {
@@ -64,12 +71,13 @@ template <int R, int Stride, class Real>
 void sum_rows(const DepthwiseRows<Real>& a) {
     typedef Vec<Real> V;
     constexpr int kRows = 7;
-    const Real zeros[2 * V::width] = {};
+    constexpr int kSources = (kRows - 1) * Stride + R;
+    RowPlace rows[kSources];
     for (int64_t row = 0; row < a.rows; row += kRows) {
+        place_rows(rows, a.first_row + row * Stride, kSources, a.height, a.width);
         for (int64_t next = 0; next < a.columns; next += V::width) {
             // The last vector overlaps the one before: the sums are the same.
             const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
-            const int64_t first = a.first_row + row * Stride;
             V sums[kRows];
             CONVLENS_UNROLL
             for (int t = 0; t < kRows; ++t) sums[t] = V::splat(a.bias);
@@ -79,10 +87,9 @@ void sum_rows(const DepthwiseRows<Real>& a) {
                 for (int r = 0; r < R; ++r) w[r] = V::splat(a.weight[a.taps[tap].weight + r * a.weight_row_step]);
                 const int64_t c = column * Stride + a.taps[tap].source;
                 const unsigned bits = lanes_within<Stride, Real>(c, a.width);
-                RowReader<Stride, Real> source = {a.source + first * a.width + c, zeros, first, a.height, a.width};
                 CONVLENS_UNROLL
-                for (int i = 0; i < (kRows - 1) * Stride + R; ++i) {
-                    const V v = source.next(bits);
+                for (int i = 0; i < kSources; ++i) {
+                    const V v = keep_where(bits & rows[i].within, load_apart<Stride>(a.source + c + rows[i].offset, 2));
                     CONVLENS_UNROLL
                     for (int t = 0; t < kRows; ++t) {
                         const int r = i - t * Stride;
@@ -93,7 +100,8 @@ void sum_rows(const DepthwiseRows<Real>& a) {
             Real* to = a.output + row * a.output_row_step + column;
             CONVLENS_UNROLL
             for (int t = 0; t < kRows; ++t) {
-                if (row + t < a.rows) store_within(sums[t], to, a.columns - column, a.output_end);
+                if (row + t >= a.rows) break;
+                store_within(sums[t], to, a.columns - column, a.output_end);
                 to += a.output_row_step;
             }
         }
@@ -108,33 +116,27 @@ void depthwise_rows(const DepthwiseRows<Real>& a) {
     a.R == 3 ? sum_rows<3, 1>(a) : sum_rows<5, 1>(a);
 }
 
-// Rows [row, row + Rows) of a column of vectors.
-template <int Rows, int R, int S, int Stride, class Real>
-inline void add_products(const DepthwiseRowsGradWeight<Real>& a, const ConvTap* taps, int64_t row, int64_t column,
-                         const Real* zeros, Vec<Real>* sums) {
+// Adds what Rows rows of the gradient, from `row` on, give to the taps (r, s) of one s.
+template <int Rows, int R, int Stride, class Real>
+inline void add_products(const DepthwiseRowsGradWeight<Real>& a, int64_t tap, int64_t row, Vec<Real>* sums) {
     typedef Vec<Real> V;
-    const unsigned bits = first_lanes<Real>(a.columns - column);
-    V grad[Rows];
-    CONVLENS_UNROLL
-    for (int t = 0; t < Rows; ++t) grad[t] = keep_where(bits, V::load(a.grad + (row + t) * a.columns + column));
-    const int64_t first = a.first_row + row * Stride;
-    unsigned within[S];
-    RowReader<Stride, Real> source[S];
-    CONVLENS_UNROLL
-    for (int s = 0; s < S; ++s) {
-        const int64_t c = column * Stride + taps[s].source;
-        within[s] = bits & lanes_within<Stride, Real>(c, a.width);
-        source[s] = {a.source + first * a.width + c, zeros, first, a.height, a.width};
-    }
-    CONVLENS_UNROLL
-    for (int i = 0; i < (Rows - 1) * Stride + R; ++i) {
+    constexpr int kSources = (Rows - 1) * Stride + R;
+    RowPlace rows[kSources];
+    place_rows(rows, a.first_row + row * Stride, kSources, a.height, a.width);
+    for (int64_t column = 0; column < a.columns; column += V::width) {
+        const int64_t c = column * Stride + tap;
+        const unsigned there = first_lanes<Real>(a.columns - column);
+        const unsigned bits = there & lanes_within<Stride, Real>(c, a.width);
+        V grad[Rows];
         CONVLENS_UNROLL
-        for (int s = 0; s < S; ++s) {
-            const V v = source[s].next(within[s]);
+        for (int t = 0; t < Rows; ++t) grad[t] = keep_where(there, V::load(a.grad + (row + t) * a.columns + column));
+        CONVLENS_UNROLL
+        for (int i = 0; i < kSources; ++i) {
+            const V v = keep_where(bits & rows[i].within, load_apart<Stride>(a.source + c + rows[i].offset, 2));
             CONVLENS_UNROLL
             for (int t = 0; t < Rows; ++t) {
                 const int r = i - t * Stride;
-                if (r >= 0 && r < R) sums[r * S + s] = fma(grad[t], v, sums[r * S + s]);
+                if (r >= 0 && r < R) sums[r] = fma(grad[t], v, sums[r]);
             }
         }
     }
@@ -155,41 +157,27 @@ inline Vec<Real> add_lanes(Vec<Real>* v) {
     return v[0];
 }
 
-// S of the columns of taps at a time, as many as there are registers for their sums.
-template <int R, int S, int Stride, class Real>
-void grad_weight_taps(const DepthwiseRowsGradWeight<Real>& a, int64_t first) {
+template <int R, int Stride, class Real>
+void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
     typedef Vec<Real> V;
-    constexpr int kGroups = (R * S + V::width - 1) / V::width, kRows = R == 3 ? 7 : 4;
-    V sums[kGroups * V::width];
-    CONVLENS_UNROLL
-    for (int i = 0; i < kGroups * V::width; ++i) sums[i] = V::zero();
-    const ConvTap* taps = a.taps + first;
-    const Real zeros[2 * V::width] = {};
-    for (int64_t column = 0; column < a.columns; column += V::width) {
+    constexpr int kRows = 7, kGroups = (R + V::width - 1) / V::width;
+    for (int64_t s = 0; s < R; ++s) {
+        V sums[kGroups * V::width];
+        CONVLENS_UNROLL
+        for (int i = 0; i < kGroups * V::width; ++i) sums[i] = V::zero();
         int64_t row = 0;
-        for (; row + kRows <= a.rows; row += kRows) {
-            add_products<kRows, R, S, Stride>(a, taps, row, column, zeros, sums);
-        }
-        for (; row < a.rows; ++row) add_products<1, R, S, Stride>(a, taps, row, column, zeros, sums);
-    }
-    Real totals[kGroups * V::width];
-    CONVLENS_UNROLL
-    for (int g = 0; g < kGroups; ++g) add_lanes(sums + g * V::width).store(totals + g * V::width);
-    for (int r = 0; r < R; ++r) {
-        for (int s = 0; s < S; ++s) a.sums[r * R + first + s] += totals[r * S + s];
-    }
-}
-
-template <int R, class Real>
-inline void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
-    constexpr int S = R == 3 || Vec<Real>::registers >= 32 ? R : 1;
-    for (int64_t first = 0; first < R; first += S) {
-        a.stride == 1 ? grad_weight_taps<R, S, 1>(a, first) : grad_weight_taps<R, S, 2>(a, first);
+        for (; row + kRows <= a.rows; row += kRows) add_products<kRows, R, Stride>(a, a.taps[s].source, row, sums);
+        for (; row < a.rows; ++row) add_products<1, R, Stride>(a, a.taps[s].source, row, sums);
+        Real totals[kGroups * V::width];
+        CONVLENS_UNROLL
+        for (int g = 0; g < kGroups; ++g) add_lanes(sums + g * V::width).store(totals + g * V::width);
+        for (int r = 0; r < R; ++r) a.sums[r * R + s] += totals[r];
     }
 }
 template <class Real>
 void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
-    a.R == 3 ? grad_weight_rows<3>(a) : grad_weight_rows<5>(a);
+    if (a.R == 3) return a.stride == 1 ? grad_weight_rows<3, 1>(a) : grad_weight_rows<3, 2>(a);
+    a.stride == 1 ? grad_weight_rows<5, 1>(a) : grad_weight_rows<5, 2>(a);
 }
 
 }  // namespace
