@@ -131,6 +131,13 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("max_pool2d_grad", {best, winner}, {dmade}, pool);
     b.instruction("conv2d_grad_input_plain", {dmade, filters}, {dgiven}, conv);
     b.instruction("conv2d_grad_weight_plain", {dmade, padded}, {dfilters}, conv);
+    const std::int32_t each = b.port("each", false, 5 * 9, 1, 1, false),
+                       deach = b.port("deach", true, 5 * 9, 1, 1, false);
+    const std::int32_t slid = b.port("slid", true, 5, 6, 5), dslid = b.port("dslid", true, 5, 6, 5);
+    const std::vector<std::int64_t> by_channel = {3, 3, 1, 1, 1, 1, 1, 1, 5};
+    b.instruction("depthwise_plain", {given, each, absent}, {slid}, by_channel);
+    b.instruction("depthwise_grad_input_plain", {slid, each}, {dslid}, by_channel);
+    b.instruction("depthwise_grad_weight_plain", {slid, given}, {deach}, by_channel);
     b.entry("plain");
     return b;
 }

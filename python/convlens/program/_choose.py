@@ -129,6 +129,8 @@ class Homes:
         for name in step.inputs:
             if not name:
                 continue
+            if name in flow.constants:
+                continue
             given = name in flow.graph.inputs and name not in flow.updates and flow.native(name)
             here = flow.input_entry.get(name, 0) == step.entry
             # A reader beside it may want a halo around the same bytes.
@@ -139,13 +141,12 @@ class Homes:
     def _keep_plain(self, step: Step) -> None:
         """Compute on the caller's tensors as they are, where there is an instruction for it."""
         if step.op in PLAIN_TWINS:
-            r, s, stride_h, stride_w = (int(a) for a in step.attributes[:4])
-            geometry, operands = step.geometry, PLAIN_TWINS[step.op]
-            assert geometry is not None
-            # Lanes are pixels and rows channels: too few of these a group, and a tile has nothing to do.
-            narrow = geometry.groups > 1 and min(geometry.K, geometry.C) < 8 * geometry.groups
-            fused = any(step.inputs[operands:]) or any(step.outputs[1:]) or any(step.attributes[9:])
-            if narrow or fused or max(r * s, stride_h * stride_w) > MOST_PLAIN_TAPS:
+            operands = PLAIN_TWINS[step.op]
+            if any(step.inputs[operands:]) or any(step.outputs[1:]) or any(step.attributes[9:]):
+                return  # fused
+            if self._slides_over_planes(step):
+                step.op = step.op.replace("conv2d", "depthwise")
+            elif not self._is_product(step):
                 return
             step.inputs, step.outputs, step.attributes = step.inputs[:operands], step.outputs[:1], step.attributes[:9]
             step.op = f"{step.op}_plain"
@@ -158,6 +159,31 @@ class Homes:
                 return
         step.plain = True
         self.layout.update({name: PLAIN for name in step.outputs if name})
+
+    def _slides_over_planes(self, step: Step) -> bool:
+        """Whether the instructions of plain depthwise convolutions take it."""
+        r, s, stride_h, stride_w, pad_top, pad_left, *dilation, groups = (int(a) for a in step.attributes[:9])
+        geometry = step.geometry
+        assert geometry is not None
+        if not (groups == geometry.K == geometry.C > 1 and r == s in (3, 5)) or step.scale is not None:
+            return False
+        x, y = step.inputs[0], step.outputs[0]
+        if step.op != "conv2d":
+            x, y = (step.inputs[1] if step.op == "conv2d_grad_weight" else y), x
+        (_, height, width), (_, rows, columns) = self.flow.base_of(x), self.flow.base_of(y)
+        bottom, right = (rows - 1) * stride_h - pad_top + r - height, (columns - 1) * stride_w - pad_left + s - width
+        return stride_h == stride_w <= 2 and dilation == [1, 1] and max(pad_top, pad_left, bottom, right) < r
+
+    def _is_product(self, step: Step) -> bool:
+        """Whether it pays to multiply panels of pixels by the weight as it is given."""
+        r, s, stride_h, stride_w = (int(a) for a in step.attributes[:4])
+        geometry = step.geometry
+        assert geometry is not None
+        if any(name in self.flow.constants for name in step.inputs):
+            return False  # packed once, it is faster
+        # Lanes are pixels and rows channels: too few of these a group, and a tile has nothing to do.
+        narrow = geometry.groups > 1 and min(geometry.K, geometry.C) < 8 * geometry.groups
+        return not narrow and max(r * s, stride_h * stride_w) <= MOST_PLAIN_TAPS
 
     def _cheapest(self, step: Step) -> str:
         flow = self.flow

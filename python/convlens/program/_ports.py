@@ -17,6 +17,9 @@ INPUTS = {
     "conv2d_plain": "ZPP",
     "conv2d_grad_input_plain": "PP",
     "conv2d_grad_weight_plain": "PZ",
+    "depthwise_plain": "PPP",
+    "depthwise_grad_input_plain": "PP",
+    "depthwise_grad_weight_plain": "PP",
     "linear": "FWV",
     "linear_grad_input": "NWMF",
     "linear_grad_weight": "BF",
@@ -41,6 +44,9 @@ OUTPUTS = {
     "conv2d_plain": "P",
     "conv2d_grad_input_plain": "P",
     "conv2d_grad_weight_plain": "P",
+    "depthwise_plain": "P",
+    "depthwise_grad_input_plain": "P",
+    "depthwise_grad_weight_plain": "P",
     "linear": "NM",
     "linear_grad_input": "F",
     "linear_grad_weight": "W",
@@ -59,7 +65,7 @@ OUTPUTS = {
 }
 # Those that work on plain tensors as well, when all of their operands are.
 PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"})
-# Instructions with a twin, "_plain", for plain tensors and weights, and how many operands it takes.
+# Instructions with twins, "_plain", for plain tensors and weights, and how many operands they take.
 PLAIN_TWINS = {"conv2d": 3, "conv2d_grad_input": 2, "conv2d_grad_weight": 2}
 MOST_PLAIN_TAPS = 1 << 10  # of a kernel, and phases of a stride, that instructions on plain tensors take
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.

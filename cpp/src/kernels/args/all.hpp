@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/args/conv_tile.hpp"
 #include "kernels/args/depthwise.hpp"
+#include "kernels/args/depthwise_plane.hpp"
 #include "kernels/args/dropout.hpp"
 #include "kernels/args/elementwise.hpp"
 #include "kernels/args/pack.hpp"

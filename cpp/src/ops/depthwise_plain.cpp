@@ -1,0 +1,72 @@
+// conv2d of plain tensors, by a plain weight, each channel by itself.
+//
+// inputs  x plain, without halo; w plain (C, 1, R, S), 3 x 3 or 5 x 5; [bias] (C)
+// outputs y plain, without halo
+// attributes the first nine of conv2d: strides 1 or 2, no dilation, groups = C
+//
+// Sums go in the order of s, r, after the bias.
+#include "ops/depthwise_plane.hpp"
+
+namespace convlens {
+namespace {
+
+template <class Real>
+DepthwisePlanes<Real> shape_of(const Problem& p) {
+    return DepthwisePlanes<Real>(p, p.inputs[0], p.outputs[0]);
+}
+
+template <class Real>
+Status check(const Problem& p, ScratchNeed* scratch) {
+    CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, kConvAttributes));
+    CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w"));
+    if (p.inputs[2] != nullptr) {
+        CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[2], "bias", DType::real));
+        const Tensor& bias = *p.inputs[2];
+        if (bias.batched || bias.layout != Layout::plain || has_halo(bias) ||
+            logical_elements(bias) != p.outputs[0]->channels) {
+            return fail(Code::corrupt_file, "`bias` must be plain, not batched, of %d elements",
+                        p.outputs[0]->channels);
+        }
+    }
+    scratch->per_thread_bytes = copied_plane<Real>(*p.inputs[0]) * static_cast<std::int64_t>(sizeof(Real));
+    return {};
+}
+
+template <class Real>
+std::int64_t tasks(const Call& call) {
+    const DepthwisePlanes<Real> s = shape_of<Real>(*call.problem);
+    return ceil_div(s.units(call.n), s.units_a_task());
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int thread) {
+    const DepthwisePlanes<Real> s = shape_of<Real>(*call.problem);
+    const auto& kernels = call.kernels->set<Real>();
+    Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    ConvTap taps[kMostDepthwiseTaps];
+    s.forward_taps(taps);
+    DepthwiseRows<Real> sum;
+    sum.height = s.source->height, sum.width = s.source->width, sum.stride = s.a.stride_h;
+    sum.taps = taps, sum.n_taps = s.a.S, sum.R = s.a.R, sum.weight_row_step = s.a.S;
+    sum.output_row_step = sum.columns = s.output->width;
+    each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
+        sum.source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
+        sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
+        sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
+        sum.bias = call.inputs[2] ? reinterpret_cast<const Real*>(call.inputs[2].data)[c] : Real(0);
+        sum.output = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
+        sum.rows = y1 - y0, sum.output_end = sum.output + sum.rows * s.output->width;
+        kernels.depthwise_rows(sum);
+        if (c == 0 && y0 == 0) zero_padding<Real>(call.outputs[0], image);
+    });
+}
+
+template <class Real>
+constexpr Op make_depthwise_plain() {
+    return {"depthwise_plain", check<Real>, nullptr, nullptr, nullptr, {{tasks<Real>, run<Real>}}};
+}
+
+}  // namespace
+}  // namespace convlens
+
+CONVLENS_DEFINE_OP(depthwise_plain, make_depthwise_plain)
