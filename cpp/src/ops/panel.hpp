@@ -48,10 +48,13 @@ struct PlainConv {
     // lie in panels `panel_step` apart, or, when that is 0, in one row.
     std::int64_t runs(std::int64_t first, std::int64_t count, std::int64_t x_row, PanelRun* run,
                       std::int64_t panel_step = 0) const {
+        // Rows that follow each other without a gap are one.
+        const bool joined = a.stride_h == 1 && a.stride_w == 1 && x_row == y->width;
+        const std::int64_t columns = joined ? pixels : y->width;
         std::int64_t n = 0;
         for (std::int64_t done = 0; done < count; ++n) {
-            const std::int64_t row = (first + done) / y->width, column = (first + done) % y->width;
-            std::int64_t pixels_here = min_of(count - done, y->width - column), lane = done;
+            const std::int64_t row = (first + done) / columns, column = (first + done) % columns;
+            std::int64_t pixels_here = min_of(count - done, columns - column), lane = done;
             if (panel_step > 0) {
                 pixels_here = min_of(pixels_here, width - done % width);
                 lane = done / width * panel_step + done % width;
