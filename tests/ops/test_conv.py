@@ -43,6 +43,10 @@ SHAPES = {
     "empty-batch": ((0, 3, 5, 5), (4, 3, 3), {}),
     "pixel-of-several-blocks": ((2, 32, 1, 1), (48, 1, 1), {}),
     "to-a-pixel-of-several-blocks": ((2, 3, 4, 3), (32, 4, 3), {}),
+    "pointwise": ((2, 40, 9, 17), (70, 1, 1), {}),
+    "pointwise-of-full-panels": ((1, 20, 8, 16), (30, 1, 1), {}),
+    "pointwise-of-large-planes": ((1, 20, 82, 82), (70, 1, 1), {}),
+    "pointwise-of-many-channels": ((2, 400, 4, 9), (30, 1, 1), {}),
     "depthwise-pixel": ((2, 32, 1, 1), (32, 1, 1), {"groups": 32}),
 }
 

@@ -5,7 +5,7 @@ import pytest
 from check import check
 
 from convlens.graph import GraphBuilder
-from convlens.program import Entry, Weights, compile
+from convlens.program import Entry, Program, Weights, compile
 
 # channels, height, width, out_channels, kernel, strides, pads (top, left, bottom, right), dilations, groups
 SHAPES = {
@@ -20,6 +20,7 @@ SHAPES = {
     "grouped": (24, 6, 6, 12, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3),
     "dilated": (16, 9, 9, 16, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 1),
     "1x1-strided": (32, 8, 8, 16, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1),
+    "pointwise": (20, 9, 17, 40, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
 }
 
 
@@ -47,6 +48,18 @@ def conv_graph(shape, *, bias=True, given=False):
 def test_convolution(name, given):
     b, y = conv_graph(SHAPES[name], given=given)
     check(b.build([y]))
+
+
+@pytest.mark.parametrize(("name", "instructions"), [("image", 1), ("pointwise", 1), ("1x1-strided", 3)])
+def test_a_layer_alone_is_computed_on_plain_tensors_when_blocks_cost_more(name, instructions):
+    b, y = conv_graph(SHAPES[name])
+    graph = b.build([y])
+    program = compile(graph, {"run": Entry(("x",), (y,))})
+    # An image with padding is copied once, with its halo.
+    assert program.n_instructions == instructions + (name == "image")
+    weights, x = Weights(graph.constants), np.ones((2, *SHAPES[name][:3]), np.float32)
+    again, packed = Program.from_bytes(program.to_bytes(weights))
+    np.testing.assert_array_equal(again.run("run", {"x": x}, packed)[y], program.run("run", {"x": x}, weights)[y])
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -12,7 +12,6 @@
 namespace convlens {
 namespace {
 
-constexpr std::int64_t kPackRows = 28;  // of a piece of the transposed weight: two tiles of 14
 constexpr std::int64_t kSumBytes = 512 << 10;
 constexpr std::int64_t kMostRows = 512;  // of the product a task computes
 
@@ -24,8 +23,7 @@ struct Shape : PlainConv<Real> {
     explicit Shape(const Problem& p) : PlainConv<Real>(p, p.outputs[0], p.inputs[0]) {
         const ConvAttributes& at = this->a;
         const Tensor &dx = *this->x, &dy = *this->y;
-        direct = this->taps == 1 && at.stride_h == 1 && at.stride_w == 1 && at.pad_top == 0 && at.pad_left == 0 &&
-                 dx.height == dy.height && dx.width == dy.width && !has_halo(dx);
+        direct = this->is_pointwise() && !has_halo(dx);
         sum_width = max_of(at.pad_left + dx.width, (dy.width - 1) * at.stride_w + (at.S - 1) * at.dilation_w + 1);
         sum_plane =
             sum_width * max_of(at.pad_top + dx.height, (dy.height - 1) * at.stride_h + (at.R - 1) * at.dilation_h + 1);
@@ -42,7 +40,7 @@ struct Shape : PlainConv<Real> {
     std::int64_t rows(std::int64_t piece) const {
         return min_of(channels_a_task, this->c_group - piece * channels_a_task) * this->taps;
     }
-    // The transposed weight of a task: pieces of up to kPackRows rows, each [k][row]; packing overruns its end.
+    // The transposed weight of a task: pieces of up to kPieceRows rows, each [k][row]; packing overruns its end.
     std::int64_t packed_elements() const { return channels_a_task * this->taps * this->k_group + kLanes<Real>; }
     std::int64_t chunk() const { return this->chunk_channels(this->k_group, 1); }
     std::int64_t panel_elements() const { return chunk() * this->width + kLanes<Real>; }
@@ -60,13 +58,6 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     scratch->fixed_bytes = s.a.groups * s.pieces * s.packed_elements() * size;
     scratch->per_thread_bytes = (kPackedPanels * (s.panel_elements() + s.product_elements()) + s.sum_elements()) * size;
     return {};
-}
-
-// Calls visit(first row, rows) for the pieces of a task's rows.
-template <class Visit>
-void each_piece(std::int64_t rows, Visit visit) {
-    const std::int64_t count = ceil_div(rows, kPackRows);
-    for (std::int64_t i = 0; i < count; ++i) visit(i * rows / count, (i + 1) * rows / count - i * rows / count);
 }
 
 // ---- phase 0: transpose ----
@@ -114,13 +105,14 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* panel = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
     Real* product = panel + kPackedPanels * s.panel_elements();
     Real* sums = product + kPackedPanels * s.product_elements();
-    const Real* packed =
+    const Real* transposed =
         reinterpret_cast<const Real*>(call.fixed_scratch) + (group * s.pieces + piece) * s.packed_elements();
     const Tensor& dx = *s.x;
     const std::int64_t plane = plane_stride<Real>(dx), row_step = row_stride<Real>(dx);
     Real* to = image_data<Real>(call.outputs[0], image) + c0 * plane;
     if (!s.direct) std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.sum_elements()) * sizeof(Real));
 
+    const bool in_place = s.reads_in_place(s.c_group * s.taps, min_of(chunk, s.k_group));
     const auto straight = [&](std::int64_t p) { return s.direct && s.panel_pixels(p) % kLanes<Real> == 0; };
     PanelRun runs[kMostRuns];
     Panel<Real> copy, add;
@@ -136,26 +128,29 @@ void run(const Call& call, std::int64_t task, int thread) {
          first_panel += kPackedPanels) {
         const std::int64_t end = min_of(last_panel, first_panel + kPackedPanels), step = s.panel_elements();
         for (std::int64_t k = 0; k < s.k_group; k += chunk) {
-            copy.n_runs = end - first_panel;
-            for (std::int64_t p = first_panel; p < end; ++p) {
-                runs[p - first_panel] = {(p - first_panel) * step, s.panel_pixels(p), p * s.width};
+            const std::int64_t packed = s.first_packed(first_panel, end, in_place);
+            copy.n_runs = end - packed;
+            for (std::int64_t p = packed; p < end; ++p) {
+                runs[p - packed] = {(p - packed) * step, s.panel_pixels(p), p * s.width};
             }
             copy.channels = min_of(chunk, s.k_group - k);
             copy.image = image_data<Real>(call.inputs[0], image) + (group * s.k_group + k) * s.pixels;
             kernels.pack_panel(copy);
-            for (std::int64_t p = first_panel; p < end; ++p) {
-                Real* sum = product + (p - first_panel) * s.product_elements();
-                each_piece(all_rows, [&](std::int64_t row, std::int64_t rows) {
-                    ConvTile<Real> tile = panel_tile<Real>(panel + (p - first_panel) * step, s.width, s.panel_pixels(p),
-                                                           copy.channels, rows, &kNoTap);
+            each_piece(all_rows, [&](std::int64_t row, std::int64_t rows) {
+                for (std::int64_t p = first_panel; p < end; ++p) {
+                    Real* sum = product + (p - first_panel) * s.product_elements();
+                    const bool here = p < packed;
+                    ConvTile<Real> tile =
+                        panel_tile<Real>(here ? copy.image + p * s.width : panel + (p - packed) * step,
+                                         here ? s.pixels : s.width, s.panel_pixels(p), copy.channels, rows, &kNoTap);
                     tile.output.data = straight(p) ? to + row * s.pixels + p * s.width : sum + row * s.width;
                     tile.output.column_step = straight(p) ? s.pixels : s.width;
-                    tile.source.data = packed + row * s.k_group + k * rows;
+                    tile.source.data = transposed + row * s.k_group + k * rows;
                     tile.source.column_step = 1, tile.source_element_step = rows;
                     tile.resume = k > 0;
                     kernels.conv_tile(tile);
-                });
-            }
+                }
+            });
         }
         for (std::int64_t p = first_panel; p < end; ++p) {
             const Real* sum = product + (p - first_panel) * s.product_elements();

@@ -115,53 +115,58 @@ void run(const Call& call, std::int64_t task, int thread) {
     const std::int64_t chunk = s.chunk_channels(s.c_group, s.taps);
     const Real* weight = reinterpret_cast<const Real*>(is_spread(s) ? call.fixed_scratch : call.inputs[1].data);
     const auto& kernels = call.kernels->set<Real>();
-    Real* packed_panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    Real* panel = packed_panels;
-    Real* partial =
-        packed_panels + kPackedPanels * panel_elements(s);  // of the last panel, whose lanes are not all pixels
+    Real* panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* partial = panels + kPackedPanels * panel_elements(s);  // of the last panel, whose lanes are not all pixels
     Real* y = image_data<Real>(call.outputs[0], image) + k0 * s.pixels;
     const Real* bias = call.inputs[2] ? reinterpret_cast<const Real*>(call.inputs[2].data) + k0 : nullptr;
 
     PanelRun runs[kMostRuns];
     Panel<Real> pack;
-    pack.panel = packed_panels, pack.width = s.width, pack.runs = runs;
+    pack.panel = panels, pack.width = s.width, pack.runs = runs;
     pack.R = s.a.R, pack.S = s.a.S, pack.stride = s.a.stride_w;
     pack.channel_step = plane_stride<Real>(*s.x), pack.column_step = s.a.dilation_w;
     pack.row_step = s.a.dilation_h * row_stride<Real>(*s.x);
     pack.image_end = reinterpret_cast<const Real*>(call.inputs[0].data + call.n * call.inputs[0].image_stride);
+    const bool in_place = s.is_pointwise() && !has_halo(*s.x) && s.reads_in_place(s.k_group, min_of(chunk, s.c_group));
     for (std::int64_t c = 0; c < s.c_group; c += chunk) {
         pack.channels = min_of(chunk, s.c_group - c);
         pack.image = image_data<Real>(call.inputs[0], image) + (group * s.c_group + c) * pack.channel_step -
                      s.a.pad_top * row_stride<Real>(*s.x) - s.a.pad_left;
         const std::int64_t last = (at + 1) * s.panels / grid.panel_groups;
-        for (std::int64_t p = at * s.panels / grid.panel_groups, packed = p; p < last; ++p) {
-            if (p == packed) {
-                packed = min_of(p + kPackedPanels, last);
-                const std::int64_t first = p * s.width;
-                pack.n_runs = s.runs(first, min_of(packed * s.width, s.pixels) - first, row_stride<Real>(*s.x), runs,
+        for (std::int64_t packed = at * s.panels / grid.panel_groups; packed < last; packed += kPackedPanels) {
+            const std::int64_t end = min_of(packed + kPackedPanels, last);
+            const std::int64_t first = s.first_packed(packed, end, in_place);
+            if (first < end) {
+                const std::int64_t pixel = first * s.width;
+                pack.n_runs = s.runs(pixel, min_of(end * s.width, s.pixels) - pixel, row_stride<Real>(*s.x), runs,
                                      panel_elements(s));
                 kernels.pack_panel(pack);
-                panel = packed_panels;
-            } else {
-                panel += panel_elements(s);
             }
-            const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
-            ConvTile<Real> tile = panel_tile<Real>(panel, s.width, pixels, pack.channels * s.taps, rows, &kNoTap);
-            tile.output.data = pixels == filled ? y + p * s.width : partial;
-            tile.output.column_step = pixels == filled ? s.pixels : s.width;
-            tile.source.data = weight + k0 * weight_step(s) + c * s.taps;
-            tile.source.column_step = weight_step(s), tile.source_element_step = 1;
-            tile.resume = c > 0 || bias != nullptr;
-            for (std::int64_t k = 0; c == 0 && bias != nullptr && k < rows; ++k) {
-                Real* sums = tile.output.data + k * tile.output.column_step;
-                for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[k];
-            }
-            kernels.conv_tile(tile);
-            if (pixels == filled || c + chunk < s.c_group) continue;
-            for (std::int64_t k = 0; k < rows; ++k) {
-                std::memcpy(y + k * s.pixels + p * s.width, partial + k * s.width,
-                            static_cast<std::size_t>(pixels) * sizeof(Real));
-            }
+            // A few rows by all panels, and then the next: the weight is read once, and y's rows grow in long pieces.
+            each_piece(rows, [&](std::int64_t row, std::int64_t count) {
+                for (std::int64_t p = packed; p < end; ++p) {
+                    const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
+                    const bool here = p < first;
+                    ConvTile<Real> tile = panel_tile<Real>(
+                        here ? pack.image + p * s.width : panels + (p - first) * panel_elements(s),
+                        here ? pack.channel_step : s.width, pixels, pack.channels * s.taps, count, &kNoTap);
+                    tile.output.column_step = pixels == filled ? s.pixels : s.width;
+                    tile.output.data = (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;
+                    tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
+                    tile.source.column_step = weight_step(s), tile.source_element_step = 1;
+                    tile.resume = c > 0 || bias != nullptr;
+                    for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
+                        Real* sums = tile.output.data + k * tile.output.column_step;
+                        for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
+                    }
+                    kernels.conv_tile(tile);
+                    if (pixels == filled || c + chunk < s.c_group) continue;
+                    for (std::int64_t k = row; k < row + count; ++k) {
+                        std::memcpy(y + k * s.pixels + p * s.width, partial + k * s.width,
+                                    static_cast<std::size_t>(pixels) * sizeof(Real));
+                    }
+                }
+            });
         }
     }
     if (task % (tasks<Real>(call) / max_of(1, call.n)) == 0) zero_padding<Real>(call.outputs[0], image);

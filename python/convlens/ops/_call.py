@@ -16,6 +16,8 @@ from ..program import Entry, Program, compile
 Array = npt.NDArray[Any]
 Floats = npt.ArrayLike
 
+_USUAL = (np.dtype(np.float32), np.dtype(np.float64))  # in native byte order
+
 #: Programs kept; one is a few kilobytes and the workspace of its last call.
 KEPT = 256
 #: Axes an array may have.
@@ -94,7 +96,7 @@ def run(
     seeds : mapping of name to ndarray, optional
         Inputs that `build` declares itself.
     """
-    shapes = tuple((a.shape if name in unbatched else a.shape[1:], a.dtype.char) for name, a in arrays.items())
+    shapes = tuple([(a.shape if name in unbatched else a.shape[1:], a.dtype.char) for name, a in arrays.items()])
 
     def make() -> Program:
         graph = Build(arrays, unbatched)
@@ -107,7 +109,7 @@ def run(
         return compile(whole, {"run": Entry((*arrays, *(seeds or ())), outputs)}, dtype=graph.dtype)
 
     program = kept.get((*key, shapes), make)
-    return list(program.run("run", {**arrays, **seeds} if seeds else arrays).values())
+    return program._results(program._entry("run"), {**arrays, **seeds} if seeds else arrays)
 
 
 def array_of(value: Any, name: str) -> Array:
@@ -128,6 +130,17 @@ def floats(value: Floats, name: str, ndim: int | None = None, axes: str = "") ->
     ValueError
         When it has not `ndim` axes.
     """
+    if type(value) is np.ndarray and value.dtype in _USUAL and value.flags.carray:
+        array = value
+    else:
+        array = _as_floats(value, name)
+    if ndim is not None and array.ndim != ndim:
+        missing = f"; it has no batch axis: pass {name}[None]" if array.ndim == ndim - 1 else ""
+        raise ValueError(f"`{name}` has shape {array.shape}; it must be {axes}{missing}")
+    return array
+
+
+def _as_floats(value: Floats, name: str) -> Array:
     array = array_of(value, name)
     if array.dtype.char not in "fd" or not array.dtype.isnative:
         if array.dtype.char in "fd":
@@ -136,9 +149,6 @@ def floats(value: Floats, name: str, ndim: int | None = None, axes: str = "") ->
             scaled = f"{name}.astype(np.float32) / 255 for an image" if array.dtype == np.uint8 else ""
             remedy = scaled or f"{name}.astype(np.float32)" if array.dtype.kind in "iufb" else "an array of numbers"
             raise TypeError(f"`{name}` is {array.dtype}; kernels compute in float32 or float64: pass {remedy}")
-    if ndim is not None and array.ndim != ndim:
-        missing = f"; it has no batch axis: pass {name}[None]" if array.ndim == ndim - 1 else ""
-        raise ValueError(f"`{name}` has shape {array.shape}; it must be {axes}{missing}")
     return np.ascontiguousarray(array).reshape(array.shape)
 
 
@@ -152,6 +162,8 @@ def images(value: Floats, name: str = "x") -> Array:
 
 def same_dtype(**arrays: Array | None) -> None:
     """Raise when two arrays differ in dtype: nothing is converted silently."""
+    if len({id(array.dtype) for array in arrays.values() if array is not None}) == 1:
+        return
     given = {name: array.dtype for name, array in arrays.items() if array is not None}
     first = next(iter(given))
     for name, dtype in given.items():
@@ -175,6 +187,15 @@ def check_grad(grad_output: Array, *sizes: int) -> None:
 
 def hashable(value: Any) -> Hashable:
     """An argument as part of a key: lists as tuples."""
+    if type(value) is int or type(value) is str:
+        return value
+    if type(value) is tuple:
+        try:
+            hash(value)
+        except TypeError:
+            pass
+        else:
+            return value
     if isinstance(value, (list, tuple)):
         return tuple(hashable(v) for v in value)
     key: Hashable = value.item() if isinstance(value, np.generic) else value

@@ -44,10 +44,6 @@ class _Port:
 
     def check(self, value: object, n: int) -> Array:
         """The array as the run takes it: C-contiguous, native byte order."""
-        if type(value) is np.ndarray and value.dtype is self.dtype and value.shape == self.shape(n):
-            flags = value.flags
-            if flags.c_contiguous and flags.aligned:
-                return value
         if isinstance(value, np.generic):
             value = np.asarray(value)
         if not isinstance(value, np.ndarray):
@@ -84,12 +80,30 @@ class _Port:
         return value.ndim == 4 and self.rank == 4 and value.shape[1:] == (*self.inner[1:], self.inner[0])
 
 
+_Sized = tuple[_Port, tuple[int, ...], np.dtype[Any]]
+
+
 class _Entry:
     def __init__(self, index: int, entry: Any, dtypes: list[str], reads: list[int]) -> None:
         self.index, self.name, self.reads = index, entry.name, frozenset(reads)
         self.read_by: frozenset[int] = frozenset()
         self.inputs = [_Port(p, d) for p, d in zip(entry.inputs, dtypes, strict=False)]
         self.outputs = [_Port(p, d) for p, d in zip(entry.outputs, dtypes[len(self.inputs) :], strict=True)]
+        self.has_bool = any(p.is_bool for p in self.outputs)
+        self.batched = next((p.name for p in self.inputs if p.batched), None)
+        self._sized: tuple[int, list[_Sized], list[_Sized]] = (-1, [], [])
+
+    def sized(self, n: int) -> tuple[int, list[_Sized], list[_Sized]]:
+        """`n`, and what the inputs and outputs of that many images are; kept, as calls come in runs of equal ones."""
+        sized = self._sized
+        if sized[0] != n:
+            inputs, outputs = ([(p, p.shape(n), p.dtype) for p in ports] for ports in (self.inputs, self.outputs))
+            self._sized = sized = (n, inputs, outputs)
+        return sized
+
+    def named(self, made: list[Array]) -> dict[str, Array]:
+        """Outputs by name."""
+        return {port.name: array for port, array in zip(self.outputs, made, strict=True)}
 
 
 class Program:
@@ -202,15 +216,21 @@ class Program:
     ) -> dict[str, Array]:
         """Run one entry in a workspace of its own; see :meth:`Workspace.run`."""
         found = self._entry(entry)
-        n = 0
-        for port in found.inputs:
-            if port.batched:
-                value = inputs.get(port.name)
-                n = len(value) if isinstance(value, np.ndarray) and value.ndim else 0
-                break
-        workspace = self.workspace(n)
+        return found.named(self._results(found, inputs, weights, state, threads))
+
+    def _results(
+        self,
+        found: _Entry,
+        inputs: Mapping[str, Array],
+        weights: Weights | None = None,
+        state: State | None = None,
+        threads: int = 0,
+    ) -> list[Array]:
+        """What an entry makes, in order."""
+        value = None if found.batched is None else inputs.get(found.batched)
+        workspace = self.workspace(len(value) if isinstance(value, np.ndarray) and value.ndim else 0)
         try:
-            return workspace.run(entry, inputs, weights, state, threads=threads)
+            return workspace._results(found, inputs, weights, state, threads)
         finally:
             workspace.release()
 
@@ -327,28 +347,42 @@ class Workspace:
         ValueError, TypeError
             When an input is missing, unknown, or of another shape or dtype; when an earlier entry must run first.
         """
-        program = self.program
-        found = program._entry(entry)
+        found = self.program._entry(entry)
+        return found.named(self._results(found, inputs, weights, state, threads))
+
+    def _results(
+        self,
+        found: _Entry,
+        inputs: Mapping[str, Array],
+        weights: Weights | None,
+        state: State | None,
+        threads: int,
+    ) -> list[Array]:
+        program, n = self.program, self.n
         if self._core is None:
             raise ValueError("this workspace was released; take another with program.workspace(n)")
-        if not self._ran.issuperset(found.reads):
+        if found.reads and not self._ran.issuperset(found.reads):
             missing = [name for name, e in program._entries.items() if e.index in found.reads - self._ran]
-            raise ValueError(f"entry {entry!r} reads what {names(missing)} computes; run that first in this workspace")
+            raise ValueError(
+                f"entry {found.name!r} reads what {names(missing)} computes; run that first in this workspace"
+            )
+        _, takes, makes = found.sized(n)
         arrays: list[Array] = []
-        for port in found.inputs:
+        for port, shape, dtype in takes:
             try:
                 value = inputs[port.name]
             except KeyError:
                 raise ValueError(
-                    f"input {port.name!r} is missing; entry {entry!r} takes {names(p.name for p in found.inputs)}"
+                    f"input {port.name!r} is missing; entry {found.name!r} takes {names(p.name for p in found.inputs)}"
                 ) from None
-            arrays.append(port.check(value, self.n))
-        if len(inputs) != len(found.inputs):
+            usual = type(value) is np.ndarray and value.dtype is dtype and value.shape == shape
+            arrays.append(value if usual and value.flags.carray else port.check(value, n))
+        if len(inputs) != len(takes):
             unknown = [name for name in inputs if name not in {p.name for p in found.inputs}]
             raise ValueError(
-                f"input {names(unknown)} is unknown; entry {entry!r} takes {names(p.name for p in found.inputs)}"
+                f"input {names(unknown)} is unknown; entry {found.name!r} takes {names(p.name for p in found.inputs)}"
             )
-        made = [np.empty(port.shape(self.n), port.dtype) for port in found.outputs]
+        made = [np.empty(shape, dtype) for _, shape, dtype in makes]
         bound = program._bind(weights)
         states = None
         if program._state_slots:
@@ -359,12 +393,14 @@ class Workspace:
             states = state.buffers(program, program._state_slots)
         if found.read_by:
             self._ran -= found.read_by  # what they computed belongs to the run before
-        program._core.run(found.index, self._core, [*arrays, *made], self.n, bound, states, threads)
+        program._core.run(found.index, self._core, [*arrays, *made], n, bound, states, threads)
         self._ran.add(found.index)
-        return {
-            port.name: array.astype(np.bool_) if port.is_bool else array
-            for port, array in zip(found.outputs, made, strict=True)
-        }
+        if found.has_bool:
+            made = [
+                array.astype(np.bool_) if port.is_bool else array
+                for port, array in zip(found.outputs, made, strict=True)
+            ]
+        return made
 
     def release(self) -> None:
         """Give the memory back to the Program's next call."""
