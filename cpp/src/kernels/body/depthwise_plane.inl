@@ -97,12 +97,14 @@ void sum_rows(const DepthwiseRows<Real>& a) {
                     }
                 }
             }
-            Real* to = a.output + row * a.output_row_step + column;
+            alignas(64) Real tile[kRows][V::width];
             CONVLENS_UNROLL
-            for (int t = 0; t < kRows; ++t) {
-                if (row + t >= a.rows) break;
-                store_within(sums[t], to, a.columns - column, a.output_end);
-                to += a.output_row_step;
+            for (int t = 0; t < kRows; ++t) sums[t].store(tile[t]);
+            Real* to = a.output + row * a.output_row_step + column;
+            const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
+            CONVLENS_KEEP_LOOP
+            for (int64_t t = 0; t < count; ++t, to += a.output_row_step) {
+                store_within(V::load(tile[t]), to, a.columns - column, a.output_end);
             }
         }
     }
@@ -162,15 +164,23 @@ void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
     typedef Vec<Real> V;
     constexpr int kRows = 7, kGroups = (R + V::width - 1) / V::width;
     for (int64_t s = 0; s < R; ++s) {
-        V sums[kGroups * V::width];
+        V sums[R];
         CONVLENS_UNROLL
-        for (int i = 0; i < kGroups * V::width; ++i) sums[i] = V::zero();
+        for (int r = 0; r < R; ++r) sums[r] = V::zero();
         int64_t row = 0;
         for (; row + kRows <= a.rows; row += kRows) add_products<kRows, R, Stride>(a, a.taps[s].source, row, sums);
         for (; row < a.rows; ++row) add_products<1, R, Stride>(a, a.taps[s].source, row, sums);
         Real totals[kGroups * V::width];
         CONVLENS_UNROLL
-        for (int g = 0; g < kGroups; ++g) add_lanes(sums + g * V::width).store(totals + g * V::width);
+        for (int g = 0; g < kGroups; ++g) {
+            V group[V::width];
+            CONVLENS_UNROLL
+            for (int i = 0; i < V::width; ++i) {
+                const int r = g * V::width + i;
+                group[i] = r < R ? sums[r < R ? r : 0] : V::zero();
+            }
+            add_lanes(group).store(totals + g * V::width);
+        }
         for (int r = 0; r < R; ++r) a.sums[r * R + s] += totals[r];
     }
 }
