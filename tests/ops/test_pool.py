@@ -98,11 +98,11 @@ def test_indices_of_other_windows_are_refused():
         wrong[0, 1, row, column] = other
         with pytest.raises(ValueError, match="`indices` holds places outside their windows"):
             ops.max_pool2d_grad(y, wrong, x.shape, 2)
-    y, indices = ops.max_pool2d(x, 3, padding=1, return_indices=True)
+    padded, indices = ops.max_pool2d(x, 3, padding=1, return_indices=True)
     for other in (-9, 7, 15, 16):  # the corner's window has rows and columns 0 and 1
         indices[0, 0, 0, 0] = other
         with pytest.raises(ValueError, match="`indices` holds places outside their windows"):
-            ops.max_pool2d_grad(y, indices, x.shape, 3, padding=1)
+            ops.max_pool2d_grad(padded, indices, x.shape, 3, padding=1)
     with pytest.raises(ValueError, match="`indices` is float32"):
         ops.max_pool2d_grad(y, y, x.shape, 2)
 
