@@ -155,7 +155,9 @@ class Homes:
             return
         else:
             # Lanes are neighbouring windows; of few, or far apart, channels do better (7 x 7 to a pixel: 10 times).
-            if not step.op.endswith("_grad") and (step.attributes[3] > 2 or self.flow.base_of(step.outputs[0])[2] < 4):
+            windows = step.inputs[0] if step.op.endswith("_grad") else step.outputs[0]
+            few = self.flow.base_of(windows)[2] < 4 or (step.attributes[3] > 2 and windows == step.outputs[0])
+            if few and step.op != "max_pool2d_grad":
                 return
         step.plain = True
         self.layout.update({name: PLAIN for name in step.outputs if name})
