@@ -85,9 +85,13 @@ class Window:
         """Raise ValueError if some window lies in the padding alone: a pool of nothing has no value."""
         for axis, count in enumerate(self.output_size(size)):
             before, stride, dilation = self.pads[axis], self.stride[axis], self.dilation[axis]
-            for i in range(count):
-                places = (i * stride - before + k * dilation for k in range(self.kernel[axis]))
-                if not any(0 <= place < size[axis] for place in places):
+            # Only windows that begin in the padding can miss the input: those at either end.
+            first_behind = min(count, -(-(size[axis] + before) // stride))
+            for i in (*range(min(count, -(-before // stride))), *range(first_behind, count)):
+                start = i * stride - before
+                skipped = max(0, -(start // dilation))
+                place = start + skipped * dilation
+                if skipped >= self.kernel[axis] or not 0 <= place < size[axis]:
                     raise ValueError(
                         f"window {i} along {self.sides[axis]} lies in the padding alone "
                         f"(`pads` = {self.pads}, `kernel_shape` = {self.kernel}); use smaller `pads`"

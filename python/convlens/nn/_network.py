@@ -43,6 +43,8 @@ class Network:
     seed : int
         Of the initial weights: Kaiming for convolutions, Glorot for linear layers, zero biases; see
         :class:`convlens.nn.Conv2d`. The same seed gives the same bits.
+    notes : sequence of str
+        What was changed to make it, such as weights converted to float32; kept in :attr:`notes`.
 
     Notes
     -----
@@ -66,6 +68,7 @@ class Network:
         outputs: Tensor | Sequence[Tensor] | None = None,
         graph: Graph | None = None,
         seed: int = 0,
+        notes: Sequence[str] = (),
     ) -> None:
         if graph is None:
             if inputs is None or outputs is None:
@@ -76,6 +79,7 @@ class Network:
         if len(graph.inputs) != 1:
             raise ValueError(f"`graph` has the inputs {list(graph.inputs)}: a network has exactly one")
         self.graph = _frozen(graph)
+        self.notes = tuple(notes)
         self.version = 0
         self._programs = ProgramCache()
         self._lock = threading.Lock()
@@ -314,7 +318,7 @@ class Network:
         name = np.dtype(dtype).name
         if name not in ("float32", "float64"):
             raise ValueError(f"`dtype` (={name!r}) must be float32 or float64")
-        return Network(graph=_converted(self.graph, name))
+        return Network(graph=_converted(self.graph, name), notes=self.notes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write graph and weights to one file, .npz or .safetensors (extra ``[safetensors]``).
@@ -330,10 +334,10 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         graph = self.graph
-        return {"graph": graph_to_json(graph), "constants": dict(graph.constants), "version": self.version}
+        return {"graph": graph_to_json(graph), "constants": dict(graph.constants), "version": self.version, "notes": self.notes}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        Network.__init__(self, graph=graph_from_json(state["graph"], state["constants"]))
+        Network.__init__(self, graph=graph_from_json(state["graph"], state["constants"]), notes=state["notes"])
         self.version = state["version"]
 
 
