@@ -44,8 +44,13 @@ def _matmul(site: Site) -> str:
     rank_a, rank_b = site.rank(0), site.rank(1)
     if rank_b == 2 and not site.type(1).batched and rank_a >= 2:
         return _rows_times_weight(site, rank_a)
-    if rank_a < 2 or rank_b < 2:
-        raise UnsupportedError(f"its operands have {rank_a} and {rank_b} axes; supported: at least 2")
+    if rank_b == 1:
+        product = site.emit("Mul", [site.tensor(0), site.tensor(1)])
+        return site.finish("ReduceSum", [product, site.numbers([rank_a - 1], "axes")], keepdims=0)
+    if rank_a == 1:
+        column = site.emit("Unsqueeze", [site.tensor(0), site.numbers([1], "axes")])
+        product = site.emit("Mul", [column, site.tensor(1)])
+        return site.finish("ReduceSum", [product, site.numbers([rank_b - 2], "axes")], keepdims=0)
     inner = site.shape(0)[-1], site.shape(1)[-2]
     if inner[0] != inner[1]:
         raise ValueError(f"{inner[0]} columns meet {inner[1]} rows; they must be equal")
@@ -65,9 +70,9 @@ def _rows_times_weight(site: Site, rank: int) -> str:
     x, weight = site.tensor(0), site.tensor(1)
     if rank == 2:
         return site.finish("Gemm", [x, weight])
-    if not site.knows(1) or not site.type(0).batched:
+    if not site.knows(1):
         raise UnsupportedError(f"its operands are {site.type(0)} and {site.type(1)}; the second must be a constant")
-    sizes = site.per_image(0)
+    sizes = site.sizes(0)
     if rank > 4:
         x = site.reshape(x, (math.prod(sizes[:-1]), sizes[-1]))
     axes = min(rank, 5) - 2 if rank <= 4 else 1
@@ -91,9 +96,10 @@ def _softmax(site: Site) -> str:
     site.keep_images_apart(x, [axis], "axis")
     if axis == rank - 1:
         return site.finish(site.op, [x], axis=axis)
-    sizes = site.per_image(0)
-    kept = axis - (rank - len(sizes))
-    flat = site.reshape(x, (*sizes[:kept], math.prod(sizes[kept:])))
+    if axis == 0:
+        raise UnsupportedError("`axis` (=0) is the batch")
+    sizes = site.sizes(0)
+    flat = site.reshape(x, (*sizes[: axis - 1], math.prod(sizes[axis - 1 :])))
     return site.reshape(site.emit(site.op, [flat], axis=axis), sizes, last=True)
 
 

@@ -105,18 +105,24 @@ class Importer:
 
     def run(self, outputs: Sequence[str] | None) -> Imported:
         """Import what `outputs` need."""
+        wanted = self.convert(outputs)
+        for name in wanted:
+            if name in self._values or name in self.builder.constants:
+                raise UnsupportedError(f"output {name!r} is the same for every input; ask for others by `outputs`")
+        graph = self.builder.build(wanted).subgraph(wanted)
+        if self._over_constants:
+            graph = fold_constants(graph)
+        return Imported(graph, tuple(self._notes))
+
+    def convert(self, outputs: Sequence[str] | None = None) -> list[str]:
+        """Convert the nodes that `outputs` need, and return the tensors that `outputs` are."""
         wanted = [self._output(name) for name in outputs or [info.name for info in self._graph.output]]
         for index in self._order(wanted):
             self._convert(self._graph.node[index])
         for name in wanted:
             if name not in self.builder.types and self.value(name) is None:
                 self._declare(name)
-            if name in self._values or name in self.builder.constants:
-                raise UnsupportedError(f"output {name!r} is the same for every input; ask for others by `outputs`")
-        graph = self.builder.build(list(dict.fromkeys(wanted))).subgraph(list(dict.fromkeys(wanted)))
-        if self._over_constants:
-            graph = fold_constants(graph)
-        return Imported(graph, tuple(self._notes))
+        return list(dict.fromkeys(wanted))
 
     def _output(self, name: str) -> str:
         if name in self._taken:
@@ -177,7 +183,7 @@ class Importer:
             return
         handler = HANDLERS.get(site.op)
         if handler is None:
-            hint = " where its inputs are known at import only" if site.op in FOLDS else ""
+            hint = ", but for inputs that are known at import" if site.op in FOLDS else ""
             raise UnsupportedError(
                 f"the operator is not supported{hint}; supported are {', '.join(supported())}. `outputs` cuts the "
                 "network before it"
@@ -275,8 +281,12 @@ class Importer:
     def _declare(self, name: str) -> None:
         """Make a graph input of one of the file's."""
         info = self._inputs.get(name)
+        if name in self._producers:
+            node = self._graph.node[self._producers[name]]
+            place = list(node.output).index(name)
+            raise UnsupportedError(f"output {place} ({name!r}) of node {node.name!r} ({node.op_type}) is not supported")
         if info is None:
-            raise ValueError(f"it reads {name!r}, which nothing makes")
+            raise ValueError(f"{name!r} is read, but nothing makes it")
         kind = info.type.tensor_type
         if not info.type.HasField("tensor_type"):
             raise UnsupportedError(f"input {name!r} is no tensor; supported: tensors")
@@ -309,8 +319,8 @@ class Importer:
             front, dims = [BATCH], dims[1:]
         if given is not None:
             sizes = [int(size) for size in given]
-            fits = len(sizes) == len(dims) and all(a == b or isinstance(b, str | None) for a, b in zip(sizes, dims, strict=True))
-            if kind.HasField("shape") and not fits or min(sizes, default=1) < 1:
+            fits = len(sizes) == len(dims) and all(b in (a, None) or isinstance(b, str) for a, b in zip(sizes, dims, strict=True))
+            if (kind.HasField("shape") and not fits) or min(sizes, default=1) < 1:
                 raise ValueError(f"`input_shape` (={tuple(sizes)}) must fit {name!r}, which is {shown} with the batch")
             return (*front, *sizes)
         if any(not isinstance(dim, int) for dim in dims):

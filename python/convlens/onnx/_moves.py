@@ -20,7 +20,7 @@ _MOST_PIECES = 256  # that a Gather or a padding is cut into
 def _reshape(site: Site) -> str:
     """The batch stays first: 0, the number of images, -1, or the file's own batch size where the rest is an image."""
     x, shape = site.tensor(0), site.shape(0)
-    wanted: list[Any] = list(site.known(1, "shape").reshape(-1)) if site.has(1) else site.ints("shape") or []
+    wanted: list[Any] = site.known(1, "shape").reshape(-1).tolist() if site.has(1) else site.ints("shape") or []
     if not site.attribute("allowzero", 0):
         wanted = [_copied(shape, i) if size == 0 else size for i, size in enumerate(wanted)]
     batched = site.type(0).batched
@@ -28,7 +28,7 @@ def _reshape(site: Site) -> str:
     if any(isinstance(size, Batch) or size == BATCH for size in rest):
         raise UnsupportedError(f"`shape` (={wanted}) moves the batch; it must stay the first axis")
     sizes = [int(size) for size in rest]
-    elements = math.prod(site.per_image(0))
+    elements = math.prod(site.type(0).per_image)
     if batched:
         first = front[0] if front else None
         stays = first in (BATCH, -1, site.batch_size) or first == Batch()
@@ -42,7 +42,8 @@ def _reshape(site: Site) -> str:
         sizes[sizes.index(-1)] = elements // known
     if min(sizes, default=0) < 0 or math.prod(sizes) != elements:
         raise ValueError(f"`shape` (={wanted}) does not keep the {elements} elements of {site.type(0)}")
-    return site.reshape(x, sizes, last=True)
+    front = [0] if batched else []
+    return site.finish("Reshape", [x, site.numbers([*front, *sizes], "shape")])
 
 
 def _copied(shape: tuple[Any, ...], index: int) -> Any:
@@ -55,7 +56,7 @@ def _copied(shape: tuple[Any, ...], index: int) -> Any:
 def _flatten(site: Site) -> str:
     x, rank, axis = site.tensor(0), site.rank(0), int(site.attribute("axis", 1))
     axis = axis + rank if axis < 0 else axis
-    if site.type(0).batched and axis > 1 and math.prod(site.per_image(0)[: axis - 1]) == 1:
+    if site.type(0).batched and axis > 1 and math.prod(site.sizes(0)[: axis - 1]) == 1:
         axis = 1  # the axes before it have one element each
     return site.finish("Flatten", [x], axis=axis)
 
@@ -139,10 +140,9 @@ def _gather(site: Site) -> str:
         return taken
     if indices.ndim == 0:
         return site.finish("Squeeze", [taken, site.numbers([axis], "axes")])
-    front = 1 if site.type(0).batched else 0
-    sizes = [int(dim) for dim in site.shape(0)[front:axis]]
-    after = [int(dim) for dim in site.shape(0)[axis + 1 :]]
-    return site.reshape(taken, [*sizes, *indices.shape, *after], last=True)
+    dims = [*site.shape(0)[:axis], *indices.shape, *site.shape(0)[axis + 1 :]]
+    sizes = [0 if dim == BATCH else int(dim) for dim in dims]
+    return site.finish("Reshape", [taken, site.numbers(sizes, "shape")])
 
 
 def _taken(site: Site, x: str, axis: int, indices: list[int]) -> str:
@@ -182,7 +182,6 @@ def _tile(site: Site) -> str:
     if len(counts) != len(shape):
         raise ValueError(f"`repeats` (={counts.tolist()}) must have a number for each of the {len(shape)} axes")
     site.keep_images_apart(x, [i for i, count in enumerate(counts) if count != 1], "repeats")
-    front = 1 if site.type(0).batched else 0
     for axis, count in enumerate(int(count) for count in counts):
         if count == 1:
             continue
@@ -193,7 +192,8 @@ def _tile(site: Site) -> str:
         sizes.insert(axis, count)
         many = site.emit("Expand", [apart, site.numbers(sizes, "shape")])
         shape[axis] = int(shape[axis]) * count
-        x = site.reshape(many, [int(size) for size in shape[front:]])
+        whole = [0 if size == BATCH else int(size) for size in shape]
+        x = site.emit("Reshape", [many, site.numbers(whole, "shape")])
     return x
 
 

@@ -38,13 +38,21 @@ def _layer_normalization(site: Site) -> str:
             value = np.broadcast_to(site.known(index, "scale"), shape)
             tensor = site.constant(value, f"{site.inputs[index]}.spread")
         inputs.append(tensor)
-    return site.finish("LayerNormalization", inputs, axis=axis, epsilon=float(site.attribute("epsilon", 1e-5)))
+    epsilon = float(site.attribute("epsilon", 1e-5))
+    if site.asks_for(1) or site.asks_for(2):
+        along = site.numbers(list(range(axis, rank)), "axes")
+        off = site.emit("Sub", [x, site.emit("ReduceMean", [x, along])])
+        variance = site.emit("ReduceMean", [site.emit("Mul", [off, off]), along])
+        deviation = site.emit("Sqrt", [site.emit("Add", [variance, site.scalar(epsilon, x)])])
+        site.output(1, "ReduceMean", [x, along])
+        site.output(2, "Reciprocal", [deviation])
+    return site.finish("LayerNormalization", inputs, axis=axis, epsilon=epsilon)
 
 
 @handles("GroupNormalization")
 def _group_normalization(site: Site) -> str:
     """Before opset 21 scale and bias are one value a group."""
-    groups, channels = int(site.attribute("num_groups", 0)), site.per_image(0)[0]
+    groups, channels = int(site.attribute("num_groups", 0)), site.sizes(0)[0]
     if groups < 1 or channels % groups:
         raise ValueError(f"the {channels} channels must be divisible by `num_groups` (={groups})")
     inputs = [site.tensor(0)]
@@ -63,6 +71,8 @@ def _dropout(site: Site) -> str:
     if site.has(2) and bool(site.known(2, "training_mode")):
         raise UnsupportedError("`training_mode` is true: the file is exported for training")
     x = site.tensor(0)
+    if site.asks_for(1):  # everything passes
+        site.output(1, "Not", [site.emit("Greater", [x, x])])
     ratio = site.known(1, "ratio").item() if site.has(1) else site.attribute("ratio", 0.5)
     return site.finish("Dropout", [x, site.scalar(float(ratio), x)])
 

@@ -128,17 +128,26 @@ class Site:
         """Append the node that bears this one's name and makes its first outputs."""
         return self._importer.add(op, inputs, attributes, self.name, self.outputs[:outputs])
 
+    def output(self, index: int, op: str, inputs: Sequence[str], /, **attributes: Any) -> None:
+        """Append the node that makes another output than the first, if the file names it."""
+        if self.asks_for(index):
+            name = self._importer.fresh(f"{self.name}.{op.lower()}")
+            self._importer.add(op, inputs, attributes, name, [self.outputs[index]])
+
+    def asks_for(self, index: int) -> bool:
+        """Whether the file names an output."""
+        return index < len(self.outputs) and bool(self.outputs[index])
+
     # -- what comes up often -------------------------------------------------------------------------------------------
 
     def reshape(self, x: str, sizes: Sequence[int], *, last: bool = False) -> str:
-        """Change the shape of one image; a tensor that is not batched gives all of its sizes."""
-        front = [0] if self.type_of(x).batched else []
-        inputs = [x, self.numbers([*front, *sizes], "shape")]
+        """Change the shape behind the first axis, which is the batch or stays as it is."""
+        inputs = [x, self.numbers([0, *sizes], "shape")]
         return self.finish("Reshape", inputs) if last else self.emit("Reshape", inputs)
 
-    def per_image(self, index: int) -> tuple[int, ...]:
-        """The sizes of an input without the batch."""
-        return self.type(index).per_image
+    def sizes(self, index: int) -> tuple[int, ...]:
+        """The sizes of an input behind its first axis."""
+        return tuple(int(size) for size in self.shape(index)[1:])
 
     def rank(self, index: int) -> int:
         """How many axes an input has."""

@@ -16,7 +16,7 @@ _LARGEST = 1 << 24  # of a kernel, stride, padding or dilation
 
 def _window(site: Site, kernel: list[int] | None, *, pads: bool = True) -> dict[str, Any]:
     """The attributes of a sliding window; ``auto_pad`` becomes pads."""
-    sizes = site.per_image(0)[1:]
+    sizes = site.sizes(0)[1:]
     if len(sizes) not in (1, 2):
         raise UnsupportedError(f"its input has {len(sizes)} axes behind the channels; supported: 1 (signals) and 2")
     kernel = site.ints("kernel_shape") or kernel
@@ -70,7 +70,7 @@ def _conv(site: Site) -> str:
 @handles("ConvTranspose")
 def _conv_transpose(site: Site) -> str:
     window = _window(site, _kernel_of_weight(site), pads=False)
-    sizes, axes = site.per_image(0)[1:], len(site.per_image(0)) - 1
+    sizes, axes = site.sizes(0)[1:], site.rank(0) - 2
     extra = site.ints("output_padding") or [0] * axes
     pads = site.ints("pads") or [0] * (2 * axes)
     how, wanted = site.attribute("auto_pad", "NOTSET"), site.ints("output_shape")
@@ -117,7 +117,7 @@ def _global_pool(site: Site) -> str:
 def _lp_pool(site: Site) -> str:
     """(sum of |x|^p)^(1/p): the mean times the number of places."""
     power, x = float(site.attribute("p", 2)), site.tensor(0)
-    whole = list(site.per_image(0)[1:])
+    whole = list(site.sizes(0)[1:])
     window = _window(site, whole)
     raised = site.emit("Pow", [site.emit("Abs", [x]), site.scalar(power, x)])
     ceil = int(site.attribute("ceil_mode", 0))
@@ -131,7 +131,7 @@ def _lp_pool(site: Site) -> str:
 @handles("LRN")
 def _lrn(site: Site) -> str:
     """x / (bias + alpha * mean of x^2 over neighbouring channels)^beta: a mean over the rows of an image (C, H W)."""
-    size, x, sizes = int(site.attribute("size", 0)), site.tensor(0), site.per_image(0)
+    size, x, sizes = int(site.attribute("size", 0)), site.tensor(0), site.sizes(0)
     if not 1 <= size <= _LARGEST:
         raise ValueError(f"`size` (={size}) must be at least 1")
     image = site.reshape(site.emit("Mul", [x, x]), (1, sizes[0], int(np.prod(sizes[1:]))))
@@ -223,14 +223,15 @@ def _space_to_depth(site: Site) -> str:
     if height % block or width % block:
         raise ValueError(f"height and width ({height}, {width}) must be divisible by `blocksize` (={block})")
     split = (channels, height // block, block, width // block, block)
-    moved = site.emit("Transpose", [site.reshape(site.tensor(0), split)], perm=(0, 3, 5, 1, 2, 4))
+    perm = (0, 3, 5, 1, 2, 4) if site.attribute("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    moved = site.emit("Transpose", [site.reshape(site.tensor(0), split)], perm=perm)
     return site.reshape(moved, (channels * block * block, height // block, width // block), last=True)
 
 
 def _block(site: Site) -> tuple[int, tuple[int, int, int]]:
-    block, sizes = int(site.attribute("blocksize", 0)), site.per_image(0)
+    block, sizes = int(site.attribute("blocksize", 0)), site.sizes(0)
     if block < 1:
         raise ValueError(f"`blocksize` (={block}) must be at least 1")
-    if not site.type(0).batched or len(sizes) != 3:
+    if len(sizes) != 3:
         raise UnsupportedError(f"its input has {site.rank(0)} axes; supported: (N, C, H, W)")
     return block, (sizes[0], sizes[1], sizes[2])
