@@ -54,7 +54,7 @@ def _size(site: Site, shape: Array) -> Array:
     return plain(np.array(count, object)).reshape(())
 
 
-@folds("Identity", "Dropout")
+@folds("Identity")
 def _identity(site: Site, x: Array, *unused: Array | None) -> Array:
     return x
 
@@ -204,14 +204,10 @@ def _divide(a: Array, b: Array) -> Array:
     return np.asarray(np.where((a < 0) != (b < 0), -quotient, quotient).astype(a.dtype))
 
 
-def _modulo(a: Array, b: Array) -> Array:
-    return np.asarray(np.remainder(a, b))
-
-
 _BINARY: dict[str, Callable[[Array, Array], Any]] = {
     **{"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": _divide, "Pow": np.power},
     **{"Equal": operator.eq, "Less": operator.lt, "LessOrEqual": operator.le, "Greater": operator.gt},
-    **{"GreaterOrEqual": operator.ge, "And": np.logical_and, "Or": np.logical_or, "Mod": _modulo},
+    **{"GreaterOrEqual": operator.ge, "And": np.logical_and, "Or": np.logical_or},
     **{"Max": np.maximum, "Min": np.minimum},
 }
 _UNARY: dict[str, Callable[[Array], Any]] = {
@@ -263,6 +259,18 @@ def _reduce(site: Site, x: Array, axes: Array | None = None) -> Array:
 
 @folds("CumSum")
 def _cumulative(site: Site, x: Array, axis: Array) -> Array:
-    if site.attribute("exclusive", 0) or site.attribute("reverse", 0):
-        raise UnsupportedError("`exclusive` and `reverse` must be 0")
-    return np.cumsum(x, int(axis)).astype(x.dtype)
+    """Sums from the front, or from the back; "exclusive" leaves each element out of its own."""
+    along = int(axis)
+    turned = np.flip(x, along) if site.attribute("reverse", 0) else x
+    total = np.cumsum(turned, along)
+    if site.attribute("exclusive", 0):
+        total = total - turned
+    return np.asarray(np.flip(total, along) if site.attribute("reverse", 0) else total).astype(x.dtype)
+
+
+@folds("Mod")
+def _modulo(site: Site, a: Array, b: Array) -> Array:
+    if a.dtype.kind in "iu" and not np.all(b):
+        raise ValueError("it divides by 0")
+    _sized(site, np.broadcast_shapes(a.shape, b.shape), a.dtype)
+    return np.asarray(np.fmod(a, b) if site.attribute("fmod", 0) else np.remainder(a, b))

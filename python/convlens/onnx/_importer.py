@@ -130,6 +130,8 @@ class Importer:
         for node in self._graph.node:
             if node.name == name and node.output:
                 return str(node.output[0])
+        if any(info.name == name for info in self._graph.output):
+            raise ValueError(f"output {name!r} of the file is made by nothing")
         ends = ", ".join(repr(info.name) for info in self._graph.output)
         raise ValueError(f"`outputs` holds {name!r}, which is no tensor or node of the file; its outputs are {ends}")
 
@@ -168,10 +170,10 @@ class Importer:
             if node.domain not in ("", "ai.onnx"):
                 raise UnsupportedError(f"the operators of {node.domain!r} are not supported; ONNX's own are")
             self._convert_at(Site(self, node, self._attributes(node)))
-        except UnsupportedError as error:
-            raise UnsupportedError(f"{where}: {error}") from None
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+        except (UnsupportedError, ValueError) as error:
+            text = str(error).removeprefix(f"node {node.name or next(iter(node.output), '')!r} ({node.op_type}): ")
+            kind = UnsupportedError if isinstance(error, UnsupportedError) else ValueError
+            raise kind(f"{where}: {text}") from None
         except _MALFORMED as error:
             raise ValueError(f"{where} is malformed: {type(error).__name__}: {error}") from error
 

@@ -86,4 +86,5 @@ def _lp_normalization(site: Site) -> str:
         norm = site.emit("ReduceSum", [site.emit("Abs", [x]), along])
     else:
         norm = site.emit("ReduceL2", [x, along])
-    return site.finish("Div", [x, norm])
+    some = site.emit("Greater", [norm, site.scalar(0.0, x)])  # what is all zeros stays so
+    return site.finish("Div", [x, site.emit("Where", [some, norm, site.scalar(1.0, x)])])
