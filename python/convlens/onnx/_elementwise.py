@@ -83,9 +83,11 @@ def _clip(site: Site) -> str:
             if name in site.attributes:
                 bounds[place] = site.scalar(float(site.attribute(name)), x)
         elif site.has(place + 1):
-            if not site.knows(place + 1):
-                raise UnsupportedError(f"`{name}` depends on data; supported: constants")
             bounds[place] = site.operand(place + 1)
+    if any(site.has(i) and not site.knows(i) for i in (1, 2)):
+        for op, bound in zip(("Max", "Min"), bounds, strict=True):
+            x = site.emit(op, [x, bound]) if bound else x
+        return x
     return site.finish("Clip", [x, *bounds])
 
 

@@ -80,6 +80,7 @@ class Importer:
         self.builder = GraphBuilder()
         self.opset = _opset_of(model)
         self.batch_size: int | None = None
+        self.sequences: dict[str, list[str]] = {}  # tensors of the graph by the name of the sequence
         self._graph = model.graph
         self._folder = folder
         self._shapes = shapes
@@ -179,7 +180,7 @@ class Importer:
 
     def _convert_at(self, site: Site) -> None:
         for name in filter(None, site.inputs):
-            if self.value(name) is None and name not in self.builder.types:
+            if self.value(name) is None and name not in self.builder.types and name not in self.sequences:
                 self._declare(name)
         if self._fold(site):
             return
@@ -199,6 +200,8 @@ class Importer:
         fold = FOLDS.get(site.op)
         if site.op in ("Shape", "Size") and site.has(0) and not site.knows(0):
             arrays: list[Array | None] = [self._shape_array(site)]
+        elif site.op == "CastLike" and site.knows(0) and not site.knows(1):
+            arrays = [self.value(site.inputs[0]), np.zeros((), site.type(1).dtype)]
         else:
             arrays = [self.value(name) if name else None for name in site.inputs]
             if any(array is None for array, name in zip(arrays, site.inputs, strict=True) if name):

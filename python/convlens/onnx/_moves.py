@@ -102,6 +102,28 @@ def _split(site: Site) -> None:
     site.finish("Split", inputs, outputs=parts, axis=axis, num_outputs=None if sizes else parts)
 
 
+@handles("SplitToSequence")
+def _split_to_sequence(site: Site) -> None:
+    """What PyTorch's exporter makes of chunk and split, when it does not tidy up: parts of a known size."""
+    axis = site.axis(int(site.attribute("axis", 0)), site.rank(0))
+    site.keep_images_apart(site.tensor(0), [axis], "axis")
+    size = int(site.shape(0)[axis])
+    given = site.known(1, "split")
+    parts = [int(part) for part in given.reshape(-1)]
+    if given.ndim == 0:
+        if not 1 <= parts[0] or size > _MOST_PIECES * parts[0]:
+            raise UnsupportedError(f"`split` (={parts[0]}) cuts the {size} of axis {axis} into more than {_MOST_PIECES}")
+        parts = [min(parts[0], size - at) for at in range(0, size, parts[0])]
+    inputs = [site.tensor(0), site.numbers(parts, "split")]
+    site.keep_sequence(site.emit_several("Split", inputs, len(parts), axis=axis))
+
+
+@handles("SequenceAt")
+def _sequence_at(site: Site) -> str:
+    tensors, place = site.sequence(0), int(site.known(1, "position"))
+    return tensors[site.axis(place, len(tensors), "position")]
+
+
 @handles("Slice")
 def _slice(site: Site) -> str:
     """Starts, ends, axes and steps as inputs; before opset 10 as attributes, without steps."""

@@ -124,9 +124,26 @@ class Site:
         name = self._importer.fresh(f"{self.name}.{op.lower()}")
         return self._importer.add(op, inputs, attributes, name, [name])
 
+    def emit_several(self, op: str, inputs: Sequence[str], count: int, /, **attributes: Any) -> list[str]:
+        """Append a node of several outputs that is a part of this one."""
+        name = self._importer.fresh(f"{self.name}.{op.lower()}")
+        outputs = [self._importer.fresh(f"{name}.{i}") for i in range(count)]
+        self._importer.add(op, inputs, attributes, name, outputs)
+        return outputs
+
     def finish(self, op: str, inputs: Sequence[str], /, *, outputs: int = 1, **attributes: Any) -> str:
         """Append the node that bears this one's name and makes its first outputs."""
         return self._importer.add(op, inputs, attributes, self.name, self.outputs[:outputs])
+
+    def keep_sequence(self, tensors: Sequence[str]) -> None:
+        """Let the first output be a sequence of tensors."""
+        self._importer.sequences[self.outputs[0]] = list(tensors)
+
+    def sequence(self, index: int) -> list[str]:
+        """The tensors of an input that is a sequence."""
+        if not self.has(index) or self.inputs[index] not in self._importer.sequences:
+            raise UnsupportedError("its input is no sequence that the file makes")
+        return self._importer.sequences[self.inputs[index]]
 
     def output(self, index: int, op: str, inputs: Sequence[str], /, **attributes: Any) -> None:
         """Append the node that makes another output than the first, if the file names it."""
