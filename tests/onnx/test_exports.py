@@ -10,9 +10,9 @@ import warnings
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx.helper")
 
-import convlens as cl  # noqa: E402
+import convlens as cl
 
 pytestmark = pytest.mark.parity
 
@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 runtime = pytest.importorskip("onnxruntime")
 
 from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402, N812
+from torch.nn import functional as F  # noqa: E402
 
 EPS = float(np.float32(1e-5))  # as the file has it
 
@@ -40,7 +40,9 @@ class Residual(nn.Module):
         self.conv1, self.bn1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False), _norm(out)
         self.conv2, self.bn2 = nn.Conv2d(out, out, 3, 1, 1, bias=False), _norm(out)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), _norm(out)) if stride > 1 else None
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), _norm(out)) if stride > 1 else None
+        )
 
     def forward(self, x):
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..image import RECIPES, Recipe
 from .._load import load
+from ..image import RECIPES, Recipe
 from ..image import load as load_image
 from ..nn import Network
 

@@ -334,7 +334,12 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         graph = self.graph
-        return {"graph": graph_to_json(graph), "constants": dict(graph.constants), "version": self.version, "notes": self.notes}
+        return {
+            "graph": graph_to_json(graph),
+            "constants": dict(graph.constants),
+            "version": self.version,
+            "notes": self.notes,
+        }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         Network.__init__(self, graph=graph_from_json(state["graph"], state["constants"]), notes=state["notes"])
@@ -378,7 +383,7 @@ class Sequential(Network):
 
 
 def load(path: str | os.PathLike[str]) -> Network:
-    """Read a network from what ``net.save`` wrote.
+    """Read a network from what ``net.save`` wrote; ``convlens.load`` reads ONNX files too.
 
     Parameters
     ----------

@@ -53,10 +53,10 @@ class Batch:
     def __neg__(self) -> Batch:
         return Batch(-self.times)
 
-    def __sub__(self, other: Any) -> Batch | int:
+    def __sub__(self, other: Any) -> Any:
         return self + -other
 
-    def __rsub__(self, other: Any) -> Batch | int:
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
     def __eq__(self, other: object) -> bool:
@@ -77,13 +77,13 @@ class Batch:
         raise _unknown(f"whether the number of images is less than {other}")
 
     def __gt__(self, other: Any) -> bool:
-        return not self < other and self != other
+        return not (self < other or self == other)
 
     def __le__(self, other: Any) -> bool:
-        return self < other or self == other
+        return bool(self < other or self == other)
 
     def __ge__(self, other: Any) -> bool:
-        return not self < other
+        return not bool(self < other)
 
     def __int__(self) -> int:
         raise _unknown("it")

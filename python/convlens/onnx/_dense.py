@@ -14,7 +14,7 @@ from ._site import Site
 
 @handles("Gemm")
 def _gemm(site: Site) -> str:
-    """alpha and beta go into the weights: a product has none of them at run time."""
+    """Put alpha and beta into the weights: a product has none of them at run time."""
     a, b = site.tensor(0), site.tensor(1)
     alpha, beta = float(site.attribute("alpha", 1.0)), float(site.attribute("beta", 1.0))
     transposed = {"transA": int(site.attribute("transA", 0)), "transB": int(site.attribute("transB", 0))}

@@ -80,14 +80,18 @@ def _constant_of_shape(site: Site, shape: Array) -> Array:
         raise UnsupportedError("a constant of as many elements as images is not known at import")
     if value.size != 1:
         raise ValueError(f"`value` has {value.size} elements; it must have one")
-    return np.broadcast_to(value[0], _sized(site, shape.reshape(-1), value.dtype))
+    return np.broadcast_to(value[0], _sized(site, shape.reshape(-1).tolist(), value.dtype))
 
 
 @folds("Cast")
 def _cast(site: Site, x: Array) -> Array:
     name = dtype_name(int(site.attribute("to", 1)), "`to`")
     if x.dtype == object:  # sizes: whole numbers, whatever their type
-        return x if "int" in name else np.array([v if isinstance(v, Batch) else float(v) for v in x.flat], object).reshape(x.shape)
+        return (
+            x
+            if "int" in name
+            else np.array([v if isinstance(v, Batch) else float(v) for v in x.flat], object).reshape(x.shape)
+        )
     if name == "bfloat16":
         raise UnsupportedError("`to` is bfloat16; supported at import: the types of NumPy")
     return x.astype(name)
@@ -103,7 +107,8 @@ def _range(site: Site, start: Array, limit: Array, delta: Array) -> Array:
     first, end, step = start.item(), limit.item(), delta.item()
     count = max(0, math.ceil((end - first) / step))
     _sized(site, (count,), start.dtype)
-    return (first + np.arange(count) * step).astype(start.dtype if start.dtype != object else np.int64)
+    values = first + np.arange(count) * step
+    return np.asarray(values.astype(np.int64 if start.dtype == object else start.dtype))
 
 
 @folds("Gather")
@@ -161,7 +166,7 @@ def _flatten(site: Site, x: Array) -> Array:
 
 @folds("Transpose")
 def _transpose(site: Site, x: Array) -> Array:
-    return x.transpose(site.attribute("perm"))
+    return np.transpose(x, site.attribute("perm"))
 
 
 @folds("Reshape")
@@ -205,14 +210,32 @@ def _divide(a: Array, b: Array) -> Array:
 
 
 _BINARY: dict[str, Callable[[Array, Array], Any]] = {
-    **{"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": _divide, "Pow": np.power},
-    **{"Equal": operator.eq, "Less": operator.lt, "LessOrEqual": operator.le, "Greater": operator.gt},
-    **{"GreaterOrEqual": operator.ge, "And": np.logical_and, "Or": np.logical_or},
-    **{"Max": np.maximum, "Min": np.minimum},
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mul": operator.mul,
+    "Div": _divide,
+    "Pow": np.power,
+    "Equal": operator.eq,
+    "Less": operator.lt,
+    "LessOrEqual": operator.le,
+    "Greater": operator.gt,
+    "GreaterOrEqual": operator.ge,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Max": np.maximum,
+    "Min": np.minimum,
 }
 _UNARY: dict[str, Callable[[Array], Any]] = {
-    **{"Neg": operator.neg, "Abs": np.abs, "Floor": np.floor, "Ceil": np.ceil, "Round": np.rint, "Sqrt": np.sqrt},
-    **{"Not": np.logical_not, "Exp": np.exp, "Log": np.log, "Sign": np.sign},
+    "Neg": operator.neg,
+    "Abs": np.abs,
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+    "Round": np.rint,
+    "Sqrt": np.sqrt,
+    "Not": np.logical_not,
+    "Exp": np.exp,
+    "Log": np.log,
+    "Sign": np.sign,
     "Reciprocal": lambda x: (1 / x).astype(x.dtype),
 }
 
@@ -226,7 +249,7 @@ def _register_arithmetic() -> None:
                 _sized(site, np.broadcast_shapes(np.shape(result), other.shape), result.dtype)
                 dtype = result.dtype
                 result = np.asarray(f(result, other))
-                if site.op == "Pow" and dtype != object:
+                if site.op == "Pow" and dtype.kind != "O":
                     result = result.astype(dtype)
             return plain(result)
 
@@ -235,6 +258,9 @@ def _register_arithmetic() -> None:
 
         def fold_unary(site: Site, x: Array, f: Callable[[Array], Any] = unary) -> Array:
             site.spend(x.nbytes)
+            if x.dtype == object and site.op in ("Floor", "Ceil", "Round"):  # the number of images is whole
+                rounded = [value if isinstance(value, Batch) else f(value) for value in x.flat]
+                return plain(np.array(rounded, object).reshape(x.shape))
             return plain(np.asarray(f(x)))
 
         folds(name)(fold_unary)
@@ -243,7 +269,10 @@ def _register_arithmetic() -> None:
 _register_arithmetic()
 
 _REDUCTIONS: dict[str, Any] = {
-    **{"ReduceProd": np.multiply, "ReduceSum": np.add, "ReduceMax": np.maximum, "ReduceMin": np.minimum}
+    "ReduceProd": np.multiply,
+    "ReduceSum": np.add,
+    "ReduceMax": np.maximum,
+    "ReduceMin": np.minimum,
 }
 
 

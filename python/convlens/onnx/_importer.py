@@ -207,7 +207,7 @@ class Importer:
             if any(array is None for array, name in zip(arrays, site.inputs, strict=True) if name):
                 return False
             if site.op in ("Shape", "Size"):
-                arrays = [np.array(np.shape(arrays[0]), np.int64)]
+                arrays = [np.array(np.shape(self.value(site.inputs[0])), np.int64)]  # type: ignore[arg-type]  # it is known
         if fold is None:
             return False
         with np.errstate(all="ignore"):
@@ -324,7 +324,9 @@ class Importer:
             front, dims = [BATCH], dims[1:]
         if given is not None:
             sizes = [int(size) for size in given]
-            fits = len(sizes) == len(dims) and all(b in (a, None) or isinstance(b, str) for a, b in zip(sizes, dims, strict=True))
+            fits = len(sizes) == len(dims) and all(
+                b in (a, None) or isinstance(b, str) for a, b in zip(sizes, dims, strict=True)
+            )
             if (kind.HasField("shape") and not fits) or min(sizes, default=1) < 1:
                 raise ValueError(f"`input_shape` (={tuple(sizes)}) must fit {name!r}, which is {shown} with the batch")
             return (*front, *sizes)
@@ -366,6 +368,6 @@ def _opset_of(model: Any) -> int:
         raise ValueError("the file does not say its opset (`opset_import`)")
     if not _TOLERATED_OPSET <= opset <= NEWEST_OPSET:
         raise UnsupportedError(
-            f"the file is of opset {opset}; supported: {OLDEST_OPSET} to {NEWEST_OPSET}. onnx.version_converter converts"
+            f"the file is of opset {opset}; supported: {OLDEST_OPSET} to {NEWEST_OPSET} (see onnx.version_converter)"
         )
     return opset

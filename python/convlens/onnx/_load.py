@@ -60,7 +60,7 @@ def load(
             f"the outputs {list(imported.graph.outputs)} need the inputs {list(imported.graph.inputs)}; a network has "
             "one: ask by `outputs` for tensors that need only one of them"
         )
-    (name, kind), = imported.graph.inputs.items()
+    ((name, kind),) = imported.graph.inputs.items()
     if not kind.dtype.startswith("float"):
         raise UnsupportedError(f"input {name!r} is {kind.dtype}; a network takes floating-point images")
     return Network(graph=imported.graph, notes=imported.notes)

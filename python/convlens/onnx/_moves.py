@@ -94,12 +94,12 @@ def _concat(site: Site) -> str:
 def _split(site: Site) -> None:
     axis, sizes = site.axis(int(site.attribute("axis", 0)), site.rank(0)), site.ints("split", 1)
     parts = len(site.outputs)
-    if sizes is not None and len(sizes) != parts or int(site.attribute("num_outputs", parts)) != parts:
+    if (sizes is not None and len(sizes) != parts) or int(site.attribute("num_outputs", parts)) != parts:
         raise ValueError(f"`split` (={sizes or site.attribute('num_outputs')}) must say {parts} parts, one an output")
     inputs = [site.tensor(0)]
     if sizes is not None:
         inputs.append(site.numbers(sizes, "split"))
-    site.finish("Split", inputs, outputs=parts, axis=axis, num_outputs=None if sizes else parts)
+    site.finish_all("Split", inputs, axis=axis, num_outputs=None if sizes else parts)
 
 
 @handles("SplitToSequence")
@@ -111,8 +111,10 @@ def _split_to_sequence(site: Site) -> None:
     given = site.known(1, "split")
     parts = [int(part) for part in given.reshape(-1)]
     if given.ndim == 0:
-        if not 1 <= parts[0] or size > _MOST_PIECES * parts[0]:
-            raise UnsupportedError(f"`split` (={parts[0]}) cuts the {size} of axis {axis} into more than {_MOST_PIECES}")
+        if not parts[0] >= 1 or size > _MOST_PIECES * parts[0]:
+            raise UnsupportedError(
+                f"`split` (={parts[0]}) cuts the {size} of axis {axis} into more than {_MOST_PIECES}"
+            )
         parts = [min(parts[0], size - at) for at in range(0, size, parts[0])]
     inputs = [site.tensor(0), site.numbers(parts, "split")]
     site.keep_sequence(site.emit_several("Split", inputs, len(parts), axis=axis))
@@ -258,7 +260,11 @@ def _mirrored(site: Site, x: str, mode: str, axes: list[int], pads: list[int]) -
         most = {"reflect": size - 1, "edge": 1 << 20, "wrap": size}[mode]
         if min(before, after) < 0 or max(before, after) > most:
             raise UnsupportedError(f"`pads` ({before}, {after}) of axis {axis} must lie in [0, {most}] for {mode!r}")
-        ends = [[], []] if not (before or after) else [_edge(site, x, mode, axis, n, i) for i, n in enumerate((before, after))]
+        ends = (
+            [[], []]
+            if not (before or after)
+            else [_edge(site, x, mode, axis, n, i) for i, n in enumerate((before, after))]
+        )
         x = site.emit("Concat", [*ends[0], x, *ends[1]], axis=axis)
     return x
 

@@ -131,9 +131,13 @@ class Site:
         self._importer.add(op, inputs, attributes, name, outputs)
         return outputs
 
-    def finish(self, op: str, inputs: Sequence[str], /, *, outputs: int = 1, **attributes: Any) -> str:
-        """Append the node that bears this one's name and makes its first outputs."""
-        return self._importer.add(op, inputs, attributes, self.name, self.outputs[:outputs])
+    def finish(self, op: str, inputs: Sequence[str], /, **attributes: Any) -> str:
+        """Append the node that bears this one's name and makes its first output."""
+        return self._importer.add(op, inputs, attributes, self.name, self.outputs[:1])
+
+    def finish_all(self, op: str, inputs: Sequence[str], /, **attributes: Any) -> None:
+        """Append the node that bears this one's name and makes all of its outputs."""
+        self._importer.add(op, inputs, attributes, self.name, self.outputs)
 
     def keep_sequence(self, tensors: Sequence[str]) -> None:
         """Let the first output be a sequence of tensors."""

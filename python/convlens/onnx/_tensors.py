@@ -17,8 +17,19 @@ Array = npt.NDArray[Any]
 # ONNX's numbers of the element types that NumPy has, and bfloat16, which becomes float32.
 FLOAT, UINT8, INT8, INT32, INT64, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 2, 3, 6, 7, 9, 10, 11, 16
 DTYPES = {
-    **{FLOAT: "float32", UINT8: "uint8", INT8: "int8", 4: "uint16", 5: "int16", INT32: "int32", INT64: "int64"},
-    **{BOOL: "bool", FLOAT16: "float16", DOUBLE: "float64", 12: "uint32", 13: "uint64", BFLOAT16: "bfloat16"},
+    FLOAT: "float32",
+    UINT8: "uint8",
+    INT8: "int8",
+    4: "uint16",
+    5: "int16",
+    INT32: "int32",
+    INT64: "int64",
+    BOOL: "bool",
+    FLOAT16: "float16",
+    DOUBLE: "float64",
+    12: "uint32",
+    13: "uint64",
+    BFLOAT16: "bfloat16",
 }
 
 
@@ -59,9 +70,10 @@ def array_of(tensor: Any, folder: Path | None, what: str) -> Array:
     if tensor.data_location == 1:
         return _from_bytes(_external(tensor, folder, n_bytes, what), name, shape)
     if tensor.HasField("raw_data") or not math.prod(shape):
-        if len(tensor.raw_data) != n_bytes:
-            raise ValueError(f"{what} {name}{shape} must have {n_bytes} bytes, the file has {len(tensor.raw_data)}")
-        return _from_bytes(tensor.raw_data, name, shape)
+        data = tensor.raw_data  # a copy at every look
+        if len(data) != n_bytes:
+            raise ValueError(f"{what} {name}{shape} must have {n_bytes} bytes, the file has {len(data)}")
+        return _from_bytes(data, name, shape)
     return _from_fields(tensor, name, shape, what)
 
 
@@ -74,8 +86,11 @@ def _from_bytes(data: Any, name: str, shape: tuple[int, ...]) -> Array:
 
 def _from_fields(tensor: Any, name: str, shape: tuple[int, ...], what: str) -> Array:
     field = {
-        **{"float32": "float_data", "float64": "double_data", "int64": "int64_data"},
-        **{"uint32": "uint64_data", "uint64": "uint64_data"},
+        "float32": "float_data",
+        "float64": "double_data",
+        "int64": "int64_data",
+        "uint32": "uint64_data",
+        "uint64": "uint64_data",
     }.get(name, "int32_data")
     values = getattr(tensor, field)
     if len(values) != math.prod(shape):

@@ -130,7 +130,7 @@ def _lp_pool(site: Site) -> str:
 
 @handles("LRN")
 def _lrn(site: Site) -> str:
-    """x / (bias + alpha * mean of x^2 over neighbouring channels)^beta: a mean over the rows of an image (C, H W)."""
+    """Compute x / (bias + alpha * mean)^beta, the mean that of x^2 over neighbouring channels: rows of (C, H W)."""
     size, x, sizes = int(site.attribute("size", 0)), site.tensor(0), site.sizes(0)
     if not 1 <= size <= _LARGEST:
         raise ValueError(f"`size` (={size}) must be at least 1")
@@ -186,7 +186,7 @@ def _resampled(site: Site, scales: int, sizes: int | None, *, asymmetric: bool) 
     else:
         if site.has(1) and site.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
             raise UnsupportedError("`coordinate_transformation_mode` (='tf_crop_and_resize') is not supported")
-        names = ("coordinate_transformation_mode", "nearest_mode", "antialias", "exclude_outside")
+        names: tuple[str, ...] = ("coordinate_transformation_mode", "nearest_mode", "antialias", "exclude_outside")
         names += ("keep_aspect_ratio_policy",)
         attributes |= {name: site.attribute(name) for name in names if name in site.attributes}
         for name, only in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):

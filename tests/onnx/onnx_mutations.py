@@ -6,24 +6,36 @@ import copy
 import sys
 
 import numpy as np
-import onnx
-from models import model, node, random
+from onnx_models import model, node, random
 
 import convlens as cl
+import onnx
 
 
 def files() -> list[onnx.ModelProto]:
     """Models that together hold most kinds of nodes."""
     weights = {
-        **{"w": random(4, 2, 3, 3), "b": random(4), "head": random(4, 3), "s": np.array([0, 2, 2, -1])},
-        **{"two": np.array([2]), "six": np.array([6]), "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "t": np.float32([1, 1, 2, 2])},
-        **{"scale": random(4), "mean": random(4), "var": np.abs(random(4)) + 1},
+        "w": random(4, 2, 3, 3),
+        "b": random(4),
+        "head": random(4, 3),
+        "s": np.array([0, 2, 2, -1]),
+        "two": np.array([2]),
+        "six": np.array([6]),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        "t": np.float32([1, 1, 2, 2]),
+        "scale": random(4),
+        "mean": random(4),
+        "var": np.abs(random(4)) + 1,
     }
     stem = [node("Conv", "x w b", "c", pads=[1, 1, 1, 1]), node("BatchNormalization", "c scale b mean var", "n")]
     tail = [node("GlobalAveragePool", "p", "g"), node("Flatten", "g", "f"), node("Gemm", "f head", "y")]
     middle = [node("Relu", "n", "r"), node("MaxPool", "r", "p", kernel_shape=[2, 2], ceil_mode=1)]
     moves = [
-        *(node("Pad", "x pads", "d", mode="reflect"), node("Resize", "d - t", "e"), node("Slice", "e two six two", "k")),
+        *(
+            node("Pad", "x pads", "d", mode="reflect"),
+            node("Resize", "d - t", "e"),
+            node("Slice", "e two six two", "k"),
+        ),
         *(node("Shape", "x", "h"), node("Reshape", "x s", "q"), node("Transpose", "q", "v", perm=[0, 3, 1, 2])),
         *(node("Reshape", "v h", "z"), node("Clip", "z", "u"), node("Concat", "u x", "y", axis=1)),
     ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 FLOAT = TensorProto.FLOAT
@@ -29,7 +30,9 @@ def model(
     listed: bool = False,
 ) -> ModelProto:
     """A model over the input "x"; `listed` repeats the initialisers as inputs, as IR version 3 had it."""
-    stored = [w if isinstance(w, TensorProto) else numpy_helper.from_array(np.asarray(w)) for w in (weights or {}).values()]
+    stored = [
+        w if isinstance(w, TensorProto) else numpy_helper.from_array(np.asarray(w)) for w in (weights or {}).values()
+    ]
     for tensor, name in zip(stored, weights or {}, strict=True):
         tensor.name = name
     given = [helper.make_tensor_value_info("x", kind, shape)]

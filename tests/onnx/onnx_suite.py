@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 from onnx.backend.test.loader import load_model_tests
 
 import convlens.onnx
+import onnx
 from convlens import reference
 from convlens.onnx._importer import Importer
 from convlens.onnx._registry import FOLDS
 from convlens.program import Entry, Weights
 from convlens.program import compile as compile_program
+from onnx import numpy_helper
 
 SHIPPED = ("pytorch-converted", "pytorch-operator", "simple")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx.helper")
 
-from models import model, node, random  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
+from onnx_models import model, node, random
 
-import convlens as cl  # noqa: E402
-from convlens import UnsupportedError  # noqa: E402
+import convlens as cl
+from convlens import UnsupportedError
+from onnx import TensorProto, helper
 
 WEIGHTS = {"w": random(4, 2, 3, 3, seed=1), "b": random(4, seed=2)}
 NODES = [node("Conv", "x w b", "f", "conv"), node("Relu", "f", "y", "relu")]
@@ -117,10 +117,16 @@ HUGE = 1 << 40
     ("nodes", "weights"),
     [
         ([node("Expand", "x s", "y")], {"s": np.array([1, HUGE, 6, 5])}),
-        ([node("Expand", "b s", "e"), node("Add", "x e", "y")], {"s": np.array([HUGE, 4]), "b": np.zeros(1, np.float32)}),
+        (
+            [node("Expand", "b s", "e"), node("Add", "x e", "y")],
+            {"s": np.array([HUGE, 4]), "b": np.zeros(1, np.float32)},
+        ),
         ([node("ConstantOfShape", "s", "c"), node("Add", "x c", "y")], {"s": np.array([HUGE])}),
         ([node("ConstantOfShape", "s", "c"), node("Add", "x c", "y")], {"s": np.array([-1])}),
-        ([node("Range", "a b c", "r"), node("Add", "x r", "y")], {"a": np.array(0), "b": np.array(HUGE), "c": np.array(1)}),
+        (
+            [node("Range", "a b c", "r"), node("Add", "x r", "y")],
+            {"a": np.array(0), "b": np.array(HUGE), "c": np.array(1)},
+        ),
         ([node("Range", "a b a", "r"), node("Add", "x r", "y")], {"a": np.array(0), "b": np.array(HUGE)}),
         ([node("Tile", "x s", "y")], {"s": np.array([1, HUGE, 1, 1])}),
         ([node("Tile", "s s", "t"), node("Add", "x t", "y")], {"s": np.array([HUGE])}),
@@ -190,14 +196,16 @@ def test_mutated_files_are_refused_or_load():
     script = textwrap.dedent(f"""
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from mutations import main
+        from onnx_mutations import main
         main(400)
     """)
 
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 
-    done = subprocess.run([sys.executable, "-c", script], preexec_fn=limit, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], preexec_fn=limit, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     parsed, total = map(int, done.stdout.split()[-2:])
     assert total == 400
