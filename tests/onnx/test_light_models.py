@@ -9,10 +9,9 @@ import pytest
 
 pytest.importorskip("onnx.helper")
 
-import onnx  # noqa: E402
-from onnx import helper, numpy_helper  # noqa: E402
-
-import convlens as cl  # noqa: E402
+import convlens as cl
+import onnx
+from onnx import helper, numpy_helper
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 

@@ -180,6 +180,33 @@ def test_inputs_that_lie(shape):
     _refused(made, "input 'x' .* (is larger than|must not be negative)")
 
 
+def _calling(functions):
+    """A model that calls "f0"; `functions` gives what each calls, "Relu" the operator."""
+    versions = [helper.make_opsetid("", 21), helper.make_opsetid("local", 1)]
+    made = model([helper.make_node("f0", ["x"], ["y"], domain="local")])
+    made.opset_import.append(versions[1])
+    for name, calls in functions.items():
+        tensors = [f"t{i}" for i in range(len(calls) + 1)]
+        nodes = [
+            helper.make_node(call, [tensors[i]], [tensors[i + 1]], domain="" if call == "Relu" else "local")
+            for i, call in enumerate(calls)
+        ]
+        made.functions.append(helper.make_function("local", name, tensors[:1], tensors[-1:], nodes, versions))
+    return made
+
+
+def test_functions_are_written_out():
+    net = cl.load(_calling({"f0": ["Relu", "f1"], "f1": ["Relu", "Relu"]}))
+    assert [layer.operator for layer in net.layers()] == ["Relu"] * 3
+
+
+def test_functions_that_call_themselves_or_grow_without_bound():
+    _refused(_calling({"f0": ["f0"]}), "a function 'f0' that calls itself")
+    _refused(_calling({"f0": ["f1"], "f1": ["Relu", "f2"], "f2": ["f0"]}), "that calls itself")
+    bomb = {f"f{i}": [f"f{i + 1}"] * 10 for i in range(30)} | {"f30": ["Relu"]}
+    _refused(_calling(bomb), "functions that written out are more than 1048576 nodes")
+
+
 def test_wrong_types():
     made = model([node("Relu", "x", "y")], kind=TensorProto.STRING)
     _refused(made, "input 'x' has elements of type STRING")
