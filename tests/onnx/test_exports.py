@@ -189,14 +189,28 @@ def test_gradient_in_double_is_that_of_pytorch(net, exporter):
     np.testing.assert_allclose(np.asarray(why), want, atol=1e-8 * np.abs(want).max())
 
 
-def test_names_of_both_exporters():
+class Stages(nn.Module):
+    """Modules in modules, one of them called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+        self.stage = nn.Sequential(Residual(4, 4, 1), nn.Sequential(nn.Conv2d(4, 2, 1), nn.Tanh()))
+
+    def forward(self, x):
+        return self.stage(self.relu(self.stem(x)))
+
+
+@pytest.mark.parametrize("exporter", ["script", "dynamo"])
+def test_layers_are_found_by_module_path(exporter):
     torch.manual_seed(0)
-    net = nn.Sequential()
-    net.stem, net.relu, net.head = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1)
-    script = cl.load(_export(net, (3, 8, 8), "script", True, True))
-    assert script.find("relu/Relu") == "/relu/Relu_output_0"
-    assert script.find("/stem/Conv") == "/stem/Conv_output_0"
-    assert set(script.parameters) == {"stem.weight", "stem.bias", "head.weight", "head.bias"}
-    dynamo = cl.load(_export(net, (3, 8, 8), "dynamo", True, True))
-    assert set(dynamo.parameters) == set(script.parameters)
-    assert dynamo.find("relu") == "relu"
+    net = cl.load(_export(Stages().eval(), (3, 8, 8), exporter, True, True))
+    kinds = {node.outputs[0]: node.op for node in net.graph.nodes}
+    wanted = {"stem": "Conv", "stage.0": "Relu", "stage.0.relu": "Relu", "stage.1.0": "Conv", "stage.1": "Tanh"}
+    assert {path: kinds[net.find(path)] for path in wanted} == wanted
+    assert net.find("stage") == net.find("stage.1") == net.output_name
+    assert net.astype("float64").find("stage.1.0") == net.find("stage.1.0")
+    assert {"stem.weight", "stem.bias", "stage.1.0.weight"} < set(net.parameters)
+    if exporter == "script":
+        assert net.find("stage.0/relu/Relu") == "/stage/stage.0/relu/Relu_output_0"
+        assert net.find("stage.0.relu_1") == net.find("stage.0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..transform import fold_constants
 from . import _dense, _elementwise, _fold, _moves, _norms, _windows  # noqa: F401  (they register the handlers)
 from ._batch import Batch
 from ._package import onnx_package
+from ._paths import module_paths
 from ._registry import FOLDS, HANDLERS, supported
 from ._site import Site
 from ._tensors import array_of, dtype_name
@@ -34,10 +35,11 @@ _MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, Ze
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph, and what had to be changed to make it."""
+    """A graph, what had to be changed to make it, and the tensors that modules of the source end in, by their paths."""
 
     graph: Graph
     notes: tuple[str, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_model(
@@ -99,6 +101,7 @@ class Importer:
         self._values: dict[str, Array] = {}
         self._scalars: dict[tuple[str, str, bytes], str] = {}
         self._notes: dict[str, None] = {}
+        self._paths: dict[str, str] = {}
         self._folded_bytes = 0
         self._over_constants = False
 
@@ -113,7 +116,9 @@ class Importer:
         graph = self.builder.build(wanted).subgraph(wanted)
         if self._over_constants:
             graph = fold_constants(graph)
-        return Imported(graph, tuple(self._notes))
+        computed = graph.producers()
+        paths = {path: tensor for path, tensor in self._paths.items() if tensor in computed}
+        return Imported(graph, tuple(self._notes), paths)
 
     def convert(self, outputs: Sequence[str] | None = None) -> list[str]:
         """Convert the nodes that `outputs` need, and return the tensors that `outputs` are."""
@@ -170,7 +175,7 @@ class Importer:
         try:
             if node.domain not in ("", "ai.onnx"):
                 raise UnsupportedError(f"the operators of {node.domain!r} are not supported; ONNX's own are")
-            self._convert_at(Site(self, node, self._attributes(node)))
+            self._convert_at(Site(self, node, self._attributes(node)), node)
         except (UnsupportedError, ValueError) as error:
             text = str(error).removeprefix(f"node {node.name or next(iter(node.output), '')!r} ({node.op_type}): ")
             kind = UnsupportedError if isinstance(error, UnsupportedError) else ValueError
@@ -178,7 +183,7 @@ class Importer:
         except _MALFORMED as error:
             raise ValueError(f"{where} is malformed: {type(error).__name__}: {error}") from error
 
-    def _convert_at(self, site: Site) -> None:
+    def _convert_at(self, site: Site, node: Any) -> None:
         for name in filter(None, site.inputs):
             if self.value(name) is None and name not in self.builder.types and name not in self.sequences:
                 self._declare(name)
@@ -194,6 +199,8 @@ class Importer:
         result = handler(site)
         if result is not None and site.outputs[0] not in self.builder.types:
             site.finish("Identity", [result])
+        if site.outputs[0] in self.builder.types:
+            self._paths.update(dict.fromkeys(module_paths(node), site.outputs[0]))
 
     def _fold(self, site: Site) -> bool:
         """Compute the node if all it reads is known."""

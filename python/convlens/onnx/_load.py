@@ -63,4 +63,4 @@ def load(
     ((name, kind),) = imported.graph.inputs.items()
     if not kind.dtype.startswith("float"):
         raise UnsupportedError(f"input {name!r} is {kind.dtype}; a network takes floating-point images")
-    return Network(graph=imported.graph, notes=imported.notes)
+    return Network(graph=imported.graph, notes=imported.notes, paths=imported.paths)
