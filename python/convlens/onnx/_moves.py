@@ -104,20 +104,23 @@ def _split(site: Site) -> None:
 
 @handles("SplitToSequence")
 def _split_to_sequence(site: Site) -> None:
-    """What PyTorch's exporter makes of chunk and split, when it does not tidy up: parts of a known size."""
+    """What PyTorch's exporter makes of chunk and split, untidied: parts of known sizes, by default 1."""
     axis = site.axis(int(site.attribute("axis", 0)), site.rank(0))
     site.keep_images_apart(site.tensor(0), [axis], "axis")
     size = int(site.shape(0)[axis])
-    given = site.known(1, "split")
+    given = site.known(1, "split") if site.has(1) else np.array(1)
     parts = [int(part) for part in given.reshape(-1)]
     if given.ndim == 0:
-        if not parts[0] >= 1 or size > _MOST_PIECES * parts[0]:
+        if parts[0] < 1 or size > _MOST_PIECES * parts[0]:
             raise UnsupportedError(
                 f"`split` (={parts[0]}) cuts the {size} of axis {axis} into more than {_MOST_PIECES}"
             )
         parts = [min(parts[0], size - at) for at in range(0, size, parts[0])]
-    inputs = [site.tensor(0), site.numbers(parts, "split")]
-    site.keep_sequence(site.emit_several("Split", inputs, len(parts), axis=axis))
+    tensors = site.emit_several("Split", [site.tensor(0), site.numbers(parts, "split")], len(parts), axis=axis)
+    if not site.has(1) and not site.attribute("keepdims", 1):
+        along = site.numbers([axis], "axes")
+        tensors = [site.emit("Squeeze", [tensor, along]) for tensor in tensors]
+    site.keep_sequence(tensors)
 
 
 @handles("SequenceAt")
