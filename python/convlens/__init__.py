@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import graph as graph
     from . import image as image
     from . import nn as nn
+    from . import onnx as onnx
     from . import ops as ops
     from . import perturb as perturb
     from . import plot as plot
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from . import transform as transform
     from ._core import get_num_threads as get_num_threads
     from ._core import set_num_threads as set_num_threads
+    from ._load import load as load
     from .nn import Network as Network
-    from .nn import load as load
 
 __version__ = "0.1.0"
 
@@ -54,10 +55,10 @@ _load_core()
 
 # Imported when first used: `import convlens` stays quick, and drawing needs Matplotlib only when something is drawn.
 _MODULES = (
-    *("diagnose", "explain", "graph", "image", "nn", "ops"),
+    *("diagnose", "explain", "graph", "image", "nn", "onnx", "ops"),
     *("perturb", "plot", "program", "reference", "train", "transform"),
 )
-_HOMES = {"Network": "nn", "load": "nn", "get_num_threads": "_core", "set_num_threads": "_core"}
+_HOMES = {"Network": "nn", "load": "_load", "get_num_threads": "_core", "set_num_threads": "_core"}
 
 __all__ = ["UnsupportedError", "__version__", *_HOMES, *_MODULES]
 

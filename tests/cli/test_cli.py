@@ -67,7 +67,8 @@ def test_info_describes_a_network(capsys, saved):
     ("arguments", "text"),
     [
         (["info", "{dir}/absent.npz"], "absent.npz: No such file or directory"),
-        (["info", "{dir}/net.onnx"], "an ONNX file, which this version does not read"),
+        (["info", "{dir}/net.onnx"], "net.onnx: No such file or directory"),
+        (["info", "{dir}/net.pth"], "must end in .onnx, .npz or .safetensors; a PyTorch checkpoint holds arrays"),
         (["info", "--layers"], "--layers needs NET"),
         (["compile", "{net}", "--explain", "occlusion"], "occlusion"),
         (["compile", "{net}", "--layer", "relu1"], "--layer belongs to --explain grad_cam"),

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._load import load
 from ..image import RECIPES, Recipe
 from ..image import load as load_image
-from ..nn import Network, load
+from ..nn import Network
 
 Commands = Any  # argparse keeps the type of its subparsers private
 
@@ -31,10 +32,6 @@ def command(commands: Commands, name: str, *, help: str, description: str, examp
 
 def load_network(path: str) -> Network:
     """Read NET of the command line."""
-    if path.endswith(".onnx"):
-        raise ValueError(
-            f"NET (={path!r}) is an ONNX file, which this version does not read: give .npz or .safetensors"
-        )
     return load(path)
 
 

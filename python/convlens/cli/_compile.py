@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
         "convlens.h; no Python is needed there. See examples/c.",
         example="convlens compile digits.npz --explain saliency,grad_cam --out digits.cvl",
     )
-    parser.add_argument("net", metavar="NET", help="a network saved by net.save (.npz, .safetensors)")
+    parser.add_argument("net", metavar="NET", help="a network: .onnx (extra [onnx]), or what net.save wrote")
     parser.add_argument(
         "--explain",
         metavar="METHODS",

@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
         description="Classify a picture and draw, for each method, what the answer rests on.",
         example="convlens explain digits.npz seven.png --method saliency,grad_cam --out why.png",
     )
-    parser.add_argument("net", metavar="NET", help="a network saved by net.save (.npz, .safetensors)")
+    parser.add_argument("net", metavar="NET", help="a network: .onnx (extra [onnx]), or what net.save wrote")
     parser.add_argument(
         "image",
         metavar="IMAGE",

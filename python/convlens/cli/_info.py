@@ -21,7 +21,7 @@ def add_to(commands: Commands) -> None:
         "network.",
         example="convlens info digits.npz --layers",
     )
-    parser.add_argument("net", metavar="NET", nargs="?", help="a network saved by net.save (.npz, .safetensors)")
+    parser.add_argument("net", metavar="NET", nargs="?", help="a network: .onnx (extra [onnx]), or what net.save wrote")
     parser.add_argument("--layers", action="store_true", help="list every layer: shape, parameters, receptive field")
     parser.set_defaults(run=run)
 
@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     net = load_network(options.net)
     print(net)
+    for note in net.notes:
+        print(f"note: {note}")
     print(net.summary() if options.layers else "\n".join(net.summary().splitlines()[-3:]))
     return 0
 

@@ -90,8 +90,10 @@ class Window:
             first = min(count, -(-before // stride))
             last = max(first, -(-(before + size[axis]) // stride))
             for i in itertools.chain(range(first), range(last, count)):
-                places = (i * stride - before + k * dilation for k in range(self.kernel[axis]))
-                if not any(0 <= place < size[axis] for place in places):
+                start = i * stride - before
+                skipped = max(0, -(start // dilation))
+                place = start + skipped * dilation
+                if skipped >= self.kernel[axis] or not 0 <= place < size[axis]:
                     raise ValueError(
                         f"window {i} along {self.sides[axis]} lies in the padding alone "
                         f"(`pads` = {self.pads}, `kernel_shape` = {self.kernel}); use smaller `pads`"

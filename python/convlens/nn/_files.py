@@ -44,7 +44,7 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
     elif path.suffix == ".safetensors":
         arrays, text = _read_safetensors(path)
     else:
-        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors{_hint(path)}")
+        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors{checkpoint_hint(path)}")
     if text is None:
         raise ValueError(
             f"`path` (={str(path)!r}) holds arrays but no network: build the network and give it the arrays with "
@@ -103,7 +103,7 @@ def _read_safetensors(path: Path) -> tuple[Arrays, str | None]:
         raise ValueError(f"`path` (={str(path)!r}) is not a whole .safetensors file: {error}") from error
 
 
-def _hint(path: Path) -> str:
+def checkpoint_hint(path: Path) -> str:
     if path.suffix not in (".pt", ".pth", ".bin", ".ckpt", ".tar"):
         return ""
     return (

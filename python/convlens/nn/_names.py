@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from ..graph import Graph
 
 _SEPARATORS = "./"
+_NONE: Mapping[str, str] = {}
 
 
-def find(graph: Graph, pattern: str, *, what: str = "layer") -> str:
+def find(graph: Graph, pattern: str, *, what: str = "layer", paths: Mapping[str, str] = _NONE) -> str:
     """Return the one tensor that `pattern` means.
 
     Parameters
@@ -21,6 +22,8 @@ def find(graph: Graph, pattern: str, *, what: str = "layer") -> str:
         A tensor's name, a node's name, a module path, a glob, or the end of one of them after a dot or slash.
     what : str
         The argument's name in errors.
+    paths : mapping of str to str
+        Tensors by module path.
 
     Returns
     -------
@@ -32,7 +35,8 @@ def find(graph: Graph, pattern: str, *, what: str = "layer") -> str:
     ValueError
         Nothing or more than one tensor fits; the message lists the five nearest names.
     """
-    matches = _matches(graph, pattern)
+    names = {**paths, **aliases(graph)}
+    matches = _matches(names, pattern)
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -41,23 +45,26 @@ def find(graph: Graph, pattern: str, *, what: str = "layer") -> str:
             f"{f' and {len(matches) - 5} more' if len(matches) > 5 else ''}; give a longer name"
         )
     raise ValueError(
-        f"`{what}` (={pattern!r}) is not in the network; the nearest are {_list(_nearest(graph, pattern))}"
+        f"`{what}` (={pattern!r}) is not in the network; the nearest are {_list(_nearest(names, pattern))}"
     )
 
 
-def find_all(graph: Graph, patterns: str | Iterable[str], *, what: str = "names") -> list[str]:
+def find_all(
+    graph: Graph, patterns: str | Iterable[str], *, what: str = "names", paths: Mapping[str, str] = _NONE
+) -> list[str]:
     """Return every tensor that the patterns mean: a glob may mean many, anything else one."""
     found: dict[str, None] = {}
+    names = {**paths, **aliases(graph)}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         if not isinstance(pattern, str):
             raise TypeError(f"`{what}` holds {pattern!r}: give names as str")
-        if _is_glob(graph, pattern):
-            matches = _matches(graph, pattern)
+        if _is_glob(names, pattern):
+            matches = _matches(names, pattern)
             if not matches:
-                find(graph, pattern, what=what)
+                find(graph, pattern, what=what, paths=paths)
             found.update(dict.fromkeys(matches))
         else:
-            found[find(graph, pattern, what=what)] = None
+            found[find(graph, pattern, what=what, paths=paths)] = None
     return list(found)
 
 
@@ -84,24 +91,22 @@ def aliases(graph: Graph) -> dict[str, str]:
     return names
 
 
-def _matches(graph: Graph, pattern: str) -> list[str]:
-    names = aliases(graph)
+def _matches(names: Mapping[str, str], pattern: str) -> list[str]:
     if pattern in names:
         return [names[pattern]]
-    if _is_glob(graph, pattern):
+    if _is_glob(names, pattern):
         return list(dict.fromkeys(tensor for name, tensor in names.items() if fnmatchcase(name, pattern)))
     ends = (name for name in names if any(name.endswith(mark + pattern) for mark in _SEPARATORS))
     return list(dict.fromkeys(names[name] for name in ends))
 
 
-def _is_glob(graph: Graph, pattern: str) -> bool:
-    return any(mark in pattern for mark in "*?[") and pattern not in aliases(graph)
+def _is_glob(names: Mapping[str, str], pattern: str) -> bool:
+    return any(mark in pattern for mark in "*?[") and pattern not in names
 
 
-def _nearest(graph: Graph, pattern: str) -> list[str]:
-    names = list(aliases(graph))
-    near = difflib.get_close_matches(pattern, names, n=5, cutoff=0.0)
-    return near or names[:5]
+def _nearest(names: Iterable[str], pattern: str) -> list[str]:
+    known = list(names)
+    return difflib.get_close_matches(pattern, known, n=5, cutoff=0.0) or known[:5]
 
 
 def _list(names: Iterable[str]) -> str:

@@ -43,6 +43,11 @@ class Network:
     seed : int
         Of the initial weights: Kaiming for convolutions, Glorot for linear layers, zero biases; see
         :class:`convlens.nn.Conv2d`. The same seed gives the same bits.
+    notes : sequence of str
+        What was changed to make it, such as weights converted to float32; kept in :attr:`notes`.
+    paths : mapping of str to str, optional
+        Tensors by module path, such as ``layer4.1.relu``, of the source that the graph was exported from: more names
+        for :meth:`find`.
 
     Notes
     -----
@@ -66,6 +71,8 @@ class Network:
         outputs: Tensor | Sequence[Tensor] | None = None,
         graph: Graph | None = None,
         seed: int = 0,
+        notes: Sequence[str] = (),
+        paths: Mapping[str, str] | None = None,
     ) -> None:
         if graph is None:
             if inputs is None or outputs is None:
@@ -76,6 +83,8 @@ class Network:
         if len(graph.inputs) != 1:
             raise ValueError(f"`graph` has the inputs {list(graph.inputs)}: a network has exactly one")
         self.graph = _frozen(graph)
+        self.notes = tuple(notes)
+        self.paths = MappingProxyType(dict(paths or {}))
         self.version = 0
         self._programs = ProgramCache()
         self._lock = threading.Lock()
@@ -136,7 +145,7 @@ class Network:
         ValueError
             `name` is unknown or ambiguous; the message, which calls it `what`, lists the five nearest.
         """
-        return find(self.graph, name, what=what)
+        return find(self.graph, name, what=what, paths=self.paths)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -173,7 +182,7 @@ class Network:
         dict of str to ndarray
             By the tensors' full names, in the order asked for.
         """
-        return self._forward(images, find_all(self.graph, names))
+        return self._forward(images, find_all(self.graph, names, paths=self.paths))
 
     def _forward(self, images: npt.ArrayLike, outputs: Sequence[str]) -> dict[str, Array]:
         checked = self.check_images(images)
@@ -314,7 +323,7 @@ class Network:
         name = np.dtype(dtype).name
         if name not in ("float32", "float64"):
             raise ValueError(f"`dtype` (={name!r}) must be float32 or float64")
-        return Network(graph=_converted(self.graph, name))
+        return Network(graph=_converted(self.graph, name), notes=self.notes, paths=self.paths)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write graph and weights to one file, .npz or .safetensors (extra ``[safetensors]``).
@@ -330,10 +339,16 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         graph = self.graph
-        return {"graph": graph_to_json(graph), "constants": dict(graph.constants), "version": self.version}
+        made = {"notes": self.notes, "paths": dict(self.paths)}
+        return {
+            "graph": graph_to_json(graph),
+            "constants": dict(graph.constants),
+            "version": self.version,
+            "made": made,
+        }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        Network.__init__(self, graph=graph_from_json(state["graph"], state["constants"]))
+        Network.__init__(self, graph=graph_from_json(state["graph"], state["constants"]), **state["made"])
         self.version = state["version"]
 
 
@@ -374,7 +389,7 @@ class Sequential(Network):
 
 
 def load(path: str | os.PathLike[str]) -> Network:
-    """Read a network from what ``net.save`` wrote.
+    """Read a network from what ``net.save`` wrote; ``convlens.load`` reads ONNX files too.
 
     Parameters
     ----------

@@ -18,8 +18,8 @@ from . import numpy_best
 from ._networks import NETWORKS
 
 Array = npt.NDArray[Any]
-#: Networks saved by ``net.save``.
-_ENDINGS = (".npz", ".safetensors")
+#: Networks in files.
+_ENDINGS = (".npz", ".safetensors", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def case_of(text: str, n: int | None = None) -> Case:
     if len(text.split()) < 2:
         raise ValueError(
             f"PROBLEM (={text!r}) must be a problem string such as 'n1 c64 h56 w56 k64 r3 s3 st1 p1 d1 g1 f32 fwd', "
-            f"a saved network (.npz, .safetensors), one of the networks {', '.join(NETWORKS)}, or a group"
+            f"a network (.npz, .safetensors, .onnx), one of the networks {', '.join(NETWORKS)}, or a group"
         )
     problem = parse_problem(text)
     if n is not None:

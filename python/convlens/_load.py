@@ -1,0 +1,58 @@
+"""`convlens.load`: the reader of each kind of file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .nn import Network
+
+
+def load(
+    source: Any, *, outputs: str | Sequence[str] | None = None, input_shape: Sequence[int] | None = None
+) -> Network:
+    """Read a network from a file.
+
+    Parameters
+    ----------
+    source : path-like, bytes or onnx.ModelProto
+        An .onnx file, its bytes or what the onnx package made of it (extra ``[onnx]``); or what ``net.save`` wrote, an
+        .npz or a .safetensors file (extra ``[safetensors]``).
+    outputs, input_shape
+        Of ONNX alone: see :func:`convlens.onnx.load`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        The file is broken or holds no network, or an argument does not fit it.
+    UnsupportedError
+        The network has an operator that this version does not know.
+
+    See Also
+    --------
+    nn.read_state_dict : Read the arrays of a PyTorch checkpoint, for a network built here.
+    """
+    if isinstance(source, (str, os.PathLike)) and Path(source).suffix in (".npz", ".safetensors"):
+        from .nn import load as load_saved
+
+        if outputs is not None or input_shape is not None:
+            raise ValueError("`outputs` and `input_shape` are for ONNX files; a saved network has its own")
+        return load_saved(source)
+    if isinstance(source, (str, os.PathLike)) and Path(source).suffix != ".onnx":
+        raise ValueError(f"`source` (={str(source)!r}) must end in .onnx, .npz or .safetensors{_hint(Path(source))}")
+    from .onnx import load as load_onnx
+
+    return load_onnx(source, outputs=outputs, input_shape=input_shape)
+
+
+def _hint(path: Path) -> str:
+    from .nn._files import checkpoint_hint
+
+    return checkpoint_hint(path)

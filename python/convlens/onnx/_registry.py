@@ -1,0 +1,46 @@
+"""The registries: how each ONNX operator becomes nodes of the graph, or numbers where its inputs are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ._site import Site
+
+Array = npt.NDArray[Any]
+
+# handler(site) emits nodes and returns the tensor that is the first output; one that names several itself returns None.
+Handler = Callable[["Site"], "str | None"]
+# fold(site, *inputs) computes with arrays, whose shapes may hold the number of images; an absent input is None.
+Fold = Callable[..., "Array | Sequence[Array]"]
+
+HANDLERS: dict[str, Handler] = {}
+FOLDS: dict[str, Fold] = {}
+
+
+def handles(*ops: str) -> Callable[[Handler], Handler]:
+    """Register the handler of an operator, for all its versions: ``site.opset`` tells them apart."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(ops, handler))
+        return handler
+
+    return register
+
+
+def folds(*ops: str) -> Callable[[Fold], Fold]:
+    """Register how an operator is computed at import, where every input is known."""
+
+    def register(fold: Fold) -> Fold:
+        FOLDS.update(dict.fromkeys(ops, fold))
+        return fold
+
+    return register
+
+
+def supported() -> tuple[str, ...]:
+    """The ONNX operators that import, sorted."""
+    return tuple(sorted(HANDLERS))

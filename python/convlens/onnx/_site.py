@@ -1,0 +1,190 @@
+"""What a handler sees: one ONNX node, its operands, and the graph under construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._errors import UnsupportedError
+from ..graph import BATCH, Shape, TensorType
+
+if TYPE_CHECKING:
+    from ._importer import Importer
+
+Array = npt.NDArray[Any]
+
+
+class Site:
+    """One node of the file, where its handler works.
+
+    Attributes
+    ----------
+    op, name : str
+        Operator, and the node's name; that of its first output where it has none.
+    opset : int
+        Of the file.
+    inputs, outputs : tuple of str
+        Tensors by the file's names; an absent one is "".
+    attributes : mapping of str to value
+    """
+
+    def __init__(self, importer: Importer, node: Any, attributes: Mapping[str, Any]) -> None:
+        self._importer = importer
+        self.op: str = node.op_type
+        self.opset = importer.opset
+        self.inputs = tuple(node.input)
+        self.outputs = tuple(node.output)
+        self.name: str = node.name or next(filter(None, self.outputs), node.op_type)
+        self.attributes = attributes
+
+    # -- what is given -------------------------------------------------------------------------------------------------
+
+    def has(self, index: int) -> bool:
+        """Whether an input is given."""
+        return index < len(self.inputs) and bool(self.inputs[index])
+
+    def knows(self, index: int) -> bool:
+        """Whether an input's value is known at import."""
+        return self.has(index) and self._importer.value(self.inputs[index]) is not None
+
+    def known(self, index: int, what: str) -> Array:
+        """The value of an input that must be known; `what` is its name in ONNX."""
+        value = self._importer.value(self.inputs[index]) if self.has(index) else None
+        if value is None:
+            raise UnsupportedError(
+                f"`{what}` ({self.inputs[index] if self.has(index) else 'missing'!r}) depends on data; supported: what "
+                "follows from constants and shapes. `outputs` cuts the network before it"
+            )
+        return value
+
+    def type(self, index: int) -> TensorType:
+        """The type of an input, as a tensor of the graph."""
+        return self.type_of(self.tensor(index))
+
+    def shape(self, index: int) -> Shape:
+        """The shape of an input; the number of images is ``"N"``."""
+        return self.type(index).shape
+
+    def type_of(self, tensor: str) -> TensorType:
+        """The type of a tensor of the graph."""
+        return self._importer.builder.types[tensor]
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of images that the file itself says, None where it is open."""
+        return self._importer.batch_size
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute, or what the operator's text says is its default."""
+        return self.attributes.get(name, default)
+
+    def ints(self, name: str, index: int | None = None) -> list[int] | None:
+        """Whole numbers that older versions have as an attribute and newer ones as an input; None when not given."""
+        if index is not None and self.has(index):
+            values = self.known(index, name)
+            if values.dtype == object:
+                raise UnsupportedError(f"`{name}` holds the number of images; supported: sizes alone")
+            return [int(v) for v in values.reshape(-1)]
+        given = self.attributes.get(name)
+        return None if given is None else [int(v) for v in np.reshape(given, -1)]
+
+    def spend(self, n_bytes: int) -> None:
+        """Count what is about to be allocated at import; too much is an UnsupportedError."""
+        self._importer.spend(n_bytes)
+
+    # -- what is made --------------------------------------------------------------------------------------------------
+
+    def tensor(self, index: int) -> str:
+        """An input as a tensor of the graph; known ones become constants under their names. Absent is ""."""
+        return self._importer.tensor(self.inputs[index]) if self.has(index) else ""
+
+    def operand(self, index: int, rank: int | None = None) -> str:
+        """An operand of element-wise arithmetic: a single number as a scalar, where that keeps the result's rank.
+
+        Scalars become immediates of instructions; exporters write them as arrays of one element.
+        """
+        value = self._importer.value(self.inputs[index])
+        if value is None or value.ndim == 0 or value.size != 1 or (rank is not None and value.ndim > rank):
+            return self.tensor(index)
+        return self.constant(value.reshape(()), f"{self.inputs[index]}.scalar")
+
+    def constant(self, value: npt.ArrayLike, stem: str = "") -> str:
+        """Add a constant, named after the node; an equal scalar of the same name is shared."""
+        return self._importer.constant(np.asarray(value), stem or f"{self.name}.constant")
+
+    def numbers(self, values: Sequence[int], stem: str = "") -> str:
+        """Add a constant of axes or sizes."""
+        return self._importer.constant(np.array(values, np.int64), f"{self.name}.{stem or 'ints'}")
+
+    def emit(self, op: str, inputs: Sequence[str], /, **attributes: Any) -> str:
+        """Append a node that is a part of this one."""
+        name = self._importer.fresh(f"{self.name}.{op.lower()}")
+        return self._importer.add(op, inputs, attributes, name, [name])
+
+    def emit_several(self, op: str, inputs: Sequence[str], count: int, /, **attributes: Any) -> list[str]:
+        """Append a node of several outputs that is a part of this one."""
+        name = self._importer.fresh(f"{self.name}.{op.lower()}")
+        outputs = [self._importer.fresh(f"{name}.{i}") for i in range(count)]
+        self._importer.add(op, inputs, attributes, name, outputs)
+        return outputs
+
+    def finish(self, op: str, inputs: Sequence[str], /, **attributes: Any) -> str:
+        """Append the node that bears this one's name and makes its first output."""
+        return self._importer.add(op, inputs, attributes, self.name, self.outputs[:1])
+
+    def finish_all(self, op: str, inputs: Sequence[str], /, **attributes: Any) -> None:
+        """Append the node that bears this one's name and makes all of its outputs."""
+        self._importer.add(op, inputs, attributes, self.name, self.outputs)
+
+    def keep_sequence(self, tensors: Sequence[str]) -> None:
+        """Let the first output be a sequence of tensors."""
+        self._importer.sequences[self.outputs[0]] = list(tensors)
+
+    def sequence(self, index: int) -> list[str]:
+        """The tensors of an input that is a sequence."""
+        if not self.has(index) or self.inputs[index] not in self._importer.sequences:
+            raise UnsupportedError("its input is no sequence that the file makes")
+        return self._importer.sequences[self.inputs[index]]
+
+    def output(self, index: int, op: str, inputs: Sequence[str], /, **attributes: Any) -> None:
+        """Append the node that makes another output than the first, if the file names it."""
+        if self.asks_for(index):
+            name = self._importer.fresh(f"{self.name}.{op.lower()}")
+            self._importer.add(op, inputs, attributes, name, [self.outputs[index]])
+
+    def asks_for(self, index: int) -> bool:
+        """Whether the file names an output."""
+        return index < len(self.outputs) and bool(self.outputs[index])
+
+    # -- what comes up often -------------------------------------------------------------------------------------------
+
+    def reshape(self, x: str, sizes: Sequence[int], *, last: bool = False) -> str:
+        """Change the shape behind the first axis, which is the batch or stays as it is."""
+        inputs = [x, self.numbers([0, *sizes], "shape")]
+        return self.finish("Reshape", inputs) if last else self.emit("Reshape", inputs)
+
+    def sizes(self, index: int) -> tuple[int, ...]:
+        """The sizes of an input behind its first axis."""
+        return tuple(int(size) for size in self.shape(index)[1:])
+
+    def rank(self, index: int) -> int:
+        """How many axes an input has."""
+        return len(self.shape(index))
+
+    def axis(self, value: int, rank: int, what: str = "axis") -> int:
+        """An axis counted from the front."""
+        if not -rank <= value < rank:
+            raise ValueError(f"`{what}` (={value}) must lie in [{-rank}, {rank - 1}] for {rank} axes")
+        return value % rank
+
+    def scalar(self, value: float, like: str) -> str:
+        """A number in the type of a tensor."""
+        return self.constant(np.array(value, self.type_of(like).dtype), f"{self.name}.scalar")
+
+    def keep_images_apart(self, x: str, axes: Sequence[int], what: str) -> None:
+        """Refuse axes that hold the batch."""
+        if self.type_of(x).shape[:1] == (BATCH,) and 0 in axes:
+            raise UnsupportedError(f"`{what}` (={list(axes)}) holds the batch axis 0; images are computed one by one")

@@ -1,0 +1,53 @@
+"""The command line on ONNX files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx.helper")
+
+from onnx_models import model, node, random
+
+import onnx
+from convlens.cli import main
+
+
+@pytest.fixture
+def path(tmp_path):
+    nodes = [
+        *(node("Conv", "x w b", "c", "stem", pads=[1, 1, 1, 1]), node("Relu", "c", "r", "relu")),
+        *(node("GlobalAveragePool", "r", "p"), node("Flatten", "p", "f"), node("Gemm", "f head", "y", "head")),
+    ]
+    weights = {"w": random(4, 1, 3, 3).astype(np.float16), "b": random(4), "head": random(4, 3)}
+    onnx.save(model(nodes, (1, 1, 12, 10), weights=weights), tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def test_info_lists_the_layers(capsys, path):
+    assert main(["info", str(path), "--layers"]) == 0
+    out = capsys.readouterr().out
+    assert "note: float16 weights were converted to float32" in out
+    assert [line.split()[0] for line in out.splitlines() if " x " in line][1:] == ["c", "r", "p", "f", "y"]
+
+
+def test_explain_draws_a_picture(capsys, path, tmp_path):
+    pytest.importorskip("matplotlib")
+    np.save(tmp_path / "x.npy", random(1, 1, 12, 10))
+    why = tmp_path / "why.png"
+    assert (
+        main(["explain", str(path), str(tmp_path / "x.npy"), "--method", "saliency,grad_cam", "--out", str(why)]) == 0
+    )
+    assert capsys.readouterr().out.startswith("class ")
+    assert why.read_bytes().startswith(b"\x89PNG")
+
+
+def test_compile_writes_a_file(capsys, path):
+    assert main(["compile", str(path)]) == 0
+    assert path.with_suffix(".cvl").stat().st_size > 100
+
+
+def test_bench_knows_the_ending(path):
+    from convlens.cli.bench import case_of
+
+    assert case_of(str(path)).graph.outputs == ("y",)
