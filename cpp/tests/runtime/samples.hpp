@@ -118,7 +118,8 @@ inline Builder every_op(bool float64 = false) {
 
     // The caller's own tensors; pools of them too.
     const std::int32_t given = b.port("given", false, 5, 6, 5),
-                       filters = b.port("filters", false, 20 * 45, 1, 1, false);
+                       filters = b.port("filters", false, 20 * 45, 1, 1, false),
+                       each = b.port("each", false, 5 * 9, 1, 1, false);
     const std::int32_t padded = b.arena(Layout::plain, 5, 6, 5, true, DType::real, 1);
     const std::int32_t made = b.port("made", true, 20, 6, 5), dgiven = b.port("dgiven", true, 5, 6, 5);
     const std::int32_t dfilters = b.port("dfilters", true, 20 * 45, 1, 1, false);
@@ -131,8 +132,7 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("max_pool2d_grad", {best, winner}, {dmade}, pool);
     b.instruction("conv2d_grad_input_plain", {dmade, filters}, {dgiven}, conv);
     b.instruction("conv2d_grad_weight_plain", {dmade, padded}, {dfilters}, conv);
-    const std::int32_t each = b.port("each", false, 5 * 9, 1, 1, false),
-                       deach = b.port("deach", true, 5 * 9, 1, 1, false);
+    const std::int32_t deach = b.port("deach", true, 5 * 9, 1, 1, false);
     const std::int32_t slid = b.port("slid", true, 5, 6, 5), dslid = b.port("dslid", true, 5, 6, 5);
     const std::vector<std::int64_t> by_channel = {3, 3, 1, 1, 1, 1, 1, 1, 5};
     b.instruction("depthwise_plain", {given, each, absent}, {slid}, by_channel);
