@@ -119,7 +119,10 @@ def test_the_kept_network_explains_the_photograph(quick, tmp_path, capsys):
     assert main([*given, "--recipe", "efficientnet_lite0", "--method", "grad_cam"]) == 0
     assert "class 282" in capsys.readouterr().out
     assert main([*given, "--recipe", "digits"]) == 1
-    assert "--recipe (='digits') makes images of (1, 28, 28), NET takes (3, 224, 224)" in capsys.readouterr().err
+    assert (
+        "the recipe makes images of (1, 28, 28), the network takes (3, 224, 224): give --size 224x224"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_kernel_is_the_first_users(monkeypatch):

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import platform
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
+from .. import UnsupportedError, __version__
+from ..graph import Graph
+from ..nn import Network
+from ..nn._records import in_bytes, table
+from ..transform import TABLES, RuleTable
 from ._common import Commands, command, load_network
 
 
@@ -17,28 +23,66 @@ def add_to(commands: Commands) -> None:
         commands,
         "info",
         help="describe this installation, or a network",
-        description="Describe this installation: version, kernels chosen and why, threads. With NET, describe a "
-        "network.",
-        example="convlens info digits.npz --layers",
+        description="Describe this installation: version, kernels chosen and why, threads. With MODEL, describe a "
+        "network before anything runs: every layer with its shape, parameters, receptive field (size, stride and start "
+        "in pixels of the input) and arithmetic; which operators run and which have a rule for each kind of gradient; "
+        "and the memory that a forward pass takes.",
+        example="convlens info model.onnx",
     )
-    parser.add_argument("net", metavar="NET", nargs="?", help="a network: .onnx (extra [onnx]), or what net.save wrote")
-    parser.add_argument("--layers", action="store_true", help="list every layer: shape, parameters, receptive field")
+    parser.add_argument(
+        "net", metavar="MODEL", nargs="?", help="a network: .onnx (extra [onnx]), or what net.save wrote"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the description."""
+    """Print the description; 1 if the network has an operator that does not run."""
     if options.net is None:
-        if options.layers:
-            raise ValueError("--layers needs NET, the network whose layers to list")
         print(_installation())
         return 0
-    net = load_network(options.net)
+    try:
+        net = load_network(options.net)
+    except UnsupportedError:
+        if Path(options.net).suffix == ".onnx":
+            print(_imports(options.net))
+        raise
     print(net)
     for note in net.notes:
         print(f"note: {note}")
-    print(net.summary() if options.layers else "\n".join(net.summary().splitlines()[-3:]))
+    print(f"{net.summary()}\n{_memory(net)}\n\n{_rules(net.graph)}")
     return 0
+
+
+def _memory(net: Network) -> str:
+    """What a forward pass takes beside the file."""
+    from ..program import Entry
+    from ..program import compile as compile_program
+
+    entry = Entry(inputs=(net.input_name,), outputs=net.graph.outputs)
+    program = compile_program(net.graph, {"forward": entry}, dtype=net.dtype)
+    return f"memory {in_bytes(program.arena_bytes(1, 1))} to run one image on one thread, beside the weights"
+
+
+def _rules(graph: Graph) -> str:
+    """The operators of a graph, and which tables of rules have them."""
+    counts = Counter(node.op for node in graph.nodes)
+    rows = [(op, str(count), *(_cell(rules, op) for rules in TABLES)) for op, count in counts.items()]
+    return table(("operator", "nodes", *(rules.name for rules in TABLES)), rows, right=(1,))
+
+
+def _cell(rules: RuleTable, op: str) -> str:
+    if op not in rules:
+        return "no rule"
+    return "extension" if op in rules.notes else "rule"
+
+
+def _imports(path: str) -> str:
+    """The operators of a file that does not import as a whole."""
+    from ..onnx import operators, supported
+
+    known = supported()
+    rows = [(op, str(count), "yes" if op in known else "no") for op, count in operators(path).items()]
+    return table(("operator", "nodes", "imports"), rows, right=(1,))
 
 
 def _installation() -> str:

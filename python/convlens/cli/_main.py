@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .. import UnsupportedError, __version__
 from . import _bench, _compile, _demo, _explain, _info
+from ._common import one_line
 
 _COMMANDS = (_demo, _info, _explain, _compile, _bench)
 #: What a user can act on; anything else is a defect and shows its traceback.
@@ -52,13 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         if options.traceback:
             raise
-        print(f"convlens: error: {_one_line(error)}", file=sys.stderr)
+        print(f"convlens: error: {one_line(error)}", file=sys.stderr)
         return 1
     return code
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    text = " ".join(str(error).split())
-    return text or type(error).__name__

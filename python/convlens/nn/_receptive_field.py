@@ -31,6 +31,11 @@ class ReceptiveField:
     stride: tuple[float, ...]
     offset: tuple[float, ...]
 
+    @property
+    def start(self) -> tuple[float, ...]:
+        """First pixel of the first cell's patch: negative in the padding."""
+        return tuple(offset - (size - 1) / 2 for offset, size in zip(self.offset, self.size, strict=True))
+
     def __str__(self) -> str:
         return " x ".join(f"{size:g}" for size in self.size)
 

@@ -78,12 +78,25 @@ class LayerTable(Sequence[LayerRecord]):
                 record.operator,
                 " x ".join(map(str, record.shape)),
                 f"{record.parameters:,}",
-                str(record.receptive_field or "all"),
+                *_sees(record.receptive_field),
                 f"{record.flops:,}",
             )
             for record in self._records
         ]
-        return table(("layer", "operator", "shape", "parameters", "sees", "FLOPs"), rows, right=(3, 5))
+        return table(
+            ("layer", "operator", "shape", "parameters", "sees", "stride", "start", "FLOPs"), rows, right=(3, 7)
+        )
+
+
+def _sees(field: ReceptiveField | None) -> tuple[str, str, str]:
+    """Size, stride and start of a receptive field, in pixels."""
+    if field is None:
+        return "all", "", ""
+    return str(field), _by(field.stride), _by(field.start)
+
+
+def _by(sizes: Sequence[float]) -> str:
+    return " x ".join(f"{size:g}" for size in sizes)
 
 
 def layer_records(graph: Graph) -> LayerTable:

@@ -54,6 +54,30 @@ def read_model(source: Source) -> tuple[Any, Path | None]:
     return model, folder
 
 
+def operators(source: Source) -> dict[str, int]:
+    """Count the operators of a file, in the order of their first node, whether they import or not.
+
+    Parameters
+    ----------
+    source : path-like, bytes or onnx.ModelProto
+
+    Returns
+    -------
+    dict of str to int
+        Those of other domains than ONNX's as ``domain.name``.
+
+    See Also
+    --------
+    supported : The operators that import.
+    """
+    model, _ = read_model(source)
+    counts: dict[str, int] = {}
+    for domain, name, _ in _calls(model.graph.node):
+        known = name if domain in ("", "ai.onnx") else f"{domain}.{name}"
+        counts[known] = counts.get(known, 0) + 1
+    return counts
+
+
 def _check_functions(model: Any, what: str) -> None:
     """Refuse functions that call each other in a circle, or that written out are too many nodes."""
     functions = {(f.domain, f.name, getattr(f, "overload", "")): list(_calls(f.node)) for f in model.functions}

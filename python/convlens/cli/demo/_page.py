@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import _html
+
 if TYPE_CHECKING:
     from ...plot import Picture
-
-_STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
-img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
-pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; white-space: pre-wrap; }
-footer { margin-top: 3rem; color: #555; white-space: pre-line; }
-"""
 
 
 @dataclass(frozen=True)
@@ -54,14 +46,9 @@ class Page:
         """Write ``summary.txt`` and ``index.html``; return the page's path."""
         text = "\n\n".join("\n".join([one.heading, *(f"  {line}" for line in one.lines)]) for one in self._sections)
         (self._folder / "summary.txt").write_text(f"{self._title}\n\n{text}\n\n{self._credits()}\n", encoding="utf-8")
-        body = "\n".join(map(_section, self._sections))
         page = self._folder / "index.html"
-        page.write_text(
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(self._title)}</title>\n'
-            f'<meta name="viewport" content="width=device-width">\n<style>{_STYLE}</style></head>\n'
-            f"<body><h1>{html.escape(self._title)}</h1>\n{body}\n<footer>{html.escape(self._credits())}</footer></body></html>\n",
-            encoding="utf-8",
-        )
+        body = "".join(map(_section, self._sections))
+        page.write_text(_html.head(self._title) + body + _html.foot(self._credits()), encoding="utf-8")
         return page
 
     def _credits(self) -> str:
@@ -70,9 +57,5 @@ class Page:
 
 
 def _section(section: Section) -> str:
-    figures = "\n".join(
-        f'<figure><img src="{html.escape(name)}" alt="{html.escape(picture.alt_text, quote=True)}"></figure>'
-        for name, picture in section.pictures
-    )
-    text = html.escape("\n".join(section.lines))
-    return f"<h2>{html.escape(section.heading)}</h2>\n<pre>{text}</pre>\n{figures}"
+    figures = "\n".join(_html.figure(picture, name) for name, picture in section.pictures)
+    return _html.section(section.heading, "\n".join(section.lines), figures)

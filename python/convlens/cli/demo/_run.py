@@ -193,7 +193,7 @@ def _files(net: nn.Network, examples: Digits, folder: Path) -> list[str]:
         f"digits.cvl  compiled with saliency and Grad-CAM: {in_bytes(len(data))}, "
         f"{in_bytes(program.arena_bytes(1, 1))} of memory to run",
         f"digit.png, digit.f32  a {examples.labels[0]}, as a picture and as 28 x 28 raw float32",
-        f"  convlens info {folder / 'digits.npz'} --layers",
+        f"  convlens info {folder / 'digits.npz'}",
         f"  convlens explain {folder / 'digits.npz'} {folder / 'digit.png'} --method integrated_gradients,occlusion",
         "  examples/c/classify runs digits.cvl on digit.f32 without Python, and writes the map",
     ]
