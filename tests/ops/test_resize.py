@@ -21,7 +21,14 @@ SIZES = {
     "signal by a factor": ((1, 3, 9), {"scale_factor": 0.5}),
     "no images": ((0, 3, 5, 4), {"size": 8}),
 }
-MODES = [("nearest", False), ("nearest-exact", False), ("linear", False), ("linear", True), ("area", False)]
+# mode, align_corners, antialias
+MODES = [
+    *(("nearest", False, False), ("nearest-exact", False, False), ("area", False, False)),
+    *(("linear", False, False), ("linear", True, False), ("linear", False, True)),
+    *(("bicubic", False, False), ("bicubic", True, False), ("bicubic", False, True)),
+]
+IMAGES = ("bicubic",)
+CASES = [(n, *m) for n in SIZES for m in MODES if len(SIZES[n][0]) == 4 or not (m[0] in IMAGES or m[2])]
 ADAPTIVE = {
     "divides": ((2, 18, 8, 6), (4, 3)),
     "overlaps": ((1, 18, 7, 5), (3, 4)),
@@ -33,16 +40,15 @@ ADAPTIVE = {
 }
 
 
-def arguments(shape, mode, corners):
+def arguments(shape, mode, corners, antialias):
     bilinear = "bilinear" if len(shape) == 4 else "linear"
-    return {"mode": bilinear if mode == "linear" else mode, "align_corners": corners}
+    return {"mode": bilinear if mode == "linear" else mode, "align_corners": corners, "antialias": antialias}
 
 
-@pytest.mark.parametrize(("mode", "corners"), MODES)
-@pytest.mark.parametrize("name", SIZES)
-def test_interpolate_is_within_rounding_of_the_oracle(name, mode, corners, dtype, isa):
+@pytest.mark.parametrize(("name", "mode", "corners", "antialias"), CASES)
+def test_interpolate_is_within_rounding_of_the_oracle(name, mode, corners, antialias, dtype, isa):
     shape, to = SIZES[name]
-    x, keywords = normal(1, *shape, dtype=dtype), arguments(shape, mode, corners)
+    x, keywords = normal(1, *shape, dtype=dtype), arguments(shape, mode, corners, antialias)
     expected = reference.interpolate(x.astype(np.float64), **to, **keywords)
     magnitude = reference.interpolate(np.abs(x.astype(np.float64)), **to, **keywords) + np.abs(x).max(initial=0)
     y = ops.interpolate(x, **to, **keywords)
@@ -50,11 +56,10 @@ def test_interpolate_is_within_rounding_of_the_oracle(name, mode, corners, dtype
     assert_within(y, expected, rounding(dtype, 16, magnitude))
 
 
-@pytest.mark.parametrize(("mode", "corners"), MODES)
-@pytest.mark.parametrize("name", [name for name in SIZES if name != "no images"])
-def test_interpolate_and_its_gradient_are_adjoint(name, mode, corners):
+@pytest.mark.parametrize(("name", "mode", "corners", "antialias"), [c for c in CASES if c[0] != "no images"])
+def test_interpolate_and_its_gradient_are_adjoint(name, mode, corners, antialias):
     shape, to = SIZES[name]
-    x, keywords = normal(1, *shape, dtype="float64"), arguments(shape, mode, corners)
+    x, keywords = normal(1, *shape, dtype="float64"), arguments(shape, mode, corners, antialias)
     y = ops.interpolate(x, **to, **keywords)
     dy = normal(2, *y.shape, dtype="float64")
     dx = ops.interpolate_grad(dy, shape, **to, **keywords)
@@ -62,13 +67,12 @@ def test_interpolate_and_its_gradient_are_adjoint(name, mode, corners):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(("mode", "corners"), MODES)
-@pytest.mark.parametrize("name", [name for name in SIZES if name != "no images"])
-def test_interpolate_and_its_gradient_are_pytorchs(name, mode, corners):
+@pytest.mark.parametrize(("name", "mode", "corners", "antialias"), [c for c in CASES if c[0] != "no images"])
+def test_interpolate_and_its_gradient_are_pytorchs(name, mode, corners, antialias):
     torch = pytest.importorskip("torch")
     shape, to = SIZES[name]
-    keywords = arguments(shape, mode, corners)
-    theirs = {**keywords, "align_corners": corners if mode == "linear" else None}
+    keywords = arguments(shape, mode, corners, antialias)
+    theirs = {**keywords, "align_corners": corners if mode in ("linear", "bicubic") else None}
     x = normal(1, *shape, dtype="float64")
     tensor = torch.tensor(x, requires_grad=True)
     y = torch.nn.functional.interpolate(tensor, **to, **theirs)
@@ -148,12 +152,9 @@ def test_infinity_stays_where_it_is_read():
         ({"scale_factor": 0.1}, ValueError, r"`scale_factor` \(=0.1\) leaves nothing of \(5, 4\)"),
         ({"size": 4, "mode": "linear"}, ValueError, "is for signals .*; use 'bilinear'"),
         ({"size": 4, "mode": "smooth"}, ValueError, r"`mode` \(='smooth'\) must be one of 'nearest'"),
-        ({"size": 4, "align_corners": True}, ValueError, r"`align_corners` \(=True\) means something for 'linear'"),
-        (
-            {"size": 4, "mode": "bicubic"},
-            UnsupportedError,
-            r"`mode` \(='bicubic'\) is not supported; there are 'nearest'",
-        ),
+        ({"size": 4, "align_corners": True}, ValueError, r"`align_corners` \(=True\) is for 'linear', 'bilinear'"),
+        ({"size": 4, "antialias": True}, ValueError, r"`antialias` \(=True\) is for 'bilinear' and 'bicubic', not for"),
+        ({"size": 4, "mode": "trilinear"}, UnsupportedError, r"`mode` \(='trilinear'\) is not supported"),
     ],
 )
 def test_errors_name_the_parameter(arguments, error, message):

@@ -43,6 +43,17 @@ RESIZES = [
         for how in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
     ],
     *[
+        ([(N, 2, 5, 4), *to], {"mode": mode, **how, **axes})
+        for to, axes in ((UP, {}), (DOWN, {"axes": (2, 3)}))
+        for mode in ("linear", "cubic")
+        for how in (
+            {"antialias": 1},
+            {"exclude_outside": 1},
+            {"coordinate_transformation_mode": "half_pixel_symmetric"},
+        )
+    ],
+    ([(N, 2, 5, 4), None, None, ints(7, 9)], {"keep_aspect_ratio_policy": "not_larger", "axes": (2, 3)}),
+    *[
         ([(N, 2, 5, 4), *to], {"nearest_mode": which, "coordinate_transformation_mode": how, **axes})
         for to, axes in ((UP, {}), (DOWN, {"axes": (2, 3)}))
         for which in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")

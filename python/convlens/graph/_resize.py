@@ -13,26 +13,31 @@ from ._ir import TensorType
 from ._registry import FLOATS, Call, axis_of, shape_rule
 from ._window import Pair, of_row, one_row
 
-_MODES = ("linear", "nearest", "area", "windows")
-_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_MODES = ("linear", "nearest", "cubic", "area", "windows")
+_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric")
+_POLICIES = ("stretch", "not_larger", "not_smaller")
 _NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 _RESIZE = {
     "mode": "nearest",
     "coordinate_transformation_mode": "half_pixel",
     "nearest_mode": "round_prefer_floor",
+    "antialias": 0,
+    "exclude_outside": 0,
+    "cubic_coeff_a": -0.75,
     "window_shape": None,
 }
-# What ONNX also names; other values than these are unsupported, or mean nothing to the modes there are.
-_FIXED = {"antialias": 0, "exclude_outside": 0, "keep_aspect_ratio_policy": "stretch"}
-_IGNORED = {"cubic_coeff_a": -0.75, "extrapolation_value": 0.0}
+# Of Resize alone; the last is of a coordinate transformation that there is not.
+_ASKED = {"keep_aspect_ratio_policy": "stretch", "extrapolation_value": 0.0}
 
 
 @dataclass(frozen=True)
 class Resizing:
     """Resampling of images of size `old` to size `new`, each (height, width).
 
-    ``scales`` are output over input; None is the exact ratio. ``window`` is, for mode "windows", the size of each of
-    the windows that lie side by side.
+    ``scales`` are output over input; None is the exact ratio. ``cubic`` is the coefficient of the cubic kernel.
+    ``antialias`` widens the linear or cubic kernel where the image shrinks; ``inside`` gives neighbours outside the
+    image no weight, where else the edge repeats. ``window`` is, for mode "windows", the size of each of the windows
+    that lie side by side.
     """
 
     old: Pair
@@ -42,6 +47,9 @@ class Resizing:
     coordinates: str
     nearest: str
     window: Pair
+    cubic: float = -0.75
+    antialias: bool = False
+    inside: bool = False
 
     def place(self, axis: int, i: int) -> float:
         """Where in the input output pixel `i` of an axis lies."""
@@ -51,9 +59,16 @@ class Resizing:
         if self.coordinates == "pytorch_half_pixel" and new == 1:
             return 0.0
         shift = 0.0 if self.coordinates == "asymmetric" else 0.5
+        if self.coordinates == "half_pixel_symmetric":
+            scale = self.scale(axis)
+            return old / 2 * (1 - new / (scale * old)) + (i + 0.5) / scale - 0.5
         if self.scales is None or self.scales[axis] == new / old:
             return (i + shift) * old / new - shift  # a product of whole numbers, divided once
         return (i + shift) / self.scales[axis] - shift
+
+    def scale(self, axis: int) -> float:
+        """Output over input."""
+        return self.new[axis] / self.old[axis] if self.scales is None else self.scales[axis]
 
 
 def adaptive_range(i: int, size: int, count: int) -> tuple[int, int]:
@@ -71,12 +86,9 @@ def adaptive_extent(size: int, count: int) -> int:
     return max(end - first for first, end in ranges)
 
 
-@shape_rule("Resize", "x roi? scales? sizes?", axes=None, **_RESIZE, **_FIXED, **_IGNORED)
+@shape_rule("Resize", "x roi? scales? sizes?", axes=None, **_RESIZE, **_ASKED)
 def _resize(call: Call) -> TensorType:
     x = call.kind("x", FLOATS)
-    for name, value in _FIXED.items():
-        if call.attribute(name) != value:
-            raise UnsupportedError(f"`{name}` (={call.attribute(name)!r}) must be {value!r}")
     return TensorType(x.dtype, (*x.shape[:2], *of_row(resizing_of(call).new, len(x.shape) - 2)))
 
 
@@ -94,6 +106,8 @@ def resizing_of(call: Call) -> Resizing:
     _choice(call, "mode", _MODES)
     _choice(call, "coordinate_transformation_mode", _COORDINATES)
     _choice(call, "nearest_mode", _NEAREST)
+    if call.attribute("antialias") and call.attribute("mode") not in ("linear", "cubic"):
+        raise UnsupportedError(f"`antialias` (=1) is for the modes linear and cubic, not {call.attribute('mode')!r}")
     gradient = call.node.op == "ResizeGrad"
     kind = call.kind("dy" if gradient else "x", FLOATS)
     axes = len(kind.shape) - 2
@@ -115,6 +129,9 @@ def resizing_of(call: Call) -> Resizing:
         str(call.attribute("coordinate_transformation_mode")),
         str(call.attribute("nearest_mode")),
         window,
+        float(call.attribute("cubic_coeff_a")),
+        bool(call.attribute("antialias")),
+        bool(call.attribute("exclude_outside")),
     )
     if made.mode == "windows":
         _check_windows(made)
@@ -142,6 +159,9 @@ def _asked_for(call: Call, x: TensorType) -> tuple[Pair, tuple[float, ...] | Non
     if len(values) != len(axes):
         raise ValueError(f"`{given[0]}` (={values}) must have one number for each of the axes {axes}")
     sizes, scales = [int(size) for size in x.shape[2:]], [1.0] * (rank - 2)
+    _choice(call, "keep_aspect_ratio_policy", _POLICIES)
+    if not by_scale and call.attribute("keep_aspect_ratio_policy") != "stretch":
+        return _one_scale(call, x, axes, values)
     only = "only height and width can be" if rank == 4 else "only the length can be"
     for axis, value, number in zip(axes, values, constant, strict=True):
         if axis >= 2:
@@ -155,6 +175,20 @@ def _asked_for(call: Call, x: TensorType) -> tuple[Pair, tuple[float, ...] | Non
         elif axis == 0 and by_scale and value != 1:
             raise UnsupportedError(f"`scales` (={values}) resize the batch; {only}")
     return one_row(sizes), tuple(scales) if by_scale else None
+
+
+def _one_scale(call: Call, x: TensorType, axes: list[int], asked: list[float]) -> tuple[Pair, tuple[float, ...]]:
+    """Sizes in the image's own proportions that fit into, or cover, those asked for."""
+    policy = str(call.attribute("keep_aspect_ratio_policy"))
+    if min(axes) < 2:
+        raise UnsupportedError(f"`keep_aspect_ratio_policy` (={policy!r}) needs `axes` of height and width alone")
+    ratios = [size / int(x.shape[axis]) for axis, size in zip(axes, asked, strict=True)]
+    scale = min(ratios) if policy == "not_larger" else max(ratios)
+    scales = [scale if axis in axes else 1.0 for axis in range(2, len(x.shape))]
+    sizes = [math.floor(int(size) * s + 0.5) for size, s in zip(x.shape[2:], scales, strict=True)]
+    if min(sizes) < 1:
+        raise ValueError(f"`sizes` (={asked}) with `keep_aspect_ratio_policy` (={policy!r}) leave nothing of {x.shape}")
+    return one_row(sizes), tuple(scales)
 
 
 def _choice(call: Call, name: str, choices: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..graph import Graph, Node, Window, call_of, cuts_of, resizing_of, transposed_window, window_of
@@ -127,7 +128,7 @@ def _spread(window: Window, axis: int, field: _Axis) -> _Axis:
 
 
 def _resize(graph: Graph, node: Node, axis: int, field: _Axis) -> _Axis:
-    """Two neighbours when linear, the inputs of a window for means and maxima over adaptive windows."""
+    """What a kernel reaches, or the inputs of a window for means and maxima over adaptive windows."""
     size, stride, offset = field
     resizing = resizing_of(call_of(node, graph.types, graph.constants))
     axis += 4 - len(graph.types[node.inputs[0]].shape)
@@ -137,8 +138,10 @@ def _resize(graph: Graph, node: Node, axis: int, field: _Axis) -> _Axis:
         return size + (-(-before // after)) * stride, finer, offset + (finer - stride) / 2
     first = resizing.place(axis, 0)
     step = resizing.place(axis, 1) - first if after > 1 else before
-    reach = stride if resizing.mode == "linear" else 0.0
-    return size + reach, stride * step, offset + first * stride
+    wide = {"linear": 1, "cubic": 2}.get(resizing.mode, 0)
+    if resizing.antialias:
+        wide = math.ceil(wide / min(1.0, resizing.scale(axis)))
+    return size + max(0, 2 * wide - 1) * stride, stride * step, offset + first * stride
 
 
 def _union(fields: list[_Axis]) -> _Axis:

@@ -130,7 +130,7 @@ class Upsample(Layer):
     size : int or one for each axis, optional
     scale_factor : float or one for each axis, optional
         Instead of `size`.
-    mode : {"nearest", "nearest-exact", "bilinear", "linear", "area"}
+    mode : {"nearest", "nearest-exact", "bilinear", "bicubic", "linear", "area"}
     align_corners : bool
     name : str, optional
 

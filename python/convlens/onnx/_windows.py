@@ -187,11 +187,8 @@ def _resampled(site: Site, scales: int, sizes: int | None, *, asymmetric: bool) 
         if site.has(1) and site.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
             raise UnsupportedError("`coordinate_transformation_mode` (='tf_crop_and_resize') is not supported")
         names: tuple[str, ...] = ("coordinate_transformation_mode", "nearest_mode", "antialias", "exclude_outside")
-        names += ("keep_aspect_ratio_policy",)
+        names += ("cubic_coeff_a", "keep_aspect_ratio_policy")
         attributes |= {name: site.attribute(name) for name in names if name in site.attributes}
-        for name, only in (("antialias", 0), ("keep_aspect_ratio_policy", "stretch")):
-            if attributes.get(name, only) != only:
-                raise UnsupportedError(f"`{name}` (={attributes[name]!r}) must be {only!r}")
     what = site.constant(array, f"{site.name}.{'sizes' if by_size else 'scales'}")
     return site.finish("Resize", [x, "", "", what] if by_size else [x, "", what], **attributes)
 

@@ -22,6 +22,7 @@ def interpolate(
     scale_factor: Factors | None = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    antialias: bool = False,
 ) -> Array:
     """Resize images or signals.
 
@@ -32,11 +33,14 @@ def interpolate(
         Of the result.
     scale_factor : float or one for each axis, optional
         Instead of `size`: the result has ``floor(H * scale_factor)`` rows, and its pixels lie that far apart.
-    mode : {"nearest", "nearest-exact", "bilinear", "linear", "area"}
-        "linear" is for signals, "bilinear" for images. "nearest" takes ``floor(i * H / size)``, as PyTorch's;
-        "nearest-exact" the pixel whose centre is nearest; "area" averages adaptive windows.
+    mode : {"nearest", "nearest-exact", "bilinear", "bicubic", "linear", "area"}
+        "linear" is for signals, "bilinear" and "bicubic" for images. "nearest" takes ``floor(i * H / size)``, as
+        PyTorch's; "nearest-exact" the pixel whose centre is nearest; "area" averages adaptive windows.
     align_corners : bool
-        Of the linear modes: the centres of the corner pixels stay in place, instead of the corners of the image.
+        Of the linear modes and "bicubic": the centres of the corner pixels stay in place, instead of the corners of
+        the image.
+    antialias : bool
+        Of "bilinear" and "bicubic": a smaller image is averaged from what it leaves out, as Pillow does.
 
     Returns
     -------
@@ -44,8 +48,6 @@ def interpolate(
 
     Raises
     ------
-    UnsupportedError
-        For "bicubic".
     ValueError
         When `size` and `scale_factor` are both given or both missing, or do not fit the axes or the mode.
 
@@ -56,8 +58,8 @@ def interpolate(
     array([[[0.  , 0.75, 2.25, 3.  ]]])
     """
     x = _pixels(x, "x")
-    plan = resize_plan(x.shape[2:], size, scale_factor, mode, align_corners)
-    key = ("interpolate", hashable(plan.sizes), hashable(plan.scales), mode, align_corners)
+    plan = resize_plan(x.shape[2:], size, scale_factor, mode, align_corners, antialias)
+    key = ("interpolate", hashable(plan.sizes), hashable(plan.scales), mode, align_corners, antialias)
     return run(key, {"x": x}, lambda b: [plan.emit(b.builder, "x")])[0]
 
 
@@ -69,6 +71,7 @@ def interpolate_grad(
     scale_factor: Factors | None = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    antialias: bool = False,
 ) -> Array:
     """Carry a gradient from :func:`interpolate`'s output to its input, of shape `input_shape`.
 
@@ -86,7 +89,7 @@ def interpolate_grad(
         raise ValueError(f"`input_shape` (={tuple(input_shape)}) must be (N, C, H, W) or (C, H, W), with dy's channels")
     if size is None and scale_factor is None:
         size = dy.shape[2:]
-    plan = resize_plan(shape[1:], size, scale_factor, mode, align_corners)
+    plan = resize_plan(shape[1:], size, scale_factor, mode, align_corners, antialias)
     if plan.size(shape[1:]) != dy.shape[2:]:
         raise ValueError(f"`grad_output` has shape {dy.shape}; the result's size is {plan.size(shape[1:])}")
 
@@ -96,7 +99,7 @@ def interpolate_grad(
         graph, gradients = backward(b.builder.build([y]), y, ["x"], seed="grad_output")
         return graph.subgraph([gradients["x"]]), [gradients["x"]]
 
-    key = ("interpolate_grad", shape, hashable(plan.sizes), hashable(plan.scales), mode, align_corners)
+    key = ("interpolate_grad", shape, hashable(plan.sizes), hashable(plan.scales), mode, align_corners, antialias)
     return run(key, {"grad_output": dy}, build)[0]
 
 

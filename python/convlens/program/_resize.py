@@ -12,7 +12,7 @@ MOST_ATTRIBUTES = 65535
 
 def resize_attributes(resizing: Resizing, *, gradient: bool) -> list[int | float]:
     """The instruction's attributes; those of the gradient hold the transposed bands."""
-    lerp = resizing.mode == "linear" and not gradient
+    lerp = resizing.mode == "linear" and not (gradient or resizing.antialias or resizing.inside)
     values: list[int | float] = [int(lerp)]
     for axis in range(2):
         bands = [_band(resizing, axis, i) for i in range(resizing.new[axis])]
@@ -39,10 +39,38 @@ def _band(r: Resizing, axis: int, i: int) -> Band:
             "ceil": math.ceil(at),
         }[r.nearest]
         return min(max(nearest, 0), old - 1), [1.0]
+    if r.mode == "cubic" or r.antialias or r.inside:
+        return _kernel_band(r, axis, at)
     if at <= 0 or at >= old - 1:
         return (0 if at <= 0 else old - 1), [1.0]
     low = math.floor(at)
     return low, [1.0] if at == low else [low + 1 - at, at - low]
+
+
+def _kernel_band(r: Resizing, axis: int, at: float) -> Band:
+    """Weights of a kernel around a place; one that shrinks with antialiasing is wider, and made to sum to one."""
+    old, scale = r.old[axis], min(1.0, r.scale(axis)) if r.antialias else 1.0
+    reach, low = (2 if r.mode == "cubic" else 1) / scale, math.floor(at)
+    places = range(low - math.ceil(reach) + 1, low + math.ceil(reach) + 1)
+    weights = [_kernel(r, abs(place - at) * scale) for place in places]
+    if r.inside:
+        weights = [weight if 0 <= place < old else 0.0 for place, weight in zip(places, weights, strict=True)]
+    total = math.fsum(weights) if r.antialias or r.inside else 1.0
+    first, last = (min(max(place, 0), old - 1) for place in (places[0], places[-1]))
+    band = [0.0] * (last - first + 1)
+    for place, weight in zip(places, weights, strict=True):
+        band[min(max(place, 0), old - 1) - first] += weight / total
+    return first, band
+
+
+def _kernel(r: Resizing, x: float) -> float:
+    """The kernel at a distance; Keys, "Cubic Convolution Interpolation", 1981, with a free coefficient."""
+    if r.mode == "linear":
+        return max(0.0, 1.0 - x)
+    a = r.cubic
+    if x <= 1:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+    return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a if x < 2 else 0.0
 
 
 def _transposed(bands: list[Band], size: int) -> list[Band]:

@@ -18,6 +18,7 @@ def interpolate(
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    antialias: bool = False,
 ) -> Array:
     """Resize images or signals as PyTorch's ``interpolate`` does.
 
@@ -27,9 +28,11 @@ def interpolate(
     size : int or one for each axis, optional
     scale_factor : float or one for each axis, optional
         Instead of `size`: output over input.
-    mode : {"nearest", "nearest-exact", "bilinear", "linear", "area"}
+    mode : {"nearest", "nearest-exact", "bilinear", "bicubic", "linear", "area"}
     align_corners : bool
-        Of the linear modes: the centres of the corner pixels stay in place, instead of the corners.
+        Of the linear modes and "bicubic": the centres of the corner pixels stay in place, instead of the corners.
+    antialias : bool
+        Of "bilinear" and "bicubic": the kernel widens where the image shrinks.
 
     Returns
     -------
@@ -51,15 +54,18 @@ def interpolate(
         scale = (factors[0], factors[1])
     else:
         new = [int(n) for n in each(size)]
-    linear = mode in ("linear", "bilinear")
+    linear = mode in ("linear", "bilinear", "bicubic")
     coordinates = "half_pixel" if linear or mode == "nearest-exact" else "asymmetric"
     y = resize(
         pixels,
         (new[0], new[1]),
-        mode="bilinear" if linear else "nearest" if mode in _MODES else mode,
+        mode={"linear": "bilinear", "bicubic": "cubic", **dict.fromkeys(_MODES, "nearest")}.get(mode, mode),
         scale=scale,
         nearest=_MODES.get(mode, "floor"),
         coordinates="align_corners" if linear and align_corners else coordinates,
+        cubic=-0.5 if antialias else -0.75,
+        antialias=antialias,
+        inside=antialias,
     )
     return y[:, :, 0] if x.ndim == 3 else y
 
@@ -73,6 +79,9 @@ def resize(
     nearest: str = "round_prefer_floor",
     coordinates: str = "half_pixel",
     window: tuple[int, int] = (1, 1),
+    cubic: float = -0.75,
+    antialias: bool = False,
+    inside: bool = False,
 ) -> Array:
     """Resize images, by default with half-pixel centres (PyTorch's ``interpolate(align_corners=False)``).
 
@@ -80,15 +89,21 @@ def resize(
     ----------
     x : ndarray of shape (N, C, H, W), float32 or float64
     size : (height, width)
-    mode : {"bilinear", "nearest", "area", "windows"}
+    mode : {"bilinear", "cubic", "nearest", "area", "windows"}
         "area" is the mean over adaptive windows, "windows" lays those windows side by side, see the Notes.
     scale : (float, float), optional
         Output over input, when it is not the exact ratio of the sizes.
     nearest : {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}
         Which neighbour of a place wins; PyTorch's "nearest-exact" is the second.
-    coordinates : {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"}
+    coordinates : {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"}
     window : (int, int)
         Size of each of the windows of mode "windows".
+    cubic : float
+        The coefficient of the cubic kernel.
+    antialias : bool
+        Stretch the kernel of the modes "bilinear" and "cubic" by what the image shrinks.
+    inside : bool
+        Give neighbours outside the image no weight.
 
     Notes
     -----
@@ -99,7 +114,8 @@ def resize(
     """
     x = images(x)
     y = wide(x)
-    for axis, matrix in _matrices(x.shape, size, mode, scale, nearest, coordinates, window):
+    how = (scale, nearest, coordinates, window, (cubic, antialias, inside))
+    for axis, matrix in _matrices(x.shape, size, mode, *how):
         y = _multiplied(matrix, y, axis)
     return narrow(y, x.dtype)
 
@@ -113,12 +129,16 @@ def resize_grad(
     nearest: str = "round_prefer_floor",
     coordinates: str = "half_pixel",
     window: tuple[int, int] = (1, 1),
+    cubic: float = -0.75,
+    antialias: bool = False,
+    inside: bool = False,
 ) -> Array:
     """Carry a gradient from resize's output to its input, of shape `input_shape`: the transpose of its matrices."""
     dy = images(grad_output, "grad_output")
     dx = wide(dy)
     size = (int(dy.shape[2]), int(dy.shape[3]))
-    for axis, matrix in _matrices(input_shape, size, mode, scale, nearest, coordinates, window):
+    how = (scale, nearest, coordinates, window, (cubic, antialias, inside))
+    for axis, matrix in _matrices(input_shape, size, mode, *how):
         dx = _multiplied(matrix.T, dx, axis)
     return narrow(dx, dy.dtype)
 
@@ -182,13 +202,21 @@ def _matrices(
     nearest: str,
     coordinates: str,
     window: tuple[int, int],
+    kernel: tuple[float, bool, bool],
 ) -> Iterator[tuple[int, Array]]:
     for axis in (2, 3):
         old, new = int(shape[axis]), int(size[axis - 2])
         if mode in ("area", "windows"):
             yield axis, _window_matrix(old, new, 0 if mode == "area" else window[axis - 2])
         else:
-            yield axis, _place_matrix(old, new, scale[axis - 2] if scale else None, mode, nearest, coordinates)
+            along = scale[axis - 2] if scale else None
+            places = _places(old, new, along, coordinates)
+            if mode == "nearest":
+                yield axis, _nearest_matrix(places, old, nearest)
+            elif mode in ("bilinear", "cubic"):
+                yield axis, _kernel_matrix(places, old, mode, along or new / old, *kernel)
+            else:
+                raise ValueError(f"`mode` (={mode!r}) must be 'bilinear', 'cubic', 'nearest', 'area' or 'windows'")
 
 
 def _multiplied(matrix: Array, y: Array, axis: int) -> Array:
@@ -215,33 +243,53 @@ def _window_matrix(old: int, new: int, extent: int) -> Array:
     return matrix
 
 
-def _place_matrix(old: int, new: int, scale: float | None, mode: str, nearest: str, coordinates: str) -> Array:
-    """The matrix (new, old) that resizes one axis by the places of its outputs."""
+def _places(old: int, new: int, scale: float | None, coordinates: str) -> Array:
+    """Where in the input the outputs of one axis lie."""
     i = np.arange(new, dtype=np.longdouble)
     factor = np.longdouble(old) / np.longdouble(new) if scale is None else 1 / np.longdouble(scale)
     if coordinates == "align_corners":
-        places = i * ((np.longdouble(old) - 1) / max(new - 1, 1))
-    elif coordinates == "asymmetric":
-        places = i * factor
+        return np.asarray(i * ((np.longdouble(old) - 1) / max(new - 1, 1)))
+    if coordinates == "asymmetric":
+        return np.asarray(i * factor)
+    places = (i + 0.5) * factor - 0.5
+    if coordinates == "pytorch_half_pixel" and new == 1:
+        places[:] = 0
+    if coordinates == "half_pixel_symmetric":  # the middle of the image stays in the middle
+        places += (old - new * factor) / 2
+    return np.asarray(places)
+
+
+def _nearest_matrix(places: Array, old: int, nearest: str) -> Array:
+    matrix = np.zeros((len(places), old), np.longdouble)
+    at = np.round(places, 12)  # whole and half places, where a quotient misses them
+    chosen = {
+        "round_prefer_floor": np.ceil(at - 0.5),
+        "round_prefer_ceil": np.floor(at + 0.5),
+        "floor": np.floor(at),
+        "ceil": np.ceil(at),
+    }[nearest]
+    matrix[np.arange(len(places)), np.clip(chosen, 0, old - 1).astype(int)] = 1
+    return matrix
+
+
+def _kernel_matrix(
+    places: Array, old: int, mode: str, scale: float, cubic: float, antialias: bool, inside: bool
+) -> Array:
+    """The kernel of every output at every input, those that repeat the edge beyond it included."""
+    stretch = np.longdouble(min(scale, 1.0) if antialias else 1.0)
+    beyond = int(np.ceil(2 / stretch)) + 1 + int(np.abs(places).max(initial=0))
+    inputs = np.arange(-beyond, old + beyond)
+    x = np.abs(inputs - places[:, np.newaxis]) * stretch
+    if mode == "bilinear":
+        weights = np.maximum(0, 1 - x)
     else:
-        places = (i + 0.5) * factor - 0.5
-        if coordinates == "pytorch_half_pixel" and new == 1:
-            places[:] = 0
-    matrix = np.zeros((new, old), np.longdouble)
-    rows = np.arange(new)
-    if mode == "nearest":
-        at = np.round(places, 12)  # whole and half places, where a quotient misses them
-        chosen = {
-            "round_prefer_floor": np.ceil(at - 0.5),
-            "round_prefer_ceil": np.floor(at + 0.5),
-            "floor": np.floor(at),
-            "ceil": np.ceil(at),
-        }[nearest]
-        matrix[rows, np.clip(chosen, 0, old - 1).astype(int)] = 1
-        return matrix
-    if mode != "bilinear":
-        raise ValueError(f"`mode` (={mode!r}) must be 'bilinear', 'nearest', 'area' or 'windows'")
-    lower = np.floor(places)
-    for neighbour, weight in ((lower, 1 - (places - lower)), (lower + 1, places - lower)):
-        np.add.at(matrix, (rows, np.clip(neighbour, 0, old - 1).astype(int)), weight)
+        near = (cubic + 2) * x**3 - (cubic + 3) * x**2 + 1
+        far = cubic * (x**3 - 5 * x**2 + 8 * x - 4)
+        weights = np.where(x <= 1, near, np.where(x < 2, far, 0))
+    if inside:
+        weights *= (inputs >= 0) & (inputs < old)
+    if inside or antialias:
+        weights /= weights.sum(axis=1, keepdims=True)
+    matrix = np.zeros((len(places), old), np.longdouble)
+    np.add.at(matrix.T, np.clip(inputs, 0, old - 1), weights.T)
     return matrix

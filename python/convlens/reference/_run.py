@@ -351,6 +351,9 @@ def _resize_arguments(made: Resizing) -> dict[str, Any]:
         "nearest": made.nearest,
         "coordinates": made.coordinates,
         "window": made.window,
+        "cubic": made.cubic,
+        "antialias": made.antialias,
+        "inside": made.inside,
     }
 
 

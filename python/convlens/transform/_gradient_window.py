@@ -177,7 +177,8 @@ def _resize_grad(ctx: Context, node: Node, grads: Gradients) -> Gradients:
 def _sampling(node: Node) -> dict[str, Any]:
     """The attributes that Resize and its gradient share."""
     shared = ("mode", "coordinate_transformation_mode", "nearest_mode", "window_shape")
-    return {name: node.attributes[name] for name in shared if name in node.attributes}
+    kernel = ("cubic_coeff_a", "antialias", "exclude_outside")
+    return {name: node.attributes[name] for name in (*shared, *kernel) if name in node.attributes}
 
 
 def _some(grads: Gradients) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ MODES: dict[str, dict[str, str]] = {
     "nearest-exact": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
     "linear": {"mode": "linear"},
     "bilinear": {"mode": "linear"},
+    "bicubic": {"mode": "cubic"},
     "area": {"mode": "area"},
 }
 
@@ -23,7 +24,7 @@ MODES: dict[str, dict[str, str]] = {
 class ResizePlan:
     """What to ask a Resize for: sizes or scales, one for each axis, and a mode."""
 
-    def __init__(self, sizes: list[int] | None, scales: list[float] | None, attributes: dict[str, str]) -> None:
+    def __init__(self, sizes: list[int] | None, scales: list[float] | None, attributes: dict[str, Any]) -> None:
         self.sizes, self.scales, self.attributes = sizes, scales, attributes
 
     def size(self, old: tuple[int, ...]) -> tuple[int, ...]:
@@ -47,25 +48,32 @@ class ResizePlan:
         return builder.add("Resize", operands, attributes, name=name, outputs=[tensor or name])
 
 
-def resize_plan(old: tuple[int, ...], size: Any, scale_factor: Any, mode: str, align_corners: bool) -> ResizePlan:
+def resize_plan(
+    old: tuple[int, ...], size: Any, scale_factor: Any, mode: str, align_corners: bool, antialias: bool = False
+) -> ResizePlan:
     """Check PyTorch's arguments for images or signals of the sizes `old`."""
-    if mode in ("bicubic", "cubic", "trilinear"):
+    if mode == "trilinear":
         raise UnsupportedError(f"`mode` (={mode!r}) is not supported; there are {', '.join(map(repr, MODES))}")
     if mode not in MODES:
         raise ValueError(f"`mode` (={mode!r}) must be one of {', '.join(map(repr, MODES))}")
-    wrong = {"linear": 2, "bilinear": 1}.get(mode)
+    wrong = {"linear": 2, "bilinear": 1, "bicubic": 1}.get(mode)
     if wrong == len(old):
         raise ValueError(
             f"`mode` (={mode!r}) is for {'signals (N, C, L)' if wrong == 2 else 'images (N, C, H, W)'}; "
             f"use {'bilinear' if wrong == 2 else 'linear'!r}"
         )
-    if align_corners and mode not in ("linear", "bilinear"):
-        raise ValueError(f"`align_corners` (=True) means something for 'linear' and 'bilinear' alone, not for {mode!r}")
+    smooth = ("linear", "bilinear", "bicubic")
+    if align_corners and mode not in smooth:
+        raise ValueError(f"`align_corners` (=True) is for {', '.join(map(repr, smooth))}, not for {mode!r}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"`antialias` (=True) is for 'bilinear' and 'bicubic', not for {mode!r}")
     if (size is None) == (scale_factor is None):
         raise ValueError("one of `size` and `scale_factor` must be given, and not both")
-    attributes = dict(MODES[mode])
+    attributes: dict[str, Any] = dict(MODES[mode])
     if align_corners:
         attributes["coordinate_transformation_mode"] = "align_corners"
+    if antialias:  # PyTorch's gives neighbours outside no weight, and its cubic kernel is Pillow's then
+        attributes |= {"antialias": 1, "exclude_outside": 1} | ({"cubic_coeff_a": -0.5} if mode == "bicubic" else {})
     name, value = ("size", size) if size is not None else ("scale_factor", scale_factor)
     numbers = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value] * len(old)
     if len(numbers) != len(old) or not all(number > 0 for number in numbers):
