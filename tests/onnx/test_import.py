@@ -404,3 +404,18 @@ def test_methods_explain_an_imported_network(method):
     why = getattr(cl.explain, method)(net, X, 1, **options)
     assert why.output == "logits"
     assert np.abs(why.values).max() > 0
+
+
+def test_a_network_that_ends_in_arg_max_is_explained_at_what_it_chooses_from():
+    nodes = [
+        *(node("Conv", "x w", "c", "conv"), node("GlobalAveragePool", "c", "p"), node("Flatten", "p", "f")),
+        *(node("Softmax", "f", "s"), node("ArgMax", "s", "a", axis=1), node("Squeeze", "a axes", "y")),
+    ]
+    weights = {"w": random(4, 3, 3, 3), "axes": np.array([1])}
+    net = cl.load(model(nodes, (1, 3, 8, 8), weights=weights))
+    x = random(3, 3, 8, 8, seed=2)
+    assert net(x).dtype == np.int64
+    np.testing.assert_array_equal(net(x), net.activations(x, "s")["s"].argmax(axis=1))
+    why = cl.explain.saliency(net, x)
+    assert why.output == "f"
+    np.testing.assert_array_equal(why.target, net(x))

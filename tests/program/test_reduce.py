@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from check import check
 
+from convlens import reference
 from convlens.graph import GraphBuilder
+from convlens.program import Entry, Weights
+from convlens.program import compile as compile_program
 
 
 @pytest.mark.parametrize("keepdims", [0, 1])
@@ -100,3 +103,37 @@ def test_pad_and_resize(op):
         ]
     ys += [b.add("MaxPool", [y], {"kernel_shape": (2, 2)}) for y in ys]
     check(b.build(ys))
+
+
+PLACES = [("N", 18), ("N", 5, 3, 4), ("N", 19, 7, 9), ("N", 2, 3, 2, 5), ("N", 1, 3), ("N", 3, 1, 1)]
+
+
+@pytest.mark.parametrize("last", [0, 1], ids=["first", "last"])
+@pytest.mark.parametrize("shape", PLACES, ids=str)
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
+def test_places_of_extrema_along_every_axis(op, shape, last):
+    """Of ties the first or the last, of NaN too; of what is given and of what an instruction made."""
+    b = GraphBuilder()
+    x = b.input("x", "float32", shape)
+    made = b.add("Relu", [b.add("Tanh", [x])])
+    how = [
+        {"axis": axis, "keepdims": keepdims, "select_last_index": last}
+        for axis in (*range(1, len(shape)), -1)
+        for keepdims in (0, 1)
+    ]
+    outs = [b.add(op, [t], attributes) for t in (x, made) for attributes in how]
+    graph = b.build(outs)
+    given = np.round(np.random.default_rng(0).normal(size=(3, *shape[1:])), 1).astype(np.float32)
+    given[0].flat[:: max(1, given[0].size // 3)] = np.nan
+    program = compile_program(graph, {"forward": Entry(inputs=("x",), outputs=graph.outputs)})
+    ours, expected = program.run("forward", {"x": given}, Weights({})), reference.run(graph, {"x": given})
+    for name in graph.outputs:
+        assert ours[name].dtype == np.int64
+        np.testing.assert_array_equal(ours[name], expected[name], err_msg=name)
+
+
+def test_places_over_the_batch_or_computed_with_say_so():
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 3))
+    with pytest.raises(ValueError, match=r"`axis` \(=0\) is the batch; images are not compared"):
+        b.add("ArgMax", [x])

@@ -126,6 +126,7 @@ inline Builder every_op(bool float64 = false) {
     const std::int32_t best = b.port("best", true, 20, 3, 5),
                        winner = b.arena(Layout::plain, 20, 3, 5, true, DType::uint8);
     const std::int32_t dmade = b.port("dmade", true, 20, 6, 5);
+    const std::int32_t highest = b.port("highest", true, 1, 6, 5, true, DType::int64);
     b.instruction("reorder", {given}, {padded}, keep);
     b.instruction("conv2d_plain", {padded, filters, b1}, {made}, conv);
     b.instruction("max_pool2d", {made}, {best, winner}, pool);
@@ -138,6 +139,7 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("depthwise_plain", {given, each, absent}, {slid}, by_channel);
     b.instruction("depthwise_grad_input_plain", {slid, each}, {dslid}, by_channel);
     b.instruction("depthwise_grad_weight_plain", {slid, given}, {deach}, by_channel);
+    b.instruction("arg_max", {made}, {highest}, {0, 1});
     b.entry("plain");
     return b;
 }

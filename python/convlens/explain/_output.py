@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..graph import Node
 from ..nn import Network
 
 _TO_PROBABILITY = ("Softmax", "LogSoftmax", "Sigmoid")
-_PASSES_ON = ("Identity", "Reshape", "Flatten", "Dropout")
+_PASSES_ON = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout")
+_CHOOSES = ("ArgMax", "ArgMin")
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ def find_output(net: Network, output: str | None = None) -> Output:
     ----------
     net : Network
     output : str, optional
-        Any floating-point tensor with a batch axis, explained as it is. None is the network's output; if that is the
-        result of Softmax, LogSoftmax or Sigmoid, through Identity, Reshape or Flatten too, the tensor before it.
+        Any floating-point tensor with a batch axis, explained as it is. None is the network's output, or what an ArgMax
+        chooses from; if that is the result of Softmax, LogSoftmax or Sigmoid, through Identity, Reshape or Flatten too,
+        the tensor before it.
 
     Returns
     -------
@@ -60,9 +64,17 @@ def find_output(net: Network, output: str | None = None) -> Output:
             )
         return Output(name, kind.per_image)
     producers = graph.producers()
-    node = producers.get(net.output_name)
+    name, node = net.output_name, _maker(producers, net.output_name)
+    if node is not None and node.op in _CHOOSES:
+        name, node = node.inputs[0], _maker(producers, node.inputs[0])
+    if node is None or node.op not in _TO_PROBABILITY:
+        return Output(name, graph.types[name].per_image)
+    return Output(node.inputs[0], graph.types[node.inputs[0]].per_image, name, node.op)
+
+
+def _maker(producers: Mapping[str, Node], name: str) -> Node | None:
+    """The node whose values a tensor has."""
+    node = producers.get(name)
     while node is not None and node.op in _PASSES_ON:
         node = producers.get(node.inputs[0])
-    if node is None or node.op not in _TO_PROBABILITY:
-        return Output(net.output_name, graph.types[net.output_name].per_image)
-    return Output(node.inputs[0], graph.types[node.inputs[0]].per_image, net.output_name, node.op)
+    return node

@@ -130,6 +130,19 @@ for _name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2"):
     shape_rule(_name, "x axes?", keepdims=1, axes=None, noop_with_empty_axes=0)(_reduce)
 
 
+def _arg_extremum(call: Call) -> TensorType:
+    x = call.kind("x", FLOATS)
+    axis = axis_of(int(call.attribute("axis")), len(x.shape))
+    if x.shape[axis] == BATCH:
+        raise ValueError(f"`axis` (={call.attribute('axis')}) is the batch; images are not compared")
+    kept = (1,) if call.attribute("keepdims") else ()
+    return TensorType("int64", (*x.shape[:axis], *kept, *x.shape[axis + 1 :]))
+
+
+for _name in ("ArgMax", "ArgMin"):
+    shape_rule(_name, "x", axis=0, keepdims=1, select_last_index=0)(_arg_extremum)
+
+
 def reduce_axes(call: Call) -> tuple[int, ...]:
     """The axes that a reduction sums over, counted from the front and sorted; all of them when none is given."""
     rank = len(call.kind("x", NUMBERS).shape)

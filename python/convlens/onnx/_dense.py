@@ -86,6 +86,43 @@ def _rows_times_weight(site: Site, rank: int) -> str:
     return site.reshape(site.emit("Transpose", [product], perm=perm), (*sizes[:-1], array.shape[0]), last=True)
 
 
+@handles("ArgMax", "ArgMin")
+def _arg_extremum(site: Site) -> str:
+    x = site.tensor(0)
+    axis = site.axis(int(site.attribute("axis", 0)), site.rank(0))
+    site.keep_images_apart(x, [axis], "axis")
+    how = {name: int(site.attribute(name, default)) for name, default in (("keepdims", 1), ("select_last_index", 0))}
+    return site.finish(site.op, [x], axis=axis, **how)
+
+
+@handles("ReduceProd")
+def _reduce_prod(site: Site) -> str:
+    """Halve each axis by multiplying its halves."""
+    x, rank = site.tensor(0), site.rank(0)
+    given = site.ints("axes", 1)
+    whole = not given and not site.attribute("noop_with_empty_axes", 0)
+    axes = list(range(rank)) if whole else [site.axis(axis, rank, "axes") for axis in given or []]
+    site.keep_images_apart(x, axes, "axes")
+    for axis in axes:
+        size = int(site.type_of(x).shape[axis])
+        if size < 1:
+            raise UnsupportedError(f"axis {axis} has no elements; supported: one or more")
+        while size > 1:
+            half = size // 2
+            parts = [_span(site, x, axis, start, start + half) for start in (0, half)]
+            product = site.emit("Mul", parts)
+            x = site.emit("Concat", [product, _span(site, x, axis, 2 * half, size)], axis=axis) if size % 2 else product
+            size -= half
+    if site.attribute("keepdims", 1) or not axes:
+        return site.finish("Identity", [x])
+    return site.finish("Squeeze", [x, site.numbers(axes, "axes")])
+
+
+def _span(site: Site, x: str, axis: int, start: int, end: int) -> str:
+    bounds = [site.numbers([value], name) for value, name in ((start, "start"), (end, "end"), (axis, "axis"))]
+    return site.emit("Slice", [x, *bounds])
+
+
 @handles("Softmax", "LogSoftmax")
 def _softmax(site: Site) -> str:
     """Before opset 13 over all axes from `axis` on, as if they were one."""

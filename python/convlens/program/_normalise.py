@@ -21,7 +21,7 @@ from ._expand import (
 from ._expression import Expression, freeze, number
 from ._flow import ELEMENTWISE, Entry, Flow, Op
 from ._move import concat, expand, pad, slice_, slice_grad, split, spread_operands, transpose
-from ._reduce import reduction, softmax
+from ._reduce import arg_max, reduction, softmax
 
 # Operators that become ops of lowering's own.
 EXPANSIONS = {
@@ -33,6 +33,8 @@ EXPANSIONS = {
     "DropoutMask": dropout_mask,
     "Softmax": softmax,
     "LogSoftmax": softmax,
+    "ArgMax": arg_max,
+    "ArgMin": arg_max,
     "Concat": concat,
     "Slice": slice_,
     "SliceGrad": slice_grad,

@@ -6,7 +6,7 @@ import math
 
 from ..graph import TensorType, reduce_axes
 from ._expand import add_op, alias, append
-from ._flow import Chw, Flow, Op
+from ._flow import Chw, Flow, Op, chw
 from ._move import copy, strides, whole
 
 _KINDS = {"ReduceL2": "ReduceSum", "ReduceMin": "ReduceMax"}
@@ -113,3 +113,18 @@ def softmax(flow: Flow, op: Op) -> None:
     step = strides(moved)
     back = [step[0] if i == at else step[1 + others.index(i)] for i in range(len(dims))]
     copy(flow, op, each, out, kind, [whole(d, s) for d, s in zip(dims, back, strict=True)])
+
+
+def arg_max(flow: Flow, op: Op) -> None:
+    """The axis first, as channels; the places of its extrema are one plane."""
+    x, out, call = op.inputs[0], op.outputs[0], flow.call(op)
+    kind = flow.types[x]
+    if not kind.batched:
+        op.unsupported(f"its input is {kind}; supported: a batch")
+    dims, at = kind.per_image, int(call.attribute("axis")) % len(kind.shape) - 1
+    others = [i for i in range(len(dims)) if i != at]
+    if at > 0:
+        shape = (dims[at], 1, math.prod(dims[i] for i in others))
+        x = _viewed(flow, op, x, f"{out}/view", [at, *others], shape)
+    flow.base[out] = (1, *chw(flow.types[x])[1:])
+    flow.ops.append(Op(op.op, [x], [out], {"last": call.attribute("select_last_index")}, op.name))

@@ -364,6 +364,11 @@ def _dropout_mask(s: Selection, op: Op) -> Step:
     return s.step("dropout_mask", op.inputs, op.outputs, [round(share * 2**32), node], [op])
 
 
+def _arg_max(s: Selection, op: Op) -> Step:
+    least, last = op.op == "ArgMin", bool(op.attributes["last"])
+    return s.step("arg_max", op.inputs, op.outputs, [int(least), int(last)], [op])
+
+
 MATCHERS: dict[str, Matcher] = {
     "Conv": _conv,
     "ConvGradInput": _conv_grad_input,
@@ -392,4 +397,6 @@ MATCHERS: dict[str, Matcher] = {
     "Resize": _resize,
     "ResizeGrad": _resize,
     "DropoutMask": _dropout_mask,
+    "ArgMax": _arg_max,
+    "ArgMin": _arg_max,
 }

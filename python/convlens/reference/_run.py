@@ -385,6 +385,25 @@ def _run_reduce_l2(call: Call, n: int, x: Array, axes: Array | None = None) -> A
     return narrow(np.sqrt(squares), x.dtype)
 
 
+@_operation("ArgMax")
+def _run_arg_max(call: Call, n: int, x: Array) -> Array:
+    return _place_of(call, x, np.argmax)
+
+
+@_operation("ArgMin")
+def _run_arg_min(call: Call, n: int, x: Array) -> Array:
+    return _place_of(call, x, np.argmin)
+
+
+def _place_of(call: Call, x: Array, best: Callable[..., Array]) -> Array:
+    axis = int(call.attribute("axis"))
+    if call.attribute("select_last_index"):
+        return np.asarray(
+            x.shape[axis] - 1 - best(np.flip(x, axis), axis=axis, keepdims=bool(call.attribute("keepdims")))
+        )
+    return np.asarray(best(x, axis=axis, keepdims=bool(call.attribute("keepdims"))))
+
+
 @_operation("Clip")
 def _run_clip(call: Call, n: int, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
     return plain.clip(x, None if low is None else low.item(), None if high is None else high.item())
