@@ -117,6 +117,7 @@ CASES = [
     ("ReduceMean", [(F, N, 3, 4)], {"axes": (2,), "keepdims": 0}, [(F, N, 3)]),
     ("ReduceMax", [(F, N, 3, 4)], {"keepdims": 0}, [(F,)]),
     ("ReduceMin", [(F, N, 3, 4), ints(2)], {}, [(F, N, 3, 1)]),
+    ("MatMul", [(F, N, 3, 4), (F, N, 4, 2)], {}, [(F, N, 3, 2)]),
     ("ArgMax", [(F, N, 3, 4)], {"axis": 1}, [(I64, N, 1, 4)]),
     ("ArgMin", [(F, N, 3, 4)], {"axis": -1, "keepdims": 0}, [(I64, N, 3)]),
     ("ReduceL2", [(F, N, 3, 4), ints(2, 1)], {"keepdims": 0}, [(F, N)]),

@@ -356,7 +356,17 @@ def test_matmul_by_weights(shape):
 
 def test_matmul_of_two_activations():
     nodes = [node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t", "y")]
-    _same(model(nodes, ("b", 4, 5)), random(3, 4, 5))
+    net = _same(model(nodes, ("b", 4, 5)), random(3, 4, 5))
+    assert [layer.operator for layer in net.layers()] == ["Transpose", "MatMul"]
+
+
+def test_attention_with_one_query_for_all_heads():
+    nodes = [
+        *(node("Slice", "x s e a", "q"), node("Transpose", "x", "t", perm=[0, 1, 3, 2])),
+        *(node("MatMul", "q t", "m"), node("Softmax", "m", "p", axis=-1), node("MatMul", "p x", "y")),
+    ]
+    weights = {"s": np.array([0]), "e": np.array([1]), "a": np.array([1])}
+    _same(model(nodes, ("b", 3, 4, 5), weights=weights), random(2, 3, 4, 5))
 
 
 @pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])

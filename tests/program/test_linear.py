@@ -79,3 +79,31 @@ def test_what_gemm_does_not_support_names_the_node():
     y = b.add("Gemm", [x, w], {"transB": 1, "alpha": 0.5}, name="fc")
     with pytest.raises(UnsupportedError, match=r"node 'fc' \(Gemm\): alpha \(=0.5\) .* must be 1"):
         compile(b.build([y]), {"run": Entry(("x",), (y,))})
+
+
+PRODUCTS = [
+    ((), 3, 4, 5),
+    ((2,), 7, 5, 9),
+    ((3, 2), 16, 16, 16),
+    ((4,), 49, 32, 49),
+    ((2,), 1, 1, 1),
+    ((1,), 20, 400, 33),
+]
+
+
+@pytest.mark.parametrize(("lead", "rows", "inner", "columns"), PRODUCTS, ids=str)
+def test_a_product_of_two_activations_with_its_gradients(lead, rows, inner, columns):
+    """Of what is given, and of what instructions made and read."""
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", *lead, rows, inner))
+    y = b.input("y", "float32", ("N", *lead, inner, columns))
+    z = b.add("MatMul", [x, y])
+    made = b.add("Softmax", [b.add("MatMul", [b.add("Relu", [x]), b.add("Tanh", [y])])], {"axis": -1})
+    graph, grads = backward(b.build([z, made]), made, [x, y], seed="seed")
+    entries = {
+        "forward": Entry((x, y), (z, made)),
+        "backward": Entry(("seed",), (grads[x], grads[y])),
+    }
+    program = check(graph.subgraph((z, made, grads[x], grads[y])), entries)
+    largest = max(np.prod([d for d in kind.shape if d != "N"]) for kind in graph.types.values())
+    assert program.arena_bytes(2, 1) - program.arena_bytes(1, 1) < 16 * 8 * (largest + 64)  # no product of all by all

@@ -143,6 +143,8 @@ CASES = [
     *[(op, [X, ints(0, 2)], {"keepdims": k}) for op in ("ReduceSum", "ReduceMean", "ReduceMax") for k in (0, 1)],
     *[(op, [X], {"keepdims": 0}) for op in ("ReduceSum", "ReduceMean", "ReduceMax")],
     ("ReduceMax", [(N, 3)], {"noop_with_empty_axes": 1}),
+    ("MatMul", [(N, 3, 4), (N, 4, 5)], {}),
+    ("MatMul", [(N, 2, 3, 4, 2), (N, 2, 3, 2, 5)], {}),
     *[("Resize", *case) for case in RESIZES],
     *[
         ("ResizeGrad", [(N, 2, 7, 5)], {"input_shape": (2, 3, 4), **how})

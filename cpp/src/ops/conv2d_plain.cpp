@@ -1,4 +1,5 @@
-// conv2d of plain tensors, by a plain weight: what a caller hands over once needs no change of layout.
+// conv2d of plain tensors, by a plain weight: what a caller hands over once needs no change of layout. And matmul, its
+// twin for kernels of one pixel, whose weight is another one for each image: y = w x, matrix by matrix, one a group.
 //
 // inputs  x plain; w plain (K, C / groups, R, S); [bias] (K)
 // outputs y plain, without halo
@@ -13,7 +14,9 @@ namespace {
 
 template <class Real>
 PlainConv<Real> shape_of(const Problem& p) {
-    return PlainConv<Real>(p, p.inputs[0], p.outputs[0]);
+    PlainConv<Real> s(p, p.inputs[0], p.outputs[0]);
+    s.weight_each = p.inputs[1]->batched;
+    return s;
 }
 
 struct Grid {
@@ -34,7 +37,7 @@ Grid grid_of(const PlainConv<Real>& s) {
 // they are read from a copy with rows a line longer. (256 x 1024 by 14 x 14 pixels, Zen 4: half the time.)
 template <class Real>
 bool is_spread(const PlainConv<Real>& s) {
-    return s.k_group > 8 && s.c_group * s.taps * static_cast<std::int64_t>(sizeof(Real)) % 2048 == 0;
+    return !s.weight_each && s.k_group > 8 && s.c_group * s.taps * static_cast<std::int64_t>(sizeof(Real)) % 2048 == 0;
 }
 template <class Real>
 std::int64_t weight_step(const PlainConv<Real>& s) {
@@ -51,11 +54,12 @@ std::int64_t panel_elements(const PlainConv<Real>& s) {
     return s.chunk_channels(s.c_group, s.taps) * s.taps * s.width + kLanes<Real>;
 }
 
-template <class Real>
+template <class Real, bool Each>
 Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, kConvAttributes));
-    CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w"));
+    CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
     const PlainConv<Real> s = shape_of<Real>(p);
+    if (Each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
     if (p.inputs[2] != nullptr) {
         CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[2], "bias", DType::real));
         const Tensor& bias = *p.inputs[2];
@@ -113,7 +117,9 @@ void run(const Call& call, std::int64_t task, int thread) {
     const std::int64_t k0 = group * s.k_group + part * s.k_group / grid.row_groups;
     const std::int64_t rows = group * s.k_group + (part + 1) * s.k_group / grid.row_groups - k0;
     const std::int64_t chunk = s.chunk_channels(s.c_group, s.taps);
-    const Real* weight = reinterpret_cast<const Real*>(is_spread(s) ? call.fixed_scratch : call.inputs[1].data);
+    const View& w = call.inputs[1];
+    const auto* weight = reinterpret_cast<const Real*>(is_spread(s) ? call.fixed_scratch : w.data);
+    if (s.weight_each) weight = image_data<Real>(w, image);
     const auto& kernels = call.kernels->set<Real>();
     Real* panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
     Real* partial = panels + kPackedPanels * panel_elements(s);  // of the last panel, whose lanes are not all pixels
@@ -173,12 +179,19 @@ void run(const Call& call, std::int64_t task, int thread) {
 }
 
 template <class Real>
+constexpr Op make_matmul() {
+    return {"matmul", check<Real, true>, nullptr,
+            nullptr,  nullptr,           {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
+}
+template <class Real>
 constexpr Op make_conv2d_plain() {
-    return {"conv2d_plain", check<Real>, input_rectangle,
-            nullptr,        nullptr,     {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
+    return {"conv2d_plain",  check<Real, false>,
+            input_rectangle, nullptr,
+            nullptr,         {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
 }
 
 }  // namespace
 }  // namespace convlens
 
 CONVLENS_DEFINE_OP(conv2d_plain, make_conv2d_plain)
+CONVLENS_DEFINE_OP(matmul, make_matmul)

@@ -19,6 +19,7 @@ struct PlainConv {
     ConvAttributes a;
     const Tensor *x, *y;
     std::int64_t c_group, k_group, taps, pixels, width, panels;
+    bool weight_each = false;  // one an image
     PlainConv(const Problem& p, const Tensor* x_tensor, const Tensor* y_tensor)
         : a(ConvAttributes::of(p)), x(x_tensor), y(y_tensor) {
         c_group = x->channels / a.groups, k_group = y->channels / a.groups, taps = a.R * a.S;
@@ -68,7 +69,7 @@ struct PlainConv {
 
 template <class Real>
 Status check_plain_conv(const Problem& p, const Tensor* x, const Tensor* y, const Tensor* w, const char* x_name,
-                        const char* y_name, const char* w_name) {
+                        const char* y_name, const char* w_name, bool weight_each = false) {
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, x_name, Layout::plain));
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, y_name, Layout::plain));
     const ConvAttributes a = ConvAttributes::of(p);
@@ -81,7 +82,7 @@ Status check_plain_conv(const Problem& p, const Tensor* x, const Tensor* y, cons
     if (has_halo(*y)) return fail(Code::corrupt_file, "`%s` has a halo; its pixels must follow each other", y_name);
     PackedWeight sizes{};
     sizes.K = y->channels, sizes.C = x->channels, sizes.R = a.R, sizes.S = a.S, sizes.groups = a.groups;
-    return check_plain_weight<Real>(w, w_name, sizes);
+    return check_plain_weight<Real>(w, w_name, sizes, weight_each);
 }
 
 // The tile whose lanes are a panel's pixels; `rows` rows of the product from `source` on.

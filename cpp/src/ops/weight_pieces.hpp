@@ -40,12 +40,12 @@ Status check_vector(const Tensor* t, const char* name, std::int64_t channels) {
 
 // The plain side: (K, C / groups, R, S) in order, whatever three sizes its Tensor names.
 template <class Real>
-Status check_plain_weight(const Tensor* t, const char* name, const PackedWeight& w) {
+Status check_plain_weight(const Tensor* t, const char* name, const PackedWeight& w, bool each = false) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::real));
     const std::int64_t elements = w.K * (w.C / w.groups) * w.R * w.S;
-    if (t->batched || t->layout != Layout::plain || has_halo(*t) || logical_elements(*t) != elements) {
-        return fail(Code::corrupt_file, "`%s` must be plain, not batched, of %lld elements; it has %lld", name,
-                    static_cast<long long>(elements), static_cast<long long>(logical_elements(*t)));
+    if (t->batched != each || t->layout != Layout::plain || has_halo(*t) || logical_elements(*t) != elements) {
+        return fail(Code::corrupt_file, "`%s` must be plain, %sbatched, of %lld elements; it has %lld", name,
+                    each ? "" : "not ", static_cast<long long>(elements), static_cast<long long>(logical_elements(*t)));
     }
     return {};
 }

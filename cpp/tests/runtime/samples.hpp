@@ -126,6 +126,7 @@ inline Builder every_op(bool float64 = false) {
     const std::int32_t best = b.port("best", true, 20, 3, 5),
                        winner = b.arena(Layout::plain, 20, 3, 5, true, DType::uint8);
     const std::int32_t dmade = b.port("dmade", true, 20, 6, 5);
+    const std::int32_t product = b.port("product", true, 150, 6, 5);  // by five matrices of 30 x 4
     const std::int32_t highest = b.port("highest", true, 1, 6, 5, true, DType::int64);
     b.instruction("reorder", {given}, {padded}, keep);
     b.instruction("conv2d_plain", {padded, filters, b1}, {made}, conv);
@@ -140,6 +141,7 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("depthwise_grad_input_plain", {slid, each}, {dslid}, by_channel);
     b.instruction("depthwise_grad_weight_plain", {slid, given}, {deach}, by_channel);
     b.instruction("arg_max", {made}, {highest}, {0, 1});
+    b.instruction("matmul", {dmade, made}, {product}, {1, 1, 1, 1, 0, 0, 1, 1, 5});
     b.entry("plain");
     return b;
 }

@@ -28,6 +28,20 @@ def _gemm(call: Call) -> TensorType:
     return TensorType(a.dtype, shape)
 
 
+@shape_rule("MatMul", "a b")
+def _matmul(call: Call) -> TensorType:
+    a = call.kind("a", FLOATS)
+    b = call.kind("b", (a.dtype,))
+    if len(a.shape) < 3 or len(a.shape) != len(b.shape) or not a.batched or a.shape[:-2] != b.shape[:-2]:
+        raise ValueError(
+            f"`a` is {show(a.shape)} and `b` {show(b.shape)}; they must have three axes or more, of one batch, and the "
+            "same sizes but for the last two"
+        )
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"`a` has {a.shape[-1]} columns and `b` {b.shape[-2]} rows; they must be equal")
+    return TensorType(a.dtype, (*a.shape[:-1], b.shape[-1]))
+
+
 def _softmax(call: Call) -> TensorType:
     x = call.kind("x")
     axis = axis_of(int(call.attribute("axis")), len(x.shape))

@@ -57,6 +57,8 @@ def _matmul(site: Site) -> str:
     rank = max(rank_a, rank_b)
     if rank > 6 or "N" in (*inner, site.shape(1)[-1]):
         raise UnsupportedError(f"its operands are {site.type(0)} and {site.type(1)}; supported: up to 6 axes, N first")
+    if rank_a == rank_b > 2 and site.type(0).batched and site.type(1).batched:
+        return site.finish("MatMul", _matrices(site))
     a = site.emit("Unsqueeze", [site.tensor(0), site.numbers([rank_a], "axes")])
     b = site.tensor(1)
     if rank_b == 2 and site.type(1).batched:
@@ -64,6 +66,18 @@ def _matmul(site: Site) -> str:
     b = site.emit("Unsqueeze", [b, site.numbers([rank_b - 2], "axes")])
     product = site.emit("Mul", [a, b])
     return site.finish("ReduceSum", [product, site.numbers([rank - 1], "axes")], keepdims=0)
+
+
+def _matrices(site: Site) -> list[str]:
+    """Both operands with the same axes before the last two."""
+    shapes = [site.sizes(index) for index in range(2)]
+    lead = [max(pair) for pair in zip(shapes[0][:-2], shapes[1][:-2], strict=True)]
+    made = []
+    for index, sizes in enumerate(shapes):
+        wanted = (*lead, *sizes[-2:])
+        x = site.tensor(index)
+        made.append(x if wanted == sizes else site.emit("Expand", [x, site.numbers([1, *wanted], "shape")]))
+    return made
 
 
 def _rows_times_weight(site: Site, rank: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..graph import TensorType, of_row, reduce_axes, transposed_window, window_attributes
 from ._expression import apply, number
 from ._flow import ELEMENTWISE, Chw, Flow, Geometry, Op, chw, operand_shape
@@ -70,6 +72,20 @@ def conv_transpose(flow: Flow, op: Op) -> None:
         "input_shape": (channels, *of_row(size, axes)),
     }
     flow.ops.append(Op("ConvGradInput", op.inputs, op.outputs, attributes, op.name))
+
+
+def matmul(flow: Flow, op: Op) -> None:
+    """A convolution of size 1: rows of b are its channels, columns its pixels, and each image has its weight, a."""
+    a, b = op.inputs
+    rows, columns = flow.types[b].per_image[-2:]
+    matrices, height = math.prod(flow.types[b].per_image[:-2]), flow.types[a].per_image[-2]
+    weight, image = f"{op.outputs[0]}/a", f"{op.outputs[0]}/b"
+    flow.types[weight] = TensorType(flow.types[a].dtype, ("N", matrices * height, 1, rows))
+    flow.types[image] = TensorType(flow.types[b].dtype, ("N", matrices * rows, 1, columns))
+    alias(flow, a, weight)
+    alias(flow, b, image)
+    flow.base[op.outputs[0]] = (matrices * height, 1, columns)
+    flow.ops.append(Op("MatMul", [image, weight], op.outputs, {"matrices": matrices}, op.name))
 
 
 def cross_entropy(flow: Flow, op: Op) -> None:

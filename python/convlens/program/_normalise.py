@@ -16,6 +16,7 @@ from ._expand import (
     cross_entropy_grad,
     dropout_mask,
     gemm,
+    matmul,
     redraw_masks,
 )
 from ._expression import Expression, freeze, number
@@ -30,6 +31,7 @@ EXPANSIONS = {
     "SoftmaxCrossEntropyLoss": cross_entropy,
     "SoftmaxCrossEntropyLossGrad": cross_entropy_grad,
     "Gemm": gemm,
+    "MatMul": matmul,
     "DropoutMask": dropout_mask,
     "Softmax": softmax,
     "LogSoftmax": softmax,

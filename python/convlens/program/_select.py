@@ -369,6 +369,10 @@ def _arg_max(s: Selection, op: Op) -> Step:
     return s.step("arg_max", op.inputs, op.outputs, [int(least), int(last)], [op])
 
 
+def _matmul(s: Selection, op: Op) -> Step:
+    return s.step("matmul", op.inputs, op.outputs, [1, 1, 1, 1, 0, 0, 1, 1, op.attributes["matrices"]], [op])
+
+
 MATCHERS: dict[str, Matcher] = {
     "Conv": _conv,
     "ConvGradInput": _conv_grad_input,
@@ -398,5 +402,6 @@ MATCHERS: dict[str, Matcher] = {
     "ResizeGrad": _resize,
     "DropoutMask": _dropout_mask,
     "ArgMax": _arg_max,
+    "MatMul": _matmul,
     "ArgMin": _arg_max,
 }

@@ -385,6 +385,11 @@ def _run_reduce_l2(call: Call, n: int, x: Array, axes: Array | None = None) -> A
     return narrow(np.sqrt(squares), x.dtype)
 
 
+@_operation("MatMul")
+def _run_matmul(call: Call, n: int, a: Array, b: Array) -> Array:
+    return narrow((wide(a)[..., np.newaxis] * wide(b)[..., np.newaxis, :, :]).sum(axis=-2), a.dtype)
+
+
 @_operation("ArgMax")
 def _run_arg_max(call: Call, n: int, x: Array) -> Array:
     return _place_of(call, x, np.argmax)

@@ -48,6 +48,21 @@ def _gemm(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     return da, db, dc
 
 
+@_row("MatMul")
+def _matmul(ctx: Context, node: Node, grads: Gradients) -> Gradients:
+    """Y = A B: dA = dY B^T, dB = A^T dY, matrix by matrix."""
+    g, (a, b) = grads[0], node.inputs
+    assert g is not None
+
+    def transposed(name: str) -> str:
+        rank = len(ctx.type(name).shape)
+        return ctx.emit("Transpose", [ctx.value(name)], perm=(*range(rank - 2), rank - 1, rank - 2))
+
+    da = ctx.emit("MatMul", [g, transposed(b)]) if ctx.needs(a) else None
+    db = ctx.emit("MatMul", [transposed(a), g]) if ctx.needs(b) else None
+    return da, db
+
+
 @_row("Softmax")
 def _softmax(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     g, y = grads[0], ctx.value(node.outputs[0])
