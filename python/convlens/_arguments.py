@@ -205,4 +205,7 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("p", "momentum"), real(0, 1)),
     **dict.fromkeys(("mode", "approximate", "reduction"), word),
     **dict.fromkeys(("seed", "step"), seed),
+    "scale": factors,
+    "zero_point": one_or_several(),
+    **dict.fromkeys(("quant_min", "quant_max"), whole()),
 }

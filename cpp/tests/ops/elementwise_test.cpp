@@ -67,6 +67,8 @@ double apply(int code, double a, double b, double c) {
             return std::erf(a);
         case kElementwise_pow:
             return std::pow(a, b);
+        case kElementwise_round:
+            return std::nearbyint(a);
         default:
             return nan;
     }
@@ -317,6 +319,12 @@ void check_specials() {
         if (x != 1e30) check_special<Real>(kElementwise_log1p, x, std::log1p(x));
         if (std::fabs(x) != 1 && std::fabs(x) != 2) check_special<Real>(kElementwise_erf, x, std::erf(x));
     }
+    for (double x : {0.5, 1.5, 2.5, -0.5, -1.5, 1048576.5, 1e9, -0.0, inf, -inf, nan}) {
+        check_special<Real>(kElementwise_round, x, std::nearbyint(x));
+    }
+    const double half = sizeof(Real) == 4 ? 0x1p22 + 0.5 : 0x1p51 + 0.5;  // the largest numbers with a half
+    check_special<Real>(kElementwise_round, half, half - 0.5);
+    check_special<Real>(kElementwise_round, -half - 1, -half - 1.5);
     check_special<Real>(kElementwise_max, nan, nan);
     check_special<Real>(kElementwise_min, nan, nan);
 }

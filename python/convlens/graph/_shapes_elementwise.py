@@ -12,8 +12,9 @@ def _unary(call: Call) -> TensorType:
 
 for _name in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Erf", "Softplus", "Mish", "HardSwish", "Reciprocal"):
     shape_rule(_name, "x")(_unary)
-# Ours, for formulas that keep their accuracy near 0: exp(x) - 1 and log(1 + x).
-for _name in ("Expm1", "Log1p"):
+shape_rule("Round", "x")(_unary)
+# Ours, for formulas that keep their accuracy near 0: exp(x) - 1 and log(1 + x); the identity without a gradient.
+for _name in ("Expm1", "Log1p", "StopGradient"):
     shape_rule(_name, "x")(_unary)
 shape_rule("LeakyRelu", "x", alpha=0.01)(_unary)
 shape_rule("Elu", "x", alpha=1.0)(_unary)
@@ -43,6 +44,32 @@ def _pow(call: Call) -> TensorType:
     a = call.kind("a")
     b = call.kind("b", (a.dtype,))
     return TensorType(a.dtype, broadcast(a.shape, b.shape))
+
+
+# Whole numbers of 8 bits, as floats: clip(round(x / scale) + zero, low, high). `activation` is "relu" where saturation
+# at the zero point stands for one.
+@shape_rule("Quantize", "x scale zero", low=None, high=None, activation="")
+def _quantize(call: Call) -> TensorType:
+    x = call.kind("x")
+    low, high = call.attribute("low"), call.attribute("high")
+    if low is None or high is None or not low < high:
+        raise ValueError(f"`low` (={low}) must be less than `high` (={high})")
+    if call.attribute("activation") not in ("", "relu"):
+        raise ValueError(f"`activation` (={call.attribute('activation')!r}) must be '' or 'relu'")
+    return _on_grid(call, "x", x.dtype)
+
+
+@shape_rule("Dequantize", "q scale zero")
+def _dequantize(call: Call) -> TensorType:
+    return _on_grid(call, "q", call.kind("scale").dtype)
+
+
+def _on_grid(call: Call, operand: str, dtype: str) -> TensorType:
+    shape = call.kind(operand, NUMBERS).shape
+    for name in ("scale", "zero"):
+        if broadcast(shape, call.kind(name, (dtype,)).shape) != shape:
+            raise ValueError(f"`{name}` must broadcast to `{operand}`, {show(shape)}; one a channel is (C, 1, 1)")
+    return TensorType(dtype, shape)
 
 
 def _unary_number(call: Call) -> TensorType:

@@ -12,7 +12,7 @@ from ._tensors import dtype_name
 _ALIKE = ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign", "Identity", "Softplus", "Mish")
 
 
-@handles(*_ALIKE, "HardSwish", "Erf", "Reciprocal", "Not")
+@handles(*_ALIKE, "HardSwish", "Erf", "Reciprocal", "Round", "Not")
 def _unary(site: Site) -> str:
     return site.finish(site.op, [site.tensor(0)])
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from .._errors import UnsupportedError
 from ..graph import BATCH, Dim, Graph, GraphBuilder
 from ..transform import fold_constants
-from . import _dense, _elementwise, _fold, _moves, _norms, _windows  # noqa: F401  (they register the handlers)
+from . import _dense, _elementwise, _fold, _moves, _norms, _quantised, _windows  # noqa: F401  (they register the handlers)
 from ._batch import Batch
 from ._package import onnx_package
 from ._paths import module_paths
-from ._registry import FOLDS, HANDLERS, supported
+from ._registry import CONTRIBUTED, FOLDS, HANDLERS, supported
 from ._site import Site
 from ._tensors import array_of, dtype_name
 
@@ -83,6 +83,7 @@ class Importer:
         self.opset = _opset_of(model)
         self.batch_size: int | None = None
         self.sequences: dict[str, list[str]] = {}  # tensors of the graph by the name of the sequence
+        self.grids: dict[str, tuple[Array, Array, Array]] = {}  # whole numbers, scale, zero point of known tensors
         self._graph = model.graph
         self._folder = folder
         self._shapes = shapes
@@ -104,6 +105,8 @@ class Importer:
         self._paths: dict[str, str] = {}
         self._folded_bytes = 0
         self._over_constants = False
+        self._once: dict[Any, str] = {}
+        self._whole: list[str] = []  # constants of `grids` in the graph
 
     # -- the walk ------------------------------------------------------------------------------------------------------
 
@@ -115,7 +118,7 @@ class Importer:
                 raise UnsupportedError(f"output {name!r} is the same for every input; ask for others by `outputs`")
         graph = self.builder.build(wanted).subgraph(wanted)
         if self._over_constants:
-            graph = fold_constants(graph)
+            graph = fold_constants(graph, keep=self._whole)
         computed = graph.producers()
         paths = {path: tensor for path, tensor in self._paths.items() if tensor in computed}
         return Imported(graph, tuple(self._notes), paths)
@@ -173,8 +176,11 @@ class Importer:
     def _convert(self, node: Any) -> None:
         where = f"node {node.name or ' '.join(node.output)!r} ({node.op_type}, opset {self.opset})"
         try:
-            if node.domain not in ("", "ai.onnx"):
-                raise UnsupportedError(f"the operators of {node.domain!r} are not supported; ONNX's own are")
+            if node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in CONTRIBUTED:
+                ours = ", ".join(sorted(op for domain, op in CONTRIBUTED if domain == node.domain))
+                raise UnsupportedError(
+                    f"the operator of {node.domain!r} is not supported; ONNX's own are{' and ' if ours else ''}{ours}"
+                )
             self._convert_at(Site(self, node, self._attributes(node)), node)
         except (UnsupportedError, ValueError) as error:
             text = str(error).removeprefix(f"node {node.name or next(iter(node.output), '')!r} ({node.op_type}): ")
@@ -227,6 +233,18 @@ class Importer:
     def _shape_array(self, site: Site) -> Array:
         return np.array([Batch() if dim == BATCH else dim for dim in site.shape(0)], object)
 
+    def maker(self, name: str) -> str:
+        """The operator that makes a tensor of the file; "" for what no node makes."""
+        return self._graph.node[self._producers[name]].op_type if name in self._producers else ""
+
+    def note(self, text: str) -> None:
+        """Say something about the whole import, once."""
+        self._notes[text] = None
+
+    def know(self, name: str, value: Array) -> None:
+        """Give a tensor that the file does not have a value that is known at import."""
+        self._values[name] = value
+
     def spend(self, n_bytes: int) -> None:
         """Count what folding is about to allocate."""
         self._folded_bytes += n_bytes
@@ -246,6 +264,13 @@ class Importer:
         value = self.value(name)
         if value is None or name in self.builder.types:
             return name
+        if name in self.grids:
+            parts = [
+                self.constant(part, f"{name}.{what}")
+                for part, what in zip(self.grids[name], ("whole", "scale", "zero"), strict=True)
+            ]
+            self._whole.append(parts[0])
+            return self.builder.add("Dequantize", parts, name=name, outputs=[name])
         if value.dtype == object:
             raise UnsupportedError(f"{name!r} holds the number of images, which only shapes may depend on")
         return self.builder.constant(self._narrowed(value), name)
@@ -288,6 +313,14 @@ class Importer:
                 raise UnsupportedError(f"{out!r} {self.builder.types[out]} is larger than {_MOST_ELEMENTS} elements")
         return made
 
+    def add_once(self, op: str, inputs: Sequence[str], attributes: Mapping[str, Any], name: str) -> str:
+        """Append a node under a name like `name`, or return the output of an equal one."""
+        key = op, tuple(inputs), tuple(sorted(attributes.items()))
+        if key not in self._once:
+            fresh = self.fresh(name)
+            self._once[key] = self.add(op, inputs, attributes, fresh, [fresh])
+        return self._once[key]
+
     # -- what the file declares ----------------------------------------------------------------------------------------
 
     def _declare(self, name: str) -> None:
@@ -306,8 +339,8 @@ class Importer:
         if dtype in ("float16", "bfloat16", "float64"):
             self._notes[f"input {name!r} is {dtype} in the file; it takes float32"] = None
             dtype = "float32"
-        elif dtype == "uint8" and self._batched:
-            self._notes[f"input {name!r} is uint8 in the file; it takes the same numbers as float32"] = None
+        elif dtype in ("uint8", "int8") and self._batched:
+            self._notes[f"input {name!r} is {dtype} in the file; it takes the same numbers as float32"] = None
             dtype = "float32"
         shape = self._input_shape(name, kind)
         if math.prod(dim for dim in shape if dim != BATCH) > _MOST_ELEMENTS:

@@ -19,6 +19,8 @@ Fold = Callable[..., "Array | Sequence[Array]"]
 
 HANDLERS: dict[str, Handler] = {}
 FOLDS: dict[str, Fold] = {}
+# Operators of other domains than ONNX's own.
+CONTRIBUTED: set[tuple[str, str]] = set()
 
 
 def handles(*ops: str) -> Callable[[Handler], Handler]:
@@ -29,6 +31,12 @@ def handles(*ops: str) -> Callable[[Handler], Handler]:
         return handler
 
     return register
+
+
+def contributed(domain: str, *ops: str) -> Callable[[Handler], Handler]:
+    """Register the handler of operators that another domain defines; their names are its own, or mean the same."""
+    CONTRIBUTED.update((domain, op) for op in ops)
+    return handles(*ops)
 
 
 def folds(*ops: str) -> Callable[[Fold], Fold]:

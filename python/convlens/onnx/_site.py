@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,17 @@ class Site:
         self.name: str = node.name or next(filter(None, self.outputs), node.op_type)
         self.attributes = attributes
 
+    def derived(
+        self, op: str, inputs: Sequence[str], attributes: Mapping[str, Any] | None = None, *, last: bool = False
+    ) -> Site:
+        """A node of ONNX that is a part of this one; `last` makes this one's first output.
+
+        Inputs are tensors of the file, of the graph, or those of :meth:`known_tensor`.
+        """
+        output = self.outputs[0] if last else self._importer.fresh(f"{self.name}.{op.lower()}")
+        node = SimpleNamespace(op_type=op, input=inputs, output=[output], name=self.name if last else output)
+        return Site(self._importer, node, attributes or {})
+
     # -- what is given -------------------------------------------------------------------------------------------------
 
     def has(self, index: int) -> bool:
@@ -59,6 +71,10 @@ class Site:
                 "follows from constants and shapes. `outputs` cuts the network before it"
             )
         return value
+
+    def made_by(self, index: int) -> str:
+        """The operator in the file that makes an input; "" where none does."""
+        return self._importer.maker(self.inputs[index])
 
     def type(self, index: int) -> TensorType:
         """The type of an input, as a tensor of the graph."""
@@ -90,6 +106,10 @@ class Site:
             return [int(v) for v in values.reshape(-1)]
         given = self.attributes.get(name)
         return None if given is None else [int(v) for v in np.reshape(given, -1)]
+
+    def note(self, text: str) -> None:
+        """Say something in the network's notes, once."""
+        self._importer.note(text)
 
     def spend(self, n_bytes: int) -> None:
         """Count what is about to be allocated at import; too much is an UnsupportedError."""
@@ -158,6 +178,22 @@ class Site:
     def asks_for(self, index: int) -> bool:
         """Whether the file names an output."""
         return index < len(self.outputs) and bool(self.outputs[index])
+
+    def known_tensor(self, stem: str, value: Array, grid: tuple[Array, Array, Array] | None = None) -> str:
+        """Name a value that is known at import; `grid` holds the whole numbers, scale and zero point it is made of."""
+        name = self._importer.fresh(stem)
+        self._importer.know(name, value)
+        if grid is not None:
+            self.keep_grid(name, grid)
+        return name
+
+    def keep_grid(self, name: str, grid: tuple[Array, Array, Array]) -> None:
+        """Let the graph make a known tensor of its whole numbers, by a Dequantize."""
+        self._importer.grids[name] = grid
+
+    def emit_once(self, name: str, op: str, inputs: Sequence[str], /, **attributes: Any) -> str:
+        """Append a node under a name of its own, unless an equal one is there."""
+        return self._importer.add_once(op, inputs, attributes, name)
 
     # -- what comes up often -------------------------------------------------------------------------------------------
 

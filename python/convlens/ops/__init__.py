@@ -113,6 +113,11 @@ from ._pool import avg_pool2d as avg_pool2d
 from ._pool import avg_pool2d_grad as avg_pool2d_grad
 from ._pool import max_pool2d as max_pool2d
 from ._pool import max_pool2d_grad as max_pool2d_grad
+from ._quantise import fake_quantize_per_channel_affine as fake_quantize_per_channel_affine
+from ._quantise import fake_quantize_per_channel_affine_grad as fake_quantize_per_channel_affine_grad
+from ._quantise import fake_quantize_per_tensor_affine as fake_quantize_per_tensor_affine
+from ._quantise import fake_quantize_per_tensor_affine_grad as fake_quantize_per_tensor_affine_grad
+from ._quantise import round as round
 from ._resize import interpolate as interpolate
 from ._resize import interpolate_grad as interpolate_grad
 from ._shape import amax as amax

@@ -75,7 +75,7 @@ def compile(
     if dtype not in ("float32", "float64"):
         raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
     target = Target(dtype)
-    graph, numbers = decompose(graph)
+    graph, numbers = decompose(graph, dtype)
     flow = normalise(graph, entries, dict(updates or {}), numbers)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target).run()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..graph import Call, Graph, GraphBuilder, Node, call_of
 from ..transform import NORMALISATIONS, Emitter, expand_norm
+from ._integers import WholeNumbers, quantised, shifted
 
 # formula(e, call, x) writes nodes and returns the result; None leaves the node as it is.
 Formula = Callable[[Emitter, Call, str], str | None]
@@ -27,10 +28,10 @@ def _formula(op: str) -> Callable[[Formula], Formula]:
     return register
 
 
-def decompose(graph: Graph) -> tuple[Graph, dict[str, float]]:
+def decompose(graph: Graph, dtype: str = "float32") -> tuple[Graph, dict[str, float]]:
     """Replace the nodes of FORMULAS, but for those over constants, which are computed when weights are packed.
 
-    Results keep their names; what lies between has names of its own.
+    Results keep their names; what lies between has names of its own. `dtype` is what the graph is computed in.
 
     Returns
     -------
@@ -47,16 +48,19 @@ def decompose(graph: Graph) -> tuple[Graph, dict[str, float]]:
     for name, value in graph.constants.items():
         builder.constant(value, name)
     emitters: dict[str, _Emitter] = {}
+    whole = WholeNumbers(graph, dtype) if any(node.op == "Quantize" for node in graph.nodes) else None
     for node in graph.nodes:
         constant = all(name in fixed for name in node.inputs if name)
         if constant:
             fixed.update(dict.fromkeys(node.outputs))
         y = None
-        if node.op in FORMULAS and not constant:
-            dtype = graph.types[node.inputs[0]].dtype
-            e = emitters.setdefault(dtype, _Emitter(builder, dtype, graph.types))
+        if (node.op in FORMULAS or whole is not None) and not constant:
+            real = graph.types[node.inputs[0]].dtype
+            e = emitters.setdefault(real, _Emitter(builder, real, graph.types))
             e.at(node)
-            y = FORMULAS[node.op](e, call_of(node, builder.types, builder.constants), node.inputs[0])
+            y = whole.lower(e, node) if whole is not None else None
+            if y is None and node.op in FORMULAS:
+                y = FORMULAS[node.op](e, call_of(node, builder.types, builder.constants), node.inputs[0])
         if y is None:
             builder.add(node.op, node.inputs, node.attributes, name=node.name, outputs=node.outputs)
         else:
@@ -169,6 +173,16 @@ def _gelu(e: Emitter, call: Call, x: str) -> str:
 @_formula("Reciprocal")
 def _reciprocal(e: Emitter, call: Call, x: str) -> str:
     return e.div(e.scalar(1.0), x)
+
+
+@_formula("Quantize")
+def _quantize(e: Emitter, call: Call, x: str) -> str:
+    return quantised(e, call, e.div(x, call.tensor("scale")))
+
+
+@_formula("Dequantize")
+def _dequantize(e: Emitter, call: Call, q: str) -> str:
+    return e.mul(shifted(e, "Sub", q, call.tensor("zero")), call.tensor("scale"))
 
 
 @_formula("Pow")

@@ -17,7 +17,7 @@ OPERATIONS = {
     "Sign": "sign", "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu",
     "Greater": "greater", "GreaterOrEqual": "greater_equal", "Less": "less", "Equal": "equal", "And": "logical_and",
     "Or": "logical_or", "Not": "logical_not", "Where": "where", "LessOrEqual": "less_equal", "Erf": "erf",
-    "Expm1": "expm1", "Log1p": "log1p", "Pow": "pow",
+    "Expm1": "expm1", "Log1p": "log1p", "Pow": "pow", "Round": "round",
 }  # fmt: skip
 
 

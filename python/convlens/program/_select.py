@@ -122,6 +122,8 @@ def _conv(s: Selection, op: Op) -> Step:
             constant = other in flow.constants and w in flow.constants and (not bias or bias in flow.constants)
             if not constant or not flow.is_channel_vector(other, y):
                 break
+            if any(after.op == "Round" for after in flow.uses(user.outputs[0])):
+                break  # a quantised layer: sums of whole numbers stay exact
             factor = flow.constants[other].reshape((k,))
             scale = factor if scale is None else apply("Mul", scale, factor)
             if bias:

@@ -47,6 +47,9 @@ from ._pool import avg_pool2d_grad as avg_pool2d_grad
 from ._pool import max_pool2d as max_pool2d
 from ._pool import max_pool2d_grad as max_pool2d_grad
 from ._pool import max_pool2d_offset as max_pool2d_offset
+from ._quantise import fake_quantize_per_channel_affine as fake_quantize_per_channel_affine
+from ._quantise import fake_quantize_per_tensor_affine as fake_quantize_per_tensor_affine
+from ._quantise import round as round
 from ._resize import adaptive_avg_pool2d as adaptive_avg_pool2d
 from ._resize import adaptive_avg_pool2d_grad as adaptive_avg_pool2d_grad
 from ._resize import adaptive_max_pool2d as adaptive_max_pool2d

@@ -27,7 +27,7 @@ from ..graph import (
     window_of,
 )
 from . import _activations as act
-from . import _conv, _dense, _norm, _pool, _resize, _shape
+from . import _conv, _dense, _norm, _pool, _quantise, _resize, _shape
 from . import _elementwise as plain
 from ._wide import Array, narrow, wide
 
@@ -470,6 +470,16 @@ def _run_dropout_mask(call: Call, n: int, x: Array, key: Array) -> Array:
     return _norm.dropout_mask(x.shape, call.attribute("ratio"), int(key[0]), int(key[1]), call.attribute("node"))
 
 
+@_operation("Quantize")
+def _run_quantize(call: Call, n: int, x: Array, scale: Array, zero: Array) -> Array:
+    return _quantise.quantize(x, scale, zero, call.attribute("low"), call.attribute("high"))
+
+
+@_operation("Dequantize")
+def _run_dequantize(call: Call, n: int, q: Array, scale: Array, zero: Array) -> Array:
+    return _quantise.dequantize(q, scale, zero)
+
+
 def _summable(x: Array) -> Array:
     return wide(x) if x.dtype.kind == "f" else x
 
@@ -502,7 +512,9 @@ _ELEMENT_WISE: dict[str, Callable[..., Any]] = {
     "Abs": np.abs,
     "Neg": np.negative,
     "Sign": np.sign,
+    "Round": _quantise.round,
     "Identity": np.asarray,
+    "StopGradient": np.asarray,
     "Erf": act.erf,
     "Expm1": _widely(np.expm1),
     "Log1p": _widely(np.log1p),

@@ -83,9 +83,12 @@ def _neg(ctx: Context, g: str, x: str, y: str) -> str:
     return ctx.emit("Neg", [g])
 
 
-@_unary("Sign")
-def _sign(ctx: Context, g: str, x: str, y: str) -> None:
+def _flat(ctx: Context, g: str, x: str, y: str) -> None:
     return None
+
+
+for _op in ("Sign", "Round", "StopGradient"):
+    _unary(_op)(_flat)
 
 
 @_unary("Identity")

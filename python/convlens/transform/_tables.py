@@ -9,11 +9,18 @@ from . import (
     _gradient_elementwise,
     _gradient_move,
     _gradient_norm,
+    _gradient_quantised,
     _gradient_window,
 )
 from ._context import Context
 from ._gradient_elementwise import clip_mask
 from ._rules import Gradients, RuleTable, broadcasting
+
+_STRAIGHT = (
+    "a gradient passes straight through rounding and stops where a quantised value saturates (arXiv:1308.3432, "
+    "arXiv:1712.05877): the derivative of rounding itself is 0"
+)
+_FIXED = "the range that dynamic quantisation takes from an image is held fixed"
 
 GRADIENT = RuleTable(
     "gradient",
@@ -24,7 +31,9 @@ GRADIENT = RuleTable(
         **_gradient_dense.ROWS,
         **_gradient_move.ROWS,
         **_gradient_norm.ROWS,
+        **_gradient_quantised.ROWS,
     },
+    {"Quantize": _STRAIGHT, "StopGradient": _FIXED},
 )
 
 
@@ -53,16 +62,37 @@ def _deconvnet_relu(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     return (ctx.where(ctx.greater(g, ctx.zero), g),)
 
 
+def _guided_quantize(ctx: Context, node: Node, g: str) -> str:
+    return ctx.emit("And", [_gradient_quantised.inside(ctx, node), ctx.greater(g, ctx.zero)])
+
+
+def _deconvnet_quantize(ctx: Context, node: Node, g: str) -> str:
+    return ctx.greater(g, ctx.zero)
+
+
 _CLIP_NOTE = "Clip (ReLU6) is treated as a ReLU: an extension, the paper has ReLU only"
 _PLAIN_NOTE = "an activation other than ReLU passes its gradient: an extension, the paper has ReLU only"
 _ACTIVATIONS = ("LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Mish", "HardSwish", "HardSigmoid", "Softplus")
-_NOTES = {"Clip": _CLIP_NOTE, **dict.fromkeys((*_ACTIVATIONS, "Sigmoid", "Tanh"), _PLAIN_NOTE)}
+_HELD_NOTE = f"{_STRAIGHT}; a ReLU that saturation stands for is treated as one: an extension, the paper has ReLU only"
+_NOTES = {"Clip": _CLIP_NOTE, "Quantize": _HELD_NOTE, **dict.fromkeys((*_ACTIVATIONS, "Sigmoid", "Tanh"), _PLAIN_NOTE)}
 
 # Springenberg et al. 2015, Striving for Simplicity, arXiv:1412.6806.
-GUIDED = GRADIENT.replace("guided", {"Relu": _guided_relu, "Clip": _guided_clip}, _NOTES)
+GUIDED = GRADIENT.replace(
+    "guided",
+    {"Relu": _guided_relu, "Clip": _guided_clip, "Quantize": _gradient_quantised.through_relu(_guided_quantize)},
+    _NOTES,
+)
 
 # Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901.
-DECONVNET = GRADIENT.replace("deconvnet", {"Relu": _deconvnet_relu, "Clip": _deconvnet_relu}, _NOTES)
+DECONVNET = GRADIENT.replace(
+    "deconvnet",
+    {
+        "Relu": _deconvnet_relu,
+        "Clip": _deconvnet_relu,
+        "Quantize": _gradient_quantised.through_relu(_deconvnet_quantize),
+    },
+    _NOTES,
+)
 
 # Rules that serve a part of their operator, for the documentation; the rest is an UnsupportedError.
 _LIMITS = {"Pad": "of the padded tensor, not of the constant value"}

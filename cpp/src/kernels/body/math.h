@@ -264,11 +264,12 @@ inline Vec<Real> log1p(Vec<Real> x) {
     return shared_log(u) + keep((u > Vec<Real>::zero()) & (u < infinity), lost);
 }
 
-// Numbers from a third of the magic on are left alone: but for halves of the smallest, they are integers.
+// Halves go to the even neighbour, zeros keep their sign. From two thirds of the magic on there are integers only.
 template <class Real>
 inline Vec<Real> nearest_integer(Vec<Real> x) {
-    const Vec<Real> magic = Vec<Real>::splat(Format<Real>::round_magic);
-    return select(abs(x) < Vec<Real>::splat(Format<Real>::round_magic / 3), x + magic - magic, x);
+    const Vec<Real> whole = Vec<Real>::splat(Format<Real>::round_magic / 3 * 2), size = abs(x);
+    const Ints<Real> sign = to_ints(x) & to_ints(Vec<Real>::splat(Real(-0.0)));
+    return select(size < whole, to_reals<Real>(to_ints(size + whole - whole) | sign), x);
 }
 
 // |a|^b = exp(b log |a|), the product in two parts; it errs by |b log a| roundings of the logarithm.
