@@ -72,7 +72,7 @@ CASES = [
     ("BatchNormalization", [(F, N, 3, 7, 6), *[(F, 3)] * 4], {"epsilon": 1e-3, "momentum": 0.5}, [(F, N, 3, 7, 6)]),
     *[
         (op, [(F, N, 3)], {}, [(F, N, 3)])
-        for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign")
+        for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign", "Round", "StopGradient")
     ],
     *[
         (op, [(F, N, 3)], {}, [(F, N, 3)])
@@ -90,6 +90,9 @@ CASES = [
     ("DropoutMask", [(F, N, 3, 4), (I64, 2)], {"ratio": 0.25}, [(B, N, 3, 4)]),
     ("Identity", [(B, N, 3)], {}, [(B, N, 3)]),
     ("Clip", [(F, N, 3), scalar(0), scalar(6)], {}, [(F, N, 3)]),
+    ("Quantize", [(F, N, 3, 4, 5), (F, 3, 1, 1), scalar(0)], {"low": 0, "high": 255}, [(F, N, 3, 4, 5)]),
+    ("Dequantize", [(F, N, 3, 4, 5), scalar(2), scalar(0)], {}, [(F, N, 3, 4, 5)]),
+    ("Dequantize", [(U8, 8, 3, 2, 2), (F, 8, 1, 1, 1), (F, 8, 1, 1, 1)], {}, [(F, 8, 3, 2, 2)]),
     *[
         (op, [(F, N, 3, 4, 5), (F, 3, 1, 1)], {}, [(F, N, 3, 4, 5)])
         for op in ("Add", "Sub", "Mul", "Div", "Max", "Min")

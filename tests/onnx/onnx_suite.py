@@ -121,7 +121,7 @@ def _run(model: Any, given: list[np.ndarray], way: str) -> list[np.ndarray]:
         assert all(value is not None for value in values)
         return [_narrow(value) for value in values]
     graph = convlens.onnx.import_model(model, batched=not way.startswith("plain")).graph
-    fed = {name: _narrow(array) for name, array in feeds.items() if name in graph.inputs}
+    fed = {name: _given(array, graph.inputs[name].dtype) for name, array in feeds.items() if name in graph.inputs}
     if way.startswith("plain"):
         results = reference.run(graph, fed)
     else:
@@ -135,6 +135,12 @@ def _with_weights(model: Any, weights: dict[str, np.ndarray]) -> Any:
     changed.CopyFrom(model)
     changed.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
     return changed
+
+
+def _given(array: np.ndarray, dtype: str) -> np.ndarray:
+    """As an input takes it: bytes as floats where the importer said so."""
+    narrow = _narrow(array)
+    return narrow.astype(dtype) if narrow.dtype.itemsize == 1 and dtype == "float32" else narrow
 
 
 def _narrow(array: Any) -> np.ndarray:

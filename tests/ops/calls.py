@@ -28,6 +28,8 @@ CONV = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2}
 TRANSPOSED = {**CONV, "output_padding": 1}
 POOL = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": False}
 STATISTICS = {"running_mean": V, "running_var": V, "weight": V}
+GRID = {"scale": 0.25, "zero_point": 2, "quant_min": 0, "quant_max": 7}
+CHANNEL_GRID = {"scale": [0.25, 0.5, 0.125, 1.0], "zero_point": [2, 0, 7, 1], "axis": 1, "quant_min": 0, "quant_max": 7}
 REDUCED = {"axis": (1, 2), "keepdims": True}
 Y, Y1 = (2, 6, 3, 4), (2, 6, 4)
 T, T1 = (2, 4, 10, 11), (2, 4, 14)
@@ -86,6 +88,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "elu_grad": {**UNARY_GRAD, "alpha": 0.5},
     "expand": {"x": numbers(4, 1), "shape": (2, 4, 3)},
     "expand_grad": {"grad_output": numbers(2, 4, 3), "input_shape": (4, 1)},
+    "fake_quantize_per_channel_affine": {"x": X, **CHANNEL_GRID},
+    "fake_quantize_per_channel_affine_grad": {**UNARY_GRAD, **CHANNEL_GRID},
+    "fake_quantize_per_tensor_affine": {"x": X, **GRID},
+    "fake_quantize_per_tensor_affine_grad": {**UNARY_GRAD, **GRID},
     "flatten": {"x": X, "start_dim": 1},
     "gelu": {**UNARY, "approximate": "tanh"},
     "gelu_grad": {**UNARY_GRAD, "approximate": "none"},
@@ -152,7 +158,7 @@ CALLS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("equal", "greater", "greater_equal", "less", "less_equal"), BINARY),
     **dict.fromkeys(
         ("abs", "erf", "exp", "expm1", "hardsigmoid", "hardswish", "log", "log1p", "mish", "neg", "reciprocal",
-        "relu", "relu6", "selu", "sigmoid", "sign", "silu", "softplus", "sqrt", "tanh"), UNARY),
+        "relu", "relu6", "round", "selu", "sigmoid", "sign", "silu", "softplus", "sqrt", "tanh"), UNARY),
     **{
         f"{name}_grad": UNARY_GRAD
         for name in (

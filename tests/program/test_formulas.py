@@ -8,7 +8,7 @@ from convlens.graph import GraphBuilder
 from convlens.program import Entry, Weights, compile
 from convlens.transform import backward, expand_dropout
 
-UNARY = ["Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Sign", "Erf", "Expm1"]
+UNARY = ["Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Sign", "Erf", "Expm1", "Round"]
 ACTIVATIONS = ["LeakyRelu", "Elu", "Selu", "Softplus", "Mish", "HardSwish", "HardSigmoid", "Gelu", "Reciprocal"]
 BINARY = ["Add", "Sub", "Mul", "Div", "Max", "Min"]
 SHAPES = [("N", 3), ("N", 16), ("N", 5, 4, 3), ("N", 17, 2, 2), ("N", 1, 1, 1), ("N", 1, 6, 6)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from convlens import reference
 from convlens.graph import GraphBuilder
-from convlens.transform import GRADIENT, backward, expand_batch_norm_training, fold_constants
+from convlens.transform import DECONVNET, GRADIENT, GUIDED, backward, expand_batch_norm_training, fold_constants
 
 F = "float64"
 N = "N"
@@ -97,7 +97,7 @@ CASES = [
     ("Gemm", [(5, 2), (3, 5), ()], {"transA": 1, "transB": 1, "alpha": -1.5}),
     ("BatchNormalization", [X, (4,), (4,), (4,), positive(4)], {"epsilon": 1e-3}),
     ("BatchNormalization", [(N, 4), (4,), (4,), (4,), positive(4)], {}),
-    *[(op, [X], {}) for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Sign", "Identity")],
+    *[(op, [X], {}) for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Sign", "Identity", "Round")],
     *[(op, [positive(N, 4)], {}) for op in ("Log", "Sqrt", "Reciprocal", "Log1p")],
     *[(op, [X], {}) for op in ("LeakyRelu", "Elu", "Selu", "Softplus", "Mish", "HardSwish", "HardSigmoid", "Gelu")],
     *[(op, [X], {}) for op in ("Erf", "Expm1")],
@@ -108,6 +108,8 @@ CASES = [
     *[("PRelu", [X, slope], {}) for slope in ((), (1,), (4, 1, 1), (6,), (4, 7, 6))],
     ("Pow", [positive(N, 4, 3), (N, 4, 1)], {}),
     ("Pow", [X, np.array(3.0)], {}),
+    ("Dequantize", [X, positive(4, 1, 1), (4, 1, 1)], {}),
+    ("Dequantize", [X, (), ()], {}),
     ("Dropout", [X, np.array(0.5)], {}),
     ("LayerNormalization", [X, (4, 7, 6), (4, 7, 6)], {"axis": 1}),
     ("LayerNormalization", [X, (6,), (6,)], {"epsilon": 0.1}),
@@ -225,8 +227,54 @@ def test_a_rule_is_the_slope_that_central_differences_see(op, operands, attribut
     check(*built(op, operands, attributes))
 
 
+# By convention no slope: their own tests are below.
+CONVENTIONS = {"Quantize", "StopGradient"}
+
+
 def test_every_row_has_a_case():
-    assert {case[0] for case in CASES} == set(GRADIENT)
+    assert {case[0] for case in CASES} == set(GRADIENT) - CONVENTIONS
+
+
+def through(op, attributes, x, *constants, rules=GRADIENT):
+    """The gradient of `x`, where that of the result is 1 at odd and -1 at even places."""
+    b = GraphBuilder()
+    b.add(op, [b.input("x", F, (N, len(x))), *map(b.constant, constants)], attributes, name="y")
+    full, gradients = backward(b.build(["y"]), "y", ["x"], rules)
+    seed = np.where(np.arange(len(x)) % 2, 1.0, -1.0)
+    return reference.run(full, {"x": np.array([x]), "seed": seed[None]}, [gradients["x"]])[gradients["x"]][0]
+
+
+# Steps of 0.5 from a zero point of 2: 0 to 7 are -1 to 2.5. What rounds to within the range passes, by the step.
+GRID = {"low": 0, "high": 7, "activation": ""}
+ON_GRID = [-1.3, -1.24, -1.0, -0.1, 0.0, 0.3, 2.5, 2.74, 2.76, np.inf]
+
+
+def test_a_gradient_passes_straight_through_rounding_and_stops_at_saturation():
+    got = through("Quantize", GRID, ON_GRID, np.array(0.5), np.array(2.0))
+    np.testing.assert_array_equal(got, [0, 2, -2, 2, -2, 2, -2, 2, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [(GUIDED, [0, 2, 0, 2, 0, 2, 0, 2, 0, 0]), (DECONVNET, [0, 2, 0, 2, 0, 2, 0, 2, 0, 2])],
+    ids=["guided", "deconvnet"],
+)
+def test_saturation_that_stands_for_a_relu_is_one(rules, expected):
+    held = {**GRID, "activation": "relu"}
+    np.testing.assert_array_equal(
+        through("Quantize", held, ON_GRID, np.array(0.5), np.array(2.0), rules=rules), expected
+    )
+    plain = through("Quantize", GRID, ON_GRID, np.array(0.5), np.array(2.0), rules=rules)
+    np.testing.assert_array_equal(plain, through("Quantize", GRID, ON_GRID, np.array(0.5), np.array(2.0)))
+
+
+def test_nothing_passes_where_a_gradient_is_stopped():
+    b = GraphBuilder()
+    x = b.input("x", F, (N, 3))
+    b.add("Mul", [x, b.add("StopGradient", [x])], name="y")
+    full, gradients = backward(b.build(["y"]), "y", ["x"])
+    values = {"x": np.array([[1.0, -2.0, 3.0]]), "seed": np.ones((1, 3))}
+    np.testing.assert_array_equal(reference.run(full, values, [gradients["x"]])[gradients["x"]], values["x"])
 
 
 @pytest.mark.parametrize(("op", "operands", "attributes"), [case for case in CASES if len(case[1]) > 1])

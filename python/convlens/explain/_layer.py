@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from ..graph import Graph, Node
 from ..nn import Network
@@ -58,9 +59,19 @@ def choose_layer(graph: Graph, *, before: str) -> str:
             f"{before!r} before its last layer with weights; name one of net.layers()"
         )
     chosen = crossed[-1]
-    while _passes_on(producers[chosen]) and producers[chosen].inputs[0] in crossed:
-        chosen = producers[chosen].inputs[0]
-    return chosen
+    while True:
+        node = producers[_before_rounding(producers, chosen)]
+        if not _passes_on(node) or node.inputs[0] not in crossed:
+            return chosen
+        chosen = node.inputs[0]
+
+
+def _before_rounding(producers: Mapping[str, Node], tensor: str) -> str:
+    """What was quantised and is real again in `tensor`; `tensor` itself where it was not."""
+    node = producers[tensor]
+    rounded = producers.get(node.inputs[0]) if node.op == "Dequantize" else None
+    before = rounded.inputs[0] if rounded is not None and rounded.op == "Quantize" else tensor
+    return before if before in producers else tensor
 
 
 def _passes_on(node: Node) -> bool:

@@ -9,7 +9,7 @@ from ..graph import Node
 from ..nn import Network
 
 _TO_PROBABILITY = ("Softmax", "LogSoftmax", "Sigmoid")
-_PASSES_ON = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout")
+_PASSES_ON = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Quantize", "Dequantize")
 _CHOOSES = ("ArgMax", "ArgMin")
 
 
@@ -42,8 +42,8 @@ def find_output(net: Network, output: str | None = None) -> Output:
     net : Network
     output : str, optional
         Any floating-point tensor with a batch axis, explained as it is. None is the network's output, or what an ArgMax
-        chooses from; if that is the result of Softmax, LogSoftmax or Sigmoid, through Identity, Reshape or Flatten too,
-        the tensor before it.
+        chooses from; if that is the result of Softmax, LogSoftmax or Sigmoid, through Identity, Reshape, Flatten or
+        quantisation too, the tensor before it.
 
     Returns
     -------

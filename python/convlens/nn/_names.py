@@ -71,11 +71,11 @@ def find_all(
 def logits_of(graph: Graph, output: str) -> str:
     """Return the tensor before the softmax, log-softmax or sigmoid that makes `output`, or `output` itself.
 
-    Identity, Reshape and Flatten on the way are passed over, as they do not change a value.
+    Identity, Reshape, Flatten and quantisation on the way are passed over, as they do not change what a value means.
     """
     producers = graph.producers()
     node = producers.get(output)
-    while node is not None and node.op in ("Identity", "Reshape", "Flatten"):
+    while node is not None and node.op in ("Identity", "Reshape", "Flatten", "Quantize", "Dequantize"):
         node = producers.get(node.inputs[0])
     return node.inputs[0] if node is not None and node.op in ("Softmax", "LogSoftmax", "Sigmoid") else output
 

@@ -122,6 +122,11 @@ def _fold_dequantize(site: Site, q: Array, scale: Array, zero: Array | None = No
 @contributed(_MICROSOFT, "DequantizeLinear")
 def _dequantize(site: Site) -> str:
     q = site.tensor(0)
+    given = (site.type_of(q).dtype, site.known(2, "x_zero_point").dtype.name if site.knows(2) else "uint8")
+    if any(dtype not in (*_RANGES, "int32", "float32") for dtype in given):
+        raise UnsupportedError(
+            f"its input is {given[0]}, `x_zero_point` {given[1]}; supported: {', '.join(_RANGES)}, int32"
+        )
     if not site.knows(1):  # the range of an image, from a DynamicQuantizeLinear
         zero = site.tensor(2) if site.has(2) else site.scalar(0.0, site.tensor(1))
         return site.finish("Dequantize", [q, site.tensor(1), zero])
@@ -134,13 +139,14 @@ def _dynamic_quantize(site: Site) -> None:
     """To uint8, by the range of each image with 0 in it."""
     x, batched = site.tensor(0), site.type(0).batched
     axes = site.numbers(range(1 if batched else 0, site.rank(0)), "axes")
-    keep = {"keepdims": int(batched)}
+    keep = {"keepdims": int(batched), "noop_with_empty_axes": int(batched)}
     zero, levels = site.scalar(0.0, x), site.scalar(255.0, x)
     least = site.emit("Min", [site.emit("ReduceMin", [x, axes], **keep), zero])
     most = site.emit("Max", [site.emit("ReduceMax", [x, axes], **keep), zero])
     step = site.emit("Div", [site.emit("Sub", [most, least]), levels])
     step = site.emit("Where", [site.emit("Equal", [step, zero]), site.scalar(1.0, x), step])
-    start = site.emit("Clip", [site.emit("Div", [site.emit("Neg", [least]), step]), zero, levels])
+    start = site.emit("Div", [site.emit("Neg", [least]), step])
+    start = site.emit("Min", [site.emit("Max", [start, zero]), levels])
     scale = site.emit("StopGradient", [step])
     point = site.emit("StopGradient", [site.emit("Round", [start])])
     site.finish("Quantize", [x, scale, point], low=0, high=255)
