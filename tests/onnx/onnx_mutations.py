@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 from onnx_models import model, node, random
+from quantised_models import by_hand
 
 import convlens as cl
 import onnx
@@ -39,7 +40,8 @@ def files() -> list[onnx.ModelProto]:
         *(node("Shape", "x", "h"), node("Reshape", "x s", "q"), node("Transpose", "q", "v", perm=[0, 3, 1, 2])),
         *(node("Reshape", "v h", "z"), node("Clip", "z", "u"), node("Concat", "u x", "y", axis=1)),
     ]
-    return [model([*stem, *middle, *tail], weights=weights), model(moves, weights=weights, outputs=["y", "k"])]
+    whole = model([*stem, *middle, *tail], weights=weights)
+    return [whole, model(moves, weights=weights, outputs=["y", "k"]), by_hand()[0]]
 
 
 def mutate(made: onnx.ModelProto, rng: np.random.Generator) -> bytes:

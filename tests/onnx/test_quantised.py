@@ -350,6 +350,16 @@ def test_weights_that_are_quantised_within_the_file_are_whole_numbers_too():
     np.testing.assert_array_equal(cl.load(both)(x), cl.load(made)(x))
 
 
+def test_what_is_quantised_is_not_learned():
+    net = cl.load(by_hand()[0])
+    assert {"w.whole", "b.whole", "fc.whole"} <= set(net.parameters)
+    assert not net.trainable
+    with pytest.raises(
+        ValueError, match="nothing to learn; what is quantised is not learned: train the network it was"
+    ):
+        cl.train.fit(net, np.ones((2, 3, 8, 6), np.float32), np.array([0, 1]), epochs=1, batch_size=2)
+
+
 def test_names_of_the_file_survive():
     net = cl.load(by_hand()[0])
     assert [net.find(name) for name in ("conv", "h.quantize", "h.dequantize")] == ["c", "h.q", "h"]

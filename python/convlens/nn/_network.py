@@ -19,7 +19,7 @@ from ._check import check_images
 from ._files import graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
 from ._names import find, find_all, logits_of
-from ._records import LayerTable, buffers, is_parameter, layer_records, says_how, summary
+from ._records import LayerTable, buffers, grids, is_parameter, layer_records, says_how, summary
 from ._run import run
 from ._state_dict import LoadedKeys, match
 
@@ -125,9 +125,9 @@ class Network:
 
     @property
     def trainable(self) -> tuple[str, ...]:
-        """Names of the parameters that training learns: all but running statistics."""
-        followed = buffers(self.graph)
-        return tuple(name for name in self.parameters if name not in followed)
+        """Names of the parameters that training learns: all but running statistics and what is quantised."""
+        still = buffers(self.graph) | grids(self.graph)
+        return tuple(name for name in self.parameters if name not in still)
 
     def layers(self) -> LayerTable:
         """Return name, operator, shape, parameters and receptive field of every layer; it prints as a table."""

@@ -145,6 +145,11 @@ def buffers(graph: Graph) -> set[str]:
     return {name for node in graph.nodes if node.op == "BatchNormalization" for name in node.inputs[3:5]}
 
 
+def grids(graph: Graph) -> set[str]:
+    """Whole numbers of quantised weights, their scales and zero points: not learned, a step would leave the grid."""
+    return {name for node in graph.nodes if node.op in ("Quantize", "Dequantize") for name in node.inputs}
+
+
 def flops(graph: Graph, node: Node) -> int:
     """Floating-point operations of one node per image."""
     out = math.prod(graph.types[node.outputs[0]].per_image)

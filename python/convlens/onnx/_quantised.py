@@ -186,7 +186,8 @@ def _whole(site: Site, at: int, zero: int, axis: int) -> str:
     stored = site.known(at, name).astype(np.float32)
     starts = site.known(zero, "zero_point").astype(np.float32) if site.has(zero) else np.zeros((), np.float32)
     along = (-1,) + (1,) * (stored.ndim - 1 - axis) if starts.size > 1 else ()
-    return site.known_tensor(f"{name}.whole", stored - starts.reshape(along))
+    starts = starts.reshape(along)
+    return site.known_tensor(f"{name}.whole", stored - starts, (stored, np.ones((), np.float32), starts))
 
 
 def _made(site: Site, op: str, inputs: Sequence[str], attributes: Mapping[str, Any], *, last: bool = False) -> str:

@@ -312,7 +312,8 @@ def _learned(net: Network, frozen: list[str]) -> tuple[set[str], set[str]]:
         still |= found
     trainable = set(net.trainable) - still
     if not trainable:
-        raise ValueError(f"`frozen` (={frozen!r}) leaves nothing to learn")
+        quantised = "" if net.trainable else "; what is quantised is not learned: train the network it was made of"
+        raise ValueError(f"`frozen` (={frozen!r}) leaves nothing to learn{quantised}")
     norms: list[tuple[str, str]] = [
         (node.inputs[3], node.inputs[4]) for node in net.graph.nodes if node.op == "BatchNormalization"
     ]
