@@ -422,12 +422,10 @@ def test_a_missing_zero_point_is_0_of_uint8():
 
 def test_operators_of_another_domain_are_named():
     made = operator("QLinearWhat", "x", {}, ("N", 3), domain="com.microsoft")
-    with pytest.raises(
-        UnsupportedError, match=r"the operator of 'com.microsoft' is not supported; .*QGemm, QLinearAdd"
-    ):
+    with pytest.raises(UnsupportedError, match=r"the operators of 'com.microsoft' are not supported, but for .*QGemm"):
         cl.load(made)
     stranger = operator("Relu", "x", {}, ("N", 3), domain="my.own", kind=TensorProto.FLOAT)
-    with pytest.raises(UnsupportedError, match=r"the operator of 'my.own' is not supported; ONNX's own are$"):
+    with pytest.raises(UnsupportedError, match=r"the operators of .my.own. are not supported; ONNX.s own are"):
         cl.load(stranger)
 
 

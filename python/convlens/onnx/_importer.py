@@ -178,9 +178,8 @@ class Importer:
         try:
             if node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in CONTRIBUTED:
                 ours = ", ".join(sorted(op for domain, op in CONTRIBUTED if domain == node.domain))
-                raise UnsupportedError(
-                    f"the operator of {node.domain!r} is not supported; ONNX's own are{' and ' if ours else ''}{ours}"
-                )
+                but = f", but for {ours}" if ours else ""
+                raise UnsupportedError(f"the operators of {node.domain!r} are not supported{but}; ONNX's own are")
             self._convert_at(Site(self, node, self._attributes(node)), node)
         except (UnsupportedError, ValueError) as error:
             text = str(error).removeprefix(f"node {node.name or next(iter(node.output), '')!r} ({node.op_type}): ")
