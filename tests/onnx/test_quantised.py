@@ -329,6 +329,33 @@ def test_the_layer_is_real_and_before_the_last_pool():
     assert cl.explain.grad_cam(net, np.ones((1, 3, 8, 6), np.float32), target=0).layer == "h"
 
 
+def test_the_layer_of_pooled_whole_numbers_is_before_the_pool():
+    weights = {
+        "xs": np.float32(0.1),
+        "xz": np.int8(3),
+        "ws": np.float32(0.02),
+        "wz": np.int8(0),
+        "ys": np.float32(0.2),
+        "yz": np.int8(-128),
+        "w": RNG.integers(-127, 128, (4, 2, 3, 3)).astype(np.int8),
+        "v": np.ones((8, 5), np.float32),
+    }
+    nodes = [
+        node("QuantizeLinear", "x xs xz", "q"),
+        node("QLinearConv", "q xs xz w ws wz ys yz", "c", "conv"),
+        node("MaxPool", "c", "p", "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("DequantizeLinear", "p ys yz", "r"),
+        node("Flatten", "r", "f"),
+        node("Gemm", "f v", "y"),
+    ]
+    net = cl.load(model(nodes, ("batch", 2, 6, 4), weights=weights))
+    x = np.random.default_rng(0).normal(0, 5, (3, 2, 6, 4)).astype(np.float32)
+    kept = net.activations(x, ["c", "c.dequantised", "p"])
+    np.testing.assert_array_equal(kept["p"], reference.max_pool2d(kept["c"], 2))
+    np.testing.assert_allclose(kept["c.dequantised"], (kept["c"] + 128) * np.float32(0.2), rtol=1e-6)
+    assert cl.explain.grad_cam(net, x, target=0).layer == "c.dequantised"
+
+
 def test_logits_are_explained_behind_a_quantised_softmax():
     more = {"s.scale": np.float32(1 / 256), "s.zero": np.uint8(0)}
     tail = (node("Softmax", "y", "s", "softmax", axis=1), *pair("s", "out", "s.scale", "s.zero"))

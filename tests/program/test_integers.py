@@ -144,6 +144,21 @@ def test_what_moves_elements_moves_whole_numbers():
     np.testing.assert_array_equal(run(g.build(["out"]), images, ("out",))["out"], want)
 
 
+@pytest.mark.parametrize(("op", "attributes", "shape"), [("Conv", {}, (4, 4, 2, 2)), ("Gemm", {"transB": 1}, (4, 4))])
+def test_a_scale_of_each_input_channel_is_none_of_each_output_channel(op, attributes, shape):
+    g, rng = GraphBuilder(), np.random.default_rng(0)
+    q = g.input("q", "float32", ("N", 4, 3, 3) if op == "Conv" else ("N", 4))
+    x = g.add("Dequantize", [q, g.constant(X_SCALE), g.constant(X_ZERO)])
+    scale = np.array([0.001, 0.01, 0.1, 1], np.float32).reshape(-1, *(1,) * (len(shape) - 2))
+    w = g.constant(rng.integers(-127, 128, shape).astype(np.float32))
+    y = g.add(op, [x, g.add("Dequantize", [w, g.constant(scale), g.constant(np.float32(0))])], attributes)
+    g.add("Quantize", [y, g.constant(np.float32(5)), g.constant(Y_ZERO)], RANGE, name="out")
+    images = rng.integers(0, 256, (3, *g.types[q].shape[1:])).astype(np.float32)
+    graph = g.build(["out"])
+    want = reference.run(graph, {"q": images}, dtype="float64")["out"]
+    np.testing.assert_array_equal(run(graph, images, ("out",))["out"], want)
+
+
 def test_other_grids_are_the_oracle():
     """A scale of each image, a layer of real weights, and a grid of a tensor nobody multiplies."""
     g = GraphBuilder()

@@ -105,6 +105,7 @@ class Importer:
         self._paths: dict[str, str] = {}
         self._folded_bytes = 0
         self._over_constants = False
+        self.steps: dict[str, tuple[list[str], int, int]] = {}  # scale, zero point and range of a file's whole numbers
         self._once: dict[Any, str] = {}
         self._whole: list[str] = []  # constants of `grids` in the graph
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .._errors import UnsupportedError
 from ..graph import Shape
-from ._registry import HANDLERS, contributed, folds, handles
+from ._registry import HANDLERS, Handler, contributed, folds, handles
 from ._site import Site
 
 Array = npt.NDArray[Any]
@@ -104,8 +104,9 @@ def _quantised(site: Site, x: str, grid: Grid, dtype: str, maker: str) -> str:
     """The node's output: `x`, which an operator `maker` made, as whole numbers."""
     low, high = _range(dtype)
     relu = maker in _BEFORE_RELU and bool(np.all(grid[1] == low))
-    operands = [x, *_constants(site, grid, site.outputs[0])]
-    return site.finish("Quantize", operands, low=low, high=high, activation="relu" if relu else "")
+    grids = _constants(site, grid, site.outputs[0])
+    site.steps[site.outputs[0]] = grids, low, high
+    return site.finish("Quantize", [x, *grids], low=low, high=high, activation="relu" if relu else "")
 
 
 @folds("DequantizeLinear")
@@ -196,6 +197,22 @@ def _made(site: Site, op: str, inputs: Sequence[str], attributes: Mapping[str, A
     result = HANDLERS[op](inner)
     assert result is not None
     return result
+
+
+def on_values(handler: Handler) -> Handler:
+    """Let an operator that keeps a grid see the values that whole numbers stand for: a layer's are real."""
+
+    def handle(site: Site) -> str | None:
+        name = site.inputs[0]
+        if name not in site.steps:
+            return handler(site)
+        grid, low, high = site.steps[site.outputs[0]] = site.steps[name]
+        real = site.emit_once(f"{name}.dequantised", "Dequantize", [site.tensor(0), *grid])
+        y = handler(site.derived(site.op, [real, *site.inputs[1:]], site.attributes))
+        assert y is not None
+        return site.finish("Quantize", [y, *grid], low=low, high=high)
+
+    return handle
 
 
 def _finish(site: Site, y: str, scale: int, zero: int, maker: str) -> str:

@@ -187,6 +187,11 @@ class Site:
             self.keep_grid(name, grid)
         return name
 
+    @property
+    def steps(self) -> dict[str, tuple[list[str], int, int]]:
+        """Scale and zero point, as tensors of the graph, and range of the whole numbers that nodes of the file make."""
+        return self._importer.steps
+
     def keep_grid(self, name: str, grid: tuple[Array, Array, Array]) -> None:
         """Let the graph make a known tensor of its whole numbers, by a Dequantize."""
         self._importer.grids[name] = grid

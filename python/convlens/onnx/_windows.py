@@ -8,6 +8,7 @@ import numpy as np
 
 from .._errors import UnsupportedError
 from ._batch import Batch
+from ._quantised import on_values
 from ._registry import handles
 from ._site import Site
 
@@ -96,6 +97,7 @@ def _conv_transpose(site: Site) -> str:
 
 
 @handles("MaxPool")
+@on_values
 def _max_pool(site: Site) -> str:
     window = _window(site, None)
     return site.finish("MaxPool", [site.tensor(0)], **window, ceil_mode=int(site.attribute("ceil_mode", 0)))
@@ -148,6 +150,7 @@ def _lrn(site: Site) -> str:
 
 
 @handles("Resize")
+@on_values
 def _resize(site: Site) -> str:
     if site.opset < 11:
         return _resampled(site, 1, None, asymmetric=True)

@@ -89,8 +89,10 @@ class WholeNumbers:
         w_scale: float | str | None = self._number(scales)
         step = e.scalar(x_scale * w_scale) if isinstance(w_scale, float) else ""
         if w_scale is None:
-            if self._graph.constants[scales].size != channels:
-                return None
+            columns = node.op == "Gemm" and not self._call(node).attribute("transB")
+            rank = len(self._graph.types[weight].shape)
+            if self._graph.constants[scales].shape != (channels,) + (1,) * (0 if columns else rank - 1):
+                return None  # not one an output channel
             w_scale = e.emit("Reshape", [scales, e.ints([channels])])
             step = e.mul(w_scale, e.scalar(x_scale))
         operands = [whole, self._stored(e, stored[0])]
