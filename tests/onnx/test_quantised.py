@@ -194,6 +194,42 @@ def test_an_operator_between_quantised_tensors(op):
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("kind", ["images", "matrices"])
+def test_constants_of_whole_numbers_serve_every_operator(kind):
+    """A transposed convolution, arithmetic and a slope; a product of matrices per column."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "s": np.float32(0.05),
+        "z": np.uint8(128),
+        "ws": np.float32(0.01),
+        "wz": np.int8(0),
+        "w.q": rng.integers(-127, 128, (3, 4, 2, 2)).astype(np.int8),
+        "b": rng.integers(0, 256, (4, 1, 1)).astype(np.uint8),
+    }
+    nodes = [
+        *pair("x", "xr", "s", "z"),
+        node("DequantizeLinear", "w.q ws wz", "w"),
+        node("ConvTranspose", "xr w", "c", strides=[2, 2]),
+        *pair("c", "h", "s", "z"),
+        node("DequantizeLinear", "b s z", "br"),
+        node("Add", "h br", "sum"),
+        node("Mul", "br sum", "product"),
+        node("PRelu", "product br", "y"),
+    ]
+    shape = (3, 5, 4)
+    if kind == "images":
+        made = model(nodes, ("N", *shape), weights=weights, opset=17)
+    else:
+        weights |= {"w.q": rng.integers(-127, 128, (4, 7)).astype(np.int8), "wz": np.zeros(7, np.int8)}
+        weights["ws"] = rng.uniform(0.005, 0.02, 7).astype(np.float32)
+        product = [node("DequantizeLinear", "w.q ws wz", "w", axis=1), node("MatMul", "xr w", "c")]
+        made = model([*nodes[:2], *product, *pair("c", "y", "s", "z")], ("N", *shape), weights=weights, opset=17)
+    x = rng.normal(0, 2, (2, *shape)).astype(np.float32)
+    (want,) = sessions(made, []).run(["y"], {"x": x})
+    np.testing.assert_allclose(cl.load(made)(x), want, rtol=1e-6, atol=1e-6)
+
+
 # -- without ONNX Runtime ----------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from .._errors import UnsupportedError
 from ..graph import Shape
 from ._registry import HANDLERS, Handler, contributed, folds, handles
 from ._site import Site
+from ._tensors import dtype_name
 
 Array = npt.NDArray[Any]
 Grid = tuple[Array, Array]  # scale and zero point, which broadcast to their tensor
@@ -78,8 +79,6 @@ def _values(q: Array, grid: Grid) -> Array:
 
 def _target(site: Site, dtype: str) -> str:
     """The type that a QuantizeLinear makes: `output_dtype` where there is no zero point."""
-    from ._tensors import dtype_name
-
     chosen = int(site.attribute("output_dtype", 0))
     return dtype_name(chosen, "`output_dtype`") if chosen and not site.has(2) else dtype
 
@@ -228,11 +227,11 @@ def _qlinear_conv(site: Site) -> str:
     return _finish(site, _made(site, "Conv", inputs, site.attributes), 6, 7, "Conv")
 
 
-def _bias(site: Site, at: int, x_scale: int, w_scale: int, factor: float = 1.0) -> str:
+def _bias(site: Site, at: int, x_scale: int, w_scale: int) -> str:
     """An int32 bias, a sum of products: its scale is that of both operands."""
     bias = site.known(at, "B").reshape(-1)
     scales = (site.known(i, "scale").astype(np.float32).reshape(-1) for i in (x_scale, w_scale))
-    scale = np.multiply(*scales) * np.float32(factor)
+    scale = np.multiply(*scales)
     scale = scale.reshape(()) if scale.size == 1 else scale
     grid = (scale, np.zeros((), np.float32))
     name = f"{site.inputs[at]}.dequantised"
@@ -258,7 +257,7 @@ def _matmul_integer(site: Site) -> str:
 
 @contributed(_MICROSOFT, "QGemm")
 def _qgemm(site: Site) -> str:
-    """`alpha` is taken into the result of a layer whose real values would have it in the weights."""
+    """Without a scale of the result it stays real."""
     alpha = float(site.attribute("alpha", 1.0))
     if alpha != 1:
         raise UnsupportedError(f"`alpha` (={alpha}) must be 1")
