@@ -195,6 +195,7 @@ CHECKS: dict[str, Check] = {
             "keepdims",
             "training",
             "align_corners",
+            "antialias",
             "affine",
             "elementwise_affine",
         ),
