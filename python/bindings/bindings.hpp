@@ -21,5 +21,6 @@ py::array_t<std::uint8_t> aligned_empty(std::int64_t bytes);
 void bind_program(py::module_& m);
 void bind_lowering(py::module_& m);
 void bind_pool(py::module_& m);
+void bind_replay(py::module_& m);
 
 }  // namespace convlens_python

@@ -91,4 +91,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     bind_program(m);
     bind_lowering(m);
     bind_pool(m);
+    bind_replay(m);
 }

@@ -12,19 +12,21 @@ import numpy.typing as npt
 
 from .._arguments import checked
 from ._broadcast import elementwise, elementwise_grad
-from ._call import Array, Build, array_of, floats
+from ._call import Array, Build, array_of, floats, replayed
 
 
 def _grad(op: str, grad_output: npt.ArrayLike, x: npt.ArrayLike, **attributes: Any) -> Array:
     return elementwise_grad(op, grad_output, attributes, x=x)[0]
 
 
+@replayed
 @checked
 def clip(x: npt.ArrayLike, min: float | None = None, max: float | None = None) -> Array:
     """Compute ``min(max(x, min), max)``; NaN stays NaN. At a bound the gradient passes, as through torch.clamp."""
     return elementwise("Clip", _bounds(min, max, 1), _clipped, x=x)
 
 
+@replayed
 @checked
 def clip_grad(
     grad_output: npt.ArrayLike, x: npt.ArrayLike, min: float | None = None, max: float | None = None
@@ -33,40 +35,47 @@ def clip_grad(
     return elementwise_grad("Clip", grad_output, _bounds(min, max, 1), _clipped, x=x)[0]
 
 
+@replayed
 @checked
 def hardtanh(x: npt.ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Compute ``min(max(x, min_val), max_val)``. At a bound the gradient is 0."""
     return elementwise("Clip", _bounds(min_val, max_val, 0), _clipped, x=x)
 
 
+@replayed
 @checked
 def hardtanh_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Carry a gradient through :func:`hardtanh`, given its input."""
     return elementwise_grad("Clip", grad_output, _bounds(min_val, max_val, 0), _clipped, x=x)[0]
 
 
+@replayed
 def relu6(x: npt.ArrayLike) -> Array:
     """Compute ``min(max(x, 0), 6)``. The gradient is 0 at 0 and at 6."""
     return hardtanh(x, 0.0, 6.0)
 
 
+@replayed
 def relu6_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient through :func:`relu6`, given its input."""
     return hardtanh_grad(grad_output, x, 0.0, 6.0)
 
 
+@replayed
 @checked
 def leaky_relu(x: npt.ArrayLike, negative_slope: float = 0.01) -> Array:
     """Compute ``x`` where positive, else ``negative_slope * x``. The gradient at 0 is `negative_slope`."""
     return elementwise("LeakyRelu", {"alpha": negative_slope}, x=x)
 
 
+@replayed
 @checked
 def leaky_relu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, negative_slope: float = 0.01) -> Array:
     """Carry a gradient through :func:`leaky_relu`, given its input."""
     return _grad("LeakyRelu", grad_output, x, alpha=negative_slope)
 
 
+@replayed
 def prelu(x: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
     """Compute ``x`` where positive, else ``weight * x``. The gradient at 0 is `weight`.
 
@@ -78,18 +87,21 @@ def prelu(x: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
     return elementwise("PRelu", x=x, weight=_slope(x, weight))
 
 
+@replayed
 def prelu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[Array, Array]:
     """Compute the gradients of :func:`prelu` with respect to `x` and `weight`."""
     dx, dw = elementwise_grad("PRelu", grad_output, x=x, weight=_slope(x, weight))
     return dx, dw.reshape(np.shape(weight))
 
 
+@replayed
 @checked
 def elu(x: npt.ArrayLike, alpha: float = 1.0) -> Array:
     """Compute ``x`` where positive, else ``alpha (exp(x) - 1)``. The gradient at 0 is `alpha`."""
     return elementwise("Elu", {"alpha": alpha}, x=x)
 
 
+@replayed
 @checked
 def elu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, alpha: float = 1.0) -> Array:
     """Carry a gradient through :func:`elu`, given its input."""
@@ -99,73 +111,87 @@ def elu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, alpha: float = 1.0) -
 _SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
 
 
+@replayed
 def selu(x: npt.ArrayLike) -> Array:
     """Compute the scaled ELU of arXiv:1706.02515. The gradient at 0 is that from below, 1.7581."""
     return elementwise("Selu", _SELU, x=x)
 
 
+@replayed
 def selu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient through :func:`selu`, given its input."""
     return _grad("Selu", grad_output, x, **_SELU)
 
 
+@replayed
 def silu(x: npt.ArrayLike) -> Array:
     """Compute ``x sigmoid(x)``."""
     return elementwise("silu", formula=_silu, x=x)
 
 
+@replayed
 def silu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient through :func:`silu`, given its input."""
     return elementwise_grad("silu", grad_output, formula=_silu, x=x)[0]
 
 
+@replayed
 @checked
 def gelu(x: npt.ArrayLike, *, approximate: str = "none") -> Array:
     """Compute ``x`` times the share of the normal distribution below it; or the formula with "tanh"."""
     return elementwise("Gelu", {"approximate": approximate}, x=x)
 
 
+@replayed
 @checked
 def gelu_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, *, approximate: str = "none") -> Array:
     """Carry a gradient through :func:`gelu`, given its input."""
     return _grad("Gelu", grad_output, x, approximate=approximate)
 
 
+@replayed
 def mish(x: npt.ArrayLike) -> Array:
     """Compute ``x tanh(softplus(x))``."""
     return elementwise("Mish", x=x)
 
 
+@replayed
 def mish_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient through :func:`mish`, given its input."""
     return _grad("Mish", grad_output, x)
 
 
+@replayed
 def hardswish(x: npt.ArrayLike) -> Array:
     """Compute ``x relu6(x + 3) / 6``. The gradient is 0 at -3 and 1 at 3."""
     return elementwise("HardSwish", x=x)
 
 
+@replayed
 def hardswish_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient through :func:`hardswish`, given its input."""
     return _grad("HardSwish", grad_output, x)
 
 
+@replayed
 def hardsigmoid(x: npt.ArrayLike) -> Array:
     """Compute ``relu6(x + 3) / 6``. The gradient is 0 at -3 and at 3."""
     return elementwise("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}, x=x)
 
 
+@replayed
 def hardsigmoid_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient through :func:`hardsigmoid`, given its input."""
     return _grad("HardSigmoid", grad_output, x, alpha=1 / 6, beta=0.5)
 
 
+@replayed
 def softplus(x: npt.ArrayLike) -> Array:
     """Compute ``log(1 + exp(x))``, right to a few roundings everywhere: no threshold beyond which it is ``x``."""
     return elementwise("Softplus", x=x)
 
 
+@replayed
 def softplus_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Carry a gradient through :func:`softplus`, given its input: ``g sigmoid(x)``."""
     return _grad("Softplus", grad_output, x)

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from .._arguments import checked
 from ..graph import Graph, pair
 from ..transform import backward, expand_adaptive_pool
-from ._call import Array, Build, images, run, same_dtype, same_images, shape_of
+from ._call import Array, Build, images, replayed, run, same_dtype, same_images, shape_of
 
 Ints = int | Sequence[int | None] | None
 
 
+@replayed
 @checked
 def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: Ints) -> Array:
     """Average `output_size` windows that cover each image.
@@ -42,12 +43,14 @@ def adaptive_avg_pool2d(x: npt.ArrayLike, output_size: Ints) -> Array:
     return _pooled(x, output_size, maximum=False)
 
 
+@replayed
 @checked
 def adaptive_max_pool2d(x: npt.ArrayLike, output_size: Ints) -> Array:
     """Take the largest of `output_size` windows that cover each image; see :func:`adaptive_avg_pool2d`."""
     return _pooled(x, output_size, maximum=True)
 
 
+@replayed
 @checked
 def adaptive_avg_pool2d_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array:
     """Spread the gradient of each adaptive window evenly over it.
@@ -73,6 +76,7 @@ def adaptive_avg_pool2d_grad(grad_output: npt.ArrayLike, input_shape: Sequence[i
     return run(("adaptive_avg_pool2d_grad", shape), {"grad_output": dy}, build)[0]
 
 
+@replayed
 def adaptive_max_pool2d_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Give the gradient of each adaptive window to the first of its maxima.
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import Graph, GraphBuilder
-from ..program import Entry, Program, compile
+from ..program import Entry, Program, ReplayTable, compile, replayed_by
 
 Array = npt.NDArray[Any]
 Floats = npt.ArrayLike
@@ -50,6 +50,9 @@ class _Kept:
 
 
 kept = _Kept()
+
+#: For functions of one Program: their calls go straight to it from the second of the same shapes on.
+replayed = replayed_by(ReplayTable(KEPT))
 
 
 class Build:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from .._arguments import checked
 from ..graph import Padding, Window, pair, resolve_padding
-from ._call import Array, Build, check_grad, floats, hashable, images, run, same_dtype, same_images, shape_of
+from ._call import Array, Build, check_grad, floats, hashable, images, replayed, run, same_dtype, same_images, shape_of
 
 Ints = int | Sequence[int]
 
 
+@replayed
 @checked
 def conv2d(
     x: npt.ArrayLike,
@@ -82,6 +83,7 @@ def conv2d(
     return run(("conv2d", *window), arrays, build, ("weight", "bias"))[0]
 
 
+@replayed
 @checked
 def conv2d_grad_input(
     grad_output: npt.ArrayLike,
@@ -122,6 +124,7 @@ def conv2d_grad_input(
     return run(("conv2d_grad_input", *window), arrays, build, ("weight",))[0]
 
 
+@replayed
 @checked
 def conv2d_grad_weight(
     grad_output: npt.ArrayLike,
@@ -164,6 +167,7 @@ def conv2d_grad_weight(
     return run(("conv2d_grad_weight", *window), arrays, build)[0]
 
 
+@replayed
 def conv2d_grad_bias(grad_output: npt.ArrayLike) -> Array:
     """Sum a gradient (N, K, P, Q) over images and pixels: that of the bias, (K,)."""
     dy = images(grad_output, "grad_output")

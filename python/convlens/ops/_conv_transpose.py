@@ -8,11 +8,12 @@ import numpy.typing as npt
 
 from .._arguments import checked
 from ..graph import Padding, Window, pair, resolve_padding, transpose, window_attributes
-from ._call import Array, Build, floats, images, run, same_dtype, same_images, shape_of
+from ._call import Array, Build, floats, images, replayed, run, same_dtype, same_images, shape_of
 
 Ints = int | Sequence[int]
 
 
+@replayed
 @checked
 def conv_transpose2d(
     x: npt.ArrayLike,
@@ -85,6 +86,7 @@ def conv_transpose2d(
     return run(("conv_transpose2d", window, groups, extra), arrays, build, ("weight", "bias"))[0]
 
 
+@replayed
 @checked
 def conv_transpose2d_grad_input(
     grad_output: npt.ArrayLike,
@@ -123,6 +125,7 @@ def conv_transpose2d_grad_input(
     return run(("conv_transpose2d_grad_input", window, groups), arrays, build, ("weight",))[0]
 
 
+@replayed
 @checked
 def conv_transpose2d_grad_weight(
     grad_output: npt.ArrayLike,

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arguments import checked
-from ._call import MAX_NDIM, Array, Build, array_of, floats, run, same_dtype, same_images
+from ._call import MAX_NDIM, Array, Build, array_of, floats, replayed, run, same_dtype, same_images
 
 
+@replayed
 def linear(x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> Array:
     """Compute ``x @ weight.T + bias``.
 
@@ -35,6 +36,7 @@ def linear(x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None =
     return run(("linear",), arrays, lambda b: [b.add("Gemm", *arrays, transB=1)], ("weight", "bias"))[0]
 
 
+@replayed
 def linear_grad_input(grad_output: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
     """Carry a gradient (N, K) to the input (N, F): ``grad_output @ weight``."""
     dy, w = _matrix(grad_output, "grad_output", "(N, K)"), _matrix(weight, "weight", "(K, F)")
@@ -50,6 +52,7 @@ def linear_grad_input(grad_output: npt.ArrayLike, weight: npt.ArrayLike) -> Arra
     return run(("linear_grad_input",), {"grad_output": dy, "weight": w}, build, ("weight",))[0]
 
 
+@replayed
 def linear_grad_weight(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     """Sum the weight's gradient (K, F) over the images: ``grad_output.T @ x``."""
     arrays = {"grad_output": _matrix(grad_output, "grad_output", "(N, K)"), "x": _matrix(x, "x", "(N, F)")}
@@ -58,6 +61,7 @@ def linear_grad_weight(grad_output: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     return run(("linear_grad_weight",), arrays, lambda b: [b.add("Gemm", *arrays, transA=1)])[0]
 
 
+@replayed
 def linear_grad_bias(grad_output: npt.ArrayLike) -> Array:
     """Sum a gradient (N, K) over the images: that of the bias, (K,)."""
     arrays = {"grad_output": _matrix(grad_output, "grad_output", "(N, K)")}
@@ -66,18 +70,21 @@ def linear_grad_bias(grad_output: npt.ArrayLike) -> Array:
     )[0]
 
 
+@replayed
 @checked
 def softmax(x: npt.ArrayLike, axis: int = 1) -> Array:
     """Turn logits (N, K, ...) into probabilities over the classes, `axis` 1, or another axis but the batch."""
     return _normalised("Softmax", x, axis)
 
 
+@replayed
 @checked
 def log_softmax(x: npt.ArrayLike, axis: int = 1) -> Array:
     """Compute the logarithm of :func:`softmax`, without overflow."""
     return _normalised("LogSoftmax", x, axis)
 
 
+@replayed
 @checked
 def softmax_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike, axis: int = 1) -> Array:
     """Carry a gradient through a softmax, given its output: ``y (g - sum(g y))``."""
@@ -89,6 +96,7 @@ def softmax_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike, axis: int = 
     return _normalised_grad("softmax_grad", grad_output, output, axis, build)
 
 
+@replayed
 @checked
 def log_softmax_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike, axis: int = 1) -> Array:
     """Carry a gradient through a log-softmax, given its output: ``g - exp(y) sum(g)``."""

@@ -9,24 +9,28 @@ import numpy.typing as npt
 
 from .._arguments import checked
 from ..graph import Padding, resolve_padding
-from ._call import Array, Build, array_of, floats, hashable, images, run, same_dtype
+from ._call import Array, Build, array_of, floats, hashable, images, replayed, run, same_dtype
 
 
+@replayed
 def relu(x: npt.ArrayLike) -> Array:
     """Compute ``max(x, 0)`` of an array of any shape; NaN stays NaN."""
     return _apply("Relu", lambda b: [b.add("Relu", "x")], x=x)
 
 
+@replayed
 def sigmoid(x: npt.ArrayLike) -> Array:
     """Compute ``1 / (1 + exp(-x))`` of an array of any shape."""
     return _apply("Sigmoid", lambda b: [b.add("Sigmoid", "x")], x=x)
 
 
+@replayed
 def tanh(x: npt.ArrayLike) -> Array:
     """Compute the hyperbolic tangent of an array of any shape."""
     return _apply("Tanh", lambda b: [b.add("Tanh", "x")], x=x)
 
 
+@replayed
 def relu_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike) -> Array:
     """Carry a gradient through a ReLU, given its output: zero where that is not positive."""
 
@@ -37,6 +41,7 @@ def relu_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike) -> Array:
     return _apply("relu_grad", build, grad_output=grad_output, output=output)
 
 
+@replayed
 def sigmoid_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike) -> Array:
     """Carry a gradient through a sigmoid, given its output: ``g y (1 - y)``."""
 
@@ -47,6 +52,7 @@ def sigmoid_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike) -> Array:
     return _apply("sigmoid_grad", build, grad_output=grad_output, output=output)
 
 
+@replayed
 def tanh_grad(grad_output: npt.ArrayLike, output: npt.ArrayLike) -> Array:
     """Carry a gradient through a hyperbolic tangent, given its output: ``g (1 - y y)``."""
 
@@ -80,6 +86,7 @@ def reshape(x: npt.ArrayLike, shape: Sequence[int]) -> Array:
         ) from None
 
 
+@replayed
 @checked
 def pad(x: npt.ArrayLike, padding: Padding, value: float = 0.0) -> Array:
     """Surround images with rows and columns of one value.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._arguments import checked
 from ..graph import Graph
 from ..transform import backward, expand_batch_norm_training
-from ._call import Array, Build, array_of, floats, run, same_dtype
+from ._call import Array, Build, array_of, floats, replayed, run, same_dtype
 
 _VECTORS = ("running_mean", "running_var", "weight", "bias")
 
@@ -40,6 +40,7 @@ def batch_norm(
     momentum: float = ...,
     eps: float = ...,
 ) -> tuple[Array, Array, Array]: ...
+@replayed
 @checked
 def batch_norm(
     x: npt.ArrayLike,
@@ -94,6 +95,7 @@ def batch_norm(
     return (results[0], results[1], results[2]) if training else results[0]
 
 
+@replayed
 @checked
 def batch_norm_grad(
     grad_output: npt.ArrayLike,
@@ -163,6 +165,7 @@ def _arrays(
     return arrays
 
 
+@replayed
 @checked
 def layer_norm(
     x: npt.ArrayLike,
@@ -193,6 +196,7 @@ def layer_norm(
     return _own("LayerNormalization", x, weight, bias, *_layer(x, normalized_shape), eps)[0]
 
 
+@replayed
 @checked
 def layer_norm_grad(
     grad_output: npt.ArrayLike,
@@ -209,6 +213,7 @@ def layer_norm_grad(
     return dx, dw, db
 
 
+@replayed
 @checked
 def instance_norm(
     x: npt.ArrayLike, weight: npt.ArrayLike | None = None, bias: npt.ArrayLike | None = None, *, eps: float = 1e-5
@@ -233,6 +238,7 @@ def instance_norm(
     return _own("InstanceNormalization", x, weight, bias, {}, None, eps)[0]
 
 
+@replayed
 @checked
 def instance_norm_grad(
     grad_output: npt.ArrayLike, x: npt.ArrayLike, weight: npt.ArrayLike | None = None, *, eps: float = 1e-5
@@ -242,6 +248,7 @@ def instance_norm_grad(
     return dx, dw, db
 
 
+@replayed
 @checked
 def group_norm(
     x: npt.ArrayLike,
@@ -273,6 +280,7 @@ def group_norm(
     return _own("GroupNormalization", x, weight, bias, {"num_groups": num_groups}, None, eps)[0]
 
 
+@replayed
 @checked
 def group_norm_grad(
     grad_output: npt.ArrayLike,

@@ -13,7 +13,7 @@ from .._arguments import checked
 from .._core import pool_indices, pool_offsets
 from .._errors import UnsupportedError
 from ..graph import Padding, Window, pair, resolve_padding
-from ._call import KEPT, Array, Build, array_of, check_grad, hashable, images, run, shape_of
+from ._call import KEPT, Array, Build, array_of, check_grad, hashable, images, replayed, run, shape_of
 
 Ints = int | Sequence[int]
 
@@ -40,6 +40,7 @@ def max_pool2d(
     ceil_mode: bool = ...,
     return_indices: Literal[True],
 ) -> tuple[Array, npt.NDArray[np.int64]]: ...
+@replayed
 @checked
 def max_pool2d(
     x: npt.ArrayLike,
@@ -132,6 +133,7 @@ def max_pool2d_grad(
     return run(("max_pool2d_grad", window, shape), arrays, build)[0]
 
 
+@replayed
 @checked
 def avg_pool2d(
     x: npt.ArrayLike,
@@ -166,6 +168,7 @@ def avg_pool2d(
     )[0]
 
 
+@replayed
 @checked
 def avg_pool2d_grad(
     grad_output: npt.ArrayLike,

@@ -9,12 +9,13 @@ import numpy.typing as npt
 from .._arguments import checked
 from ..graph import Graph
 from ..transform import backward, resize_plan
-from ._call import Array, Build, floats, hashable, run
+from ._call import Array, Build, floats, hashable, replayed, run
 
 Sizes = int | Sequence[int]
 Factors = float | Sequence[float]
 
 
+@replayed
 @checked
 def interpolate(
     x: npt.ArrayLike,
@@ -63,6 +64,7 @@ def interpolate(
     return run(key, {"x": x}, lambda b: [plan.emit(b.builder, "x")])[0]
 
 
+@replayed
 @checked
 def interpolate_grad(
     grad_output: npt.ArrayLike,

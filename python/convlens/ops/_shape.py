@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._arguments import checked
 from ..graph import GraphBuilder
 from ..transform import backward
-from ._call import MAX_NDIM, Array, Build, floats, run, same_dtype
+from ._call import MAX_NDIM, Array, Build, floats, replayed, run, same_dtype
 
 Axes = int | Sequence[int] | None
 
@@ -56,12 +56,14 @@ def concat(arrays: Sequence[npt.ArrayLike], axis: int = 1) -> Array:
     return _run(("concat", place), names, lambda b, at: [b.add("Concat", *names, axis=place + at)], place == 0)[0]
 
 
+@replayed
 @checked
 def concat_grad(grad_output: npt.ArrayLike, sizes: Sequence[int], axis: int = 1) -> list[Array]:
     """Cut a gradient of :func:`concat` into those of its arrays, whose sizes along `axis` are given."""
     return _cut(_array(grad_output, "grad_output"), "grad_output", sizes, axis)
 
 
+@replayed
 @checked
 def split(x: npt.ArrayLike, sizes: int | Sequence[int], axis: int = 1) -> list[Array]:
     """Cut an array along an axis into parts of `sizes`, or of one size and a smaller rest.
@@ -106,6 +108,7 @@ def _cut(array: Array, name: str, sizes: int | Sequence[int], axis: int) -> list
     return _run(("split", place, tuple(parts)), {"x": array}, build, place == 0)
 
 
+@replayed
 @checked
 def narrow(x: npt.ArrayLike, axis: int, start: int, length: int) -> Array:
     """Copy `length` indices of an axis from `start` on (PyTorch's ``narrow``).
@@ -133,6 +136,7 @@ def narrow(x: npt.ArrayLike, axis: int, start: int, length: int) -> Array:
     return _run(("narrow", place, first, length), {"x": array}, build, place == 0)[0]
 
 
+@replayed
 @checked
 def narrow_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: int, start: int) -> Array:
     """Put a gradient back where :func:`narrow` took it from, among zeros."""
@@ -153,6 +157,7 @@ def narrow_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: in
     return _run(("narrow_grad", place, first, shape[place]), {"x": g}, build, place == 0)[0]
 
 
+@replayed
 @checked
 def permute(x: npt.ArrayLike, dims: Sequence[int]) -> Array:
     """Copy `x` with its axes in another order: axis i of the result is axis ``dims[i]`` of `x`.
@@ -172,6 +177,7 @@ def permute(x: npt.ArrayLike, dims: Sequence[int]) -> Array:
     return _run(("permute", order), {"x": array}, build, order[0] != 0)[0]
 
 
+@replayed
 @checked
 def transpose(x: npt.ArrayLike, dim0: int, dim1: int) -> Array:
     """Copy `x` with two axes exchanged (PyTorch's ``transpose``). It is its own gradient."""
@@ -182,6 +188,7 @@ def transpose(x: npt.ArrayLike, dim0: int, dim1: int) -> Array:
     return permute(x, order)
 
 
+@replayed
 @checked
 def expand(x: npt.ArrayLike, shape: Sequence[int]) -> Array:
     """Copy `x` with axes of size 1 repeated to `shape`, which may have more axes in front; -1 keeps a size."""
@@ -210,6 +217,7 @@ def expand(x: npt.ArrayLike, shape: Sequence[int]) -> Array:
     return _run(("expand", target[1:], target[:1] if whole else ()), {"x": given}, build, whole)[0]
 
 
+@replayed
 @checked
 def expand_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array:
     """Sum a gradient over what :func:`expand` repeated."""
@@ -222,6 +230,7 @@ def expand_grad(grad_output: npt.ArrayLike, input_shape: Sequence[int]) -> Array
     return sum(g, axes, keepdims=True).reshape(shape) if axes else np.array(g)
 
 
+@replayed
 @checked
 def sum(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Sum over axes, all of them by default.
@@ -240,24 +249,28 @@ def sum(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     return _reduced("ReduceSum", x, axis, keepdims)
 
 
+@replayed
 @checked
 def mean(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Take the mean over axes, all of them by default; arguments as :func:`sum`."""
     return _reduced("ReduceMean", x, axis, keepdims)
 
 
+@replayed
 @checked
 def amax(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Take the maximum over axes, all of them by default; NaN wins. Arguments as :func:`sum`."""
     return _reduced("ReduceMax", x, axis, keepdims)
 
 
+@replayed
 @checked
 def amin(x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Take the minimum over axes, all of them by default; NaN wins. Arguments as :func:`sum`."""
     return _reduced("ReduceMin", x, axis, keepdims)
 
 
+@replayed
 @checked
 def sum_grad(
     grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: Axes = None, keepdims: bool = False
@@ -267,6 +280,7 @@ def sum_grad(
     return expand(_with_axes(grad_output, shape, axis, keepdims), shape)
 
 
+@replayed
 @checked
 def mean_grad(
     grad_output: npt.ArrayLike, input_shape: Sequence[int], axis: Axes = None, keepdims: bool = False
@@ -278,6 +292,7 @@ def mean_grad(
     return expand(g / g.dtype.type(max(count, 1)), shape)
 
 
+@replayed
 @checked
 def amax_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Carry a gradient through :func:`amax`: equal maxima share it evenly, as in PyTorch.
@@ -287,6 +302,7 @@ def amax_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, axis: Axes = None, k
     return _extremum_grad("ReduceMax", grad_output, x, axis, keepdims)
 
 
+@replayed
 @checked
 def amin_grad(grad_output: npt.ArrayLike, x: npt.ArrayLike, axis: Axes = None, keepdims: bool = False) -> Array:
     """Carry a gradient through :func:`amin`: equal minima share it evenly, as in PyTorch."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._arguments import checked
 from ._adaptive import adaptive_avg_pool2d, adaptive_max_pool2d
-from ._call import Array, array_of, floats
+from ._call import Array, array_of, floats, replayed
 from ._conv import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
 from ._conv_transpose import conv_transpose2d, conv_transpose2d_grad_input, conv_transpose2d_grad_weight
 from ._pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad
@@ -19,6 +19,7 @@ from ._pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad
 Ends = int | Sequence[int] | str
 
 
+@replayed
 @checked
 def conv1d(
     x: npt.ArrayLike,
@@ -58,6 +59,7 @@ def conv1d(
     return _signal(conv2d(_row(x), _row(weight, "weight"), bias, groups=groups, **options))
 
 
+@replayed
 @checked
 def conv1d_grad_input(
     grad_output: npt.ArrayLike,
@@ -75,6 +77,7 @@ def conv1d_grad_input(
     return _signal(conv2d_grad_input(dy, w, _row_shape(input_shape, "input_shape"), groups=groups, **options))
 
 
+@replayed
 @checked
 def conv1d_grad_weight(
     grad_output: npt.ArrayLike,
@@ -92,11 +95,13 @@ def conv1d_grad_weight(
     return _signal(conv2d_grad_weight(dy, _row(x), shape, groups=groups, **options))
 
 
+@replayed
 def conv1d_grad_bias(grad_output: npt.ArrayLike) -> Array:
     """Sum a gradient (N, K, P) over signals and places: that of the bias, (K,)."""
     return conv2d_grad_bias(_row(grad_output, "grad_output"))
 
 
+@replayed
 @checked
 def conv_transpose1d(
     x: npt.ArrayLike,
@@ -129,6 +134,7 @@ def conv_transpose1d(
     return _signal(conv_transpose2d(_row(x), _row(weight, "weight"), bias, groups=groups, **options))
 
 
+@replayed
 @checked
 def conv_transpose1d_grad_input(
     grad_output: npt.ArrayLike,
@@ -147,6 +153,7 @@ def conv_transpose1d_grad_input(
     return _signal(conv_transpose2d_grad_input(dy, w, shape, groups=groups, **options))
 
 
+@replayed
 @checked
 def conv_transpose1d_grad_weight(
     grad_output: npt.ArrayLike,
@@ -165,6 +172,7 @@ def conv_transpose1d_grad_weight(
     return _signal(conv_transpose2d_grad_weight(dy, _row(x), shape, groups=groups, **options))
 
 
+@replayed
 @checked
 def max_pool1d(
     x: npt.ArrayLike,
@@ -209,6 +217,7 @@ def max_pool1d_grad(
     return _signal(max_pool2d_grad(dy, places, _row_shape(input_shape, "input_shape"), **options))
 
 
+@replayed
 @checked
 def avg_pool1d(
     x: npt.ArrayLike,
@@ -224,6 +233,7 @@ def avg_pool1d(
     return _signal(avg_pool2d(_row(x), **options))
 
 
+@replayed
 @checked
 def avg_pool1d_grad(
     grad_output: npt.ArrayLike,
@@ -241,12 +251,14 @@ def avg_pool1d_grad(
     return _signal(avg_pool2d_grad(dy, _row_shape(input_shape, "input_shape"), **options))
 
 
+@replayed
 @checked
 def adaptive_avg_pool1d(x: npt.ArrayLike, output_size: int) -> Array:
     """Average `output_size` windows that cover signals (N, C, L); see :func:`convlens.ops.adaptive_avg_pool2d`."""
     return _signal(adaptive_avg_pool2d(_row(x), (1, output_size)))
 
 
+@replayed
 @checked
 def adaptive_max_pool1d(x: npt.ArrayLike, output_size: int) -> Array:
     """Take the largest of `output_size` windows that cover signals (N, C, L)."""

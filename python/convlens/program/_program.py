@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import weakref
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from .. import _core
 from ._emit import with_weights
 from ._flow import Geometry, names
 from ._pack import Bytes
+from ._replay import Run, note
 from ._state import State, StateSlot
 from ._weights import Weights
 
@@ -101,6 +101,10 @@ class _Entry:
             self._sized = sized = (n, inputs, outputs)
         return sized
 
+    def run_of(self, core: Any, n: int, inputs: Mapping[str, Array], made: list[Array], weights: Any) -> Run:
+        """What was run, for the next call of its kind."""
+        return Run(core, self.index, n, tuple(port.name for port in self.inputs), inputs, made, weights)
+
     def named(self, made: list[Array]) -> dict[str, Array]:
         """Outputs by name."""
         return {port.name: array for port, array in zip(self.outputs, made, strict=True)}
@@ -128,8 +132,6 @@ class Program:
             for slot, (shape, g) in zip(self._core.states, metadata["states"], strict=True)
         )
         self._bound: weakref.WeakKeyDictionary[Weights, Any] = weakref.WeakKeyDictionary()
-        self._free: list[tuple[int, Any]] = []
-        self._lock = threading.Lock()
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
@@ -164,8 +166,7 @@ class Program:
     @property
     def nbytes(self) -> int:
         """Bytes it holds: instructions, tables, and workspaces waiting for their next call."""
-        with self._lock:
-            return int(self._core.nbytes) + sum(int(core.nbytes) for _, core in self._free)
+        return int(self._core.nbytes)
 
     def arena_bytes(self, n: int, threads: int | None = None) -> int:
         """Bytes of the arena that `n` images take on `threads` threads (by default, as many as a lone call may use)."""
@@ -190,20 +191,7 @@ class Program:
         """
         if n < 0:
             raise ValueError(f"`n` (={n}) must be 0 or more images")
-        threads = _core.get_num_threads()
-        stale = None
-        with self._lock:
-            if self._free and self._free[-1][0] == n and self._free[-1][1].threads >= threads:
-                return Workspace(self, n, *self._free.pop())
-            fitting = [item for item in self._free if item[0] >= n and item[1].threads >= threads]
-            if fitting:
-                taken = min(fitting, key=lambda item: item[0])
-                self._free.remove(taken)
-                return Workspace(self, n, *taken)
-            if self._free:
-                stale = self._free.pop()  # too small: its successor takes its place
-        del stale
-        return Workspace(self, n, n, _core.Workspace(self._core, n, threads))
+        return Workspace(self, n, self._core.take(n))
 
     def run(
         self,
@@ -250,10 +238,6 @@ class Program:
             bound = _core.Buffers([weights.packed(key, self._dtype) for key in self.weight_keys])
             self._bound[weights] = bound
         return bound
-
-    def _give_back(self, capacity: int, core: Any) -> None:
-        with self._lock:
-            self._free.append((capacity, core))
 
     # -- the compiled file ---------------------------------------------------------------------------------------------
 
@@ -304,9 +288,8 @@ class Workspace:
     Taken with :meth:`Program.workspace`. One call at a time.
     """
 
-    def __init__(self, program: Program, n: int, capacity: int, core: Any) -> None:
+    def __init__(self, program: Program, n: int, core: Any) -> None:
         self.program, self.n = program, n
-        self._capacity = capacity
         self._core: Any = core
         self._ran: set[int] = set()
 
@@ -400,6 +383,7 @@ class Workspace:
                 array.astype(np.bool_) if port.is_bool else array
                 for port, array in zip(found.outputs, made, strict=True)
             ]
+        note(lambda: None if found.reads or states is not None else found.run_of(program._core, n, inputs, made, bound))
         return made
 
     def release(self) -> None:
@@ -407,7 +391,7 @@ class Workspace:
         core, self._core = self._core, None
         if core is not None:
             self._ran = set()
-            self.program._give_back(self._capacity, core)
+            self.program._core.give_back(core)
 
     def __enter__(self) -> Workspace:
         return self
