@@ -168,6 +168,12 @@ struct Table {
         std::swap(calls[hash], recorded);
     }
 
+    void clear() {
+        std::unordered_map<std::uint64_t, std::shared_ptr<const Recorded>> dropped;
+        const std::lock_guard<std::mutex> lock(mutex);
+        dropped.swap(calls);
+    }
+
     const std::size_t limit;
     std::mutex mutex;
     std::unordered_map<std::uint64_t, std::shared_ptr<const Recorded>> calls;
@@ -406,6 +412,7 @@ bool set_recording(bool recording) {
 void bind_replay(py::module_& m) {
     py::class_<Table, std::shared_ptr<Table>>(m, "ReplayTable", "Recorded calls of several functions, at most `limit`.")
         .def(py::init<std::size_t>(), py::arg("limit"))
+        .def("clear", &Table::clear)
         .def("__len__", [](Table& table) {
             const std::lock_guard<std::mutex> lock(table.mutex);
             return table.calls.size();

@@ -264,7 +264,7 @@ Status Program::read_instruction(std::int64_t i) {
     if (need.fixed_bytes > scratch_.fixed_bytes) scratch_.fixed_bytes = need.fixed_bytes;
     if (need.per_image_bytes > scratch_.per_image_bytes) scratch_.per_image_bytes = need.per_image_bytes;
     if (need.per_thread_bytes > scratch_.per_thread_bytes) scratch_.per_thread_bytes = need.per_thread_bytes;
-    steps_[i] = {op, -1};
+    steps_[i] = {op, -1, {}};
     return {};
 }
 
@@ -337,6 +337,7 @@ Status Program::plan() {
         const Op& op = *steps_[i].op;
         if (op.make_plan != nullptr && steps_[i].plan_offset >= 0)
             op.make_plan(problems_[i], plans_.data() + steps_[i].plan_offset);
+        steps_[i].work = work_of(op, problems_[i]);
     }
     return {};
 }

@@ -9,6 +9,7 @@
 #include "base/status.hpp"
 #include "ops/op.hpp"
 #include "runtime/file.hpp"
+#include "runtime/work.hpp"
 
 namespace convlens {
 
@@ -95,14 +96,16 @@ class Program {
     // What an instance holds beside the bytes it borrows: tables and plans.
     std::int64_t table_bytes() const;
 
-    // Runs an entry for n images (0 is allowed) on at most `threads` threads; 0: max_threads() shared with other calls
-    // in flight. Allocates nothing, takes no lock. The result does not depend on the number of threads.
+    // Runs an entry for n images (0 is allowed) on at most `threads` threads; 0: as many as its work is worth of
+    // max_threads() shared with other calls in flight. Allocates nothing, takes no lock. The result does not depend on
+    // the number of threads.
     Status run(int entry, Workspace& workspace, const Binding& binding, std::int64_t n, int threads) const;
 
   private:
     struct Step {
         const Op* op;
         std::int64_t plan_offset;  // -1: the op makes none
+        Work work;
     };
 
     template <class T>

@@ -142,8 +142,10 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     }
 
     const CallGuard guard;
+    const bool spare = threads <= 0 && spares_threads();
     if (threads <= 0) threads = guard.threads();
     if (threads > workspace.threads_) threads = workspace.threads_;
+    Spread spread(threads);
 
     // [tensors fixed][n * tensors of an image][scratch fixed][n * scratch of an image][threads * scratch of a thread]
     char* arena = workspace.arena_;
@@ -154,17 +156,26 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     call.image_scratch = call.fixed_scratch + scratch_.fixed_bytes;
     call.thread_scratch = call.image_scratch + n * scratch_.per_image_bytes;
     call.thread_scratch_stride = scratch_.per_thread_bytes;
+    int n_inputs = 0, n_outputs = 0;  // of the instruction before
     for (std::int64_t i = e.first_instruction; i < std::int64_t{e.first_instruction} + e.n_instructions; ++i) {
         const Problem& problem = problems_[i];
         const Step& step = steps_[i];
         call.problem = &problem;
         call.plan = step.plan_offset < 0 ? nullptr : plans_.data() + step.plan_offset;
-        for (int k = 0; k < kMaxInputs; ++k) call.inputs[k] = view(problem.inputs[k], e, binding, arena, n);
-        for (int k = 0; k < kMaxOutputs; ++k) call.outputs[k] = view(problem.outputs[k], e, binding, arena, n);
+        const Instruction& instruction = *problem.instruction;
+        for (int k = 0; k < instruction.n_inputs; ++k) call.inputs[k] = view(problem.inputs[k], e, binding, arena, n);
+        for (int k = instruction.n_inputs; k < n_inputs; ++k) call.inputs[k] = {};
+        n_inputs = instruction.n_inputs;
+        for (int k = 0; k < instruction.n_outputs; ++k) {
+            call.outputs[k] = view(problem.outputs[k], e, binding, arena, n);
+        }
+        for (int k = instruction.n_outputs; k < n_outputs; ++k) call.outputs[k] = {};
+        n_outputs = instruction.n_outputs;
+        const int share = spare ? spread.threads(step.work.of(n)) : threads;
         for (const Phase& phase : step.op->phases) {
             if (phase.run == nullptr) break;
             Task task = {&call, phase.run};
-            parallel_for(phase.tasks(call), threads, run_task, &task);
+            parallel_for(phase.tasks(call), share, run_task, &task);
         }
     }
     workspace.busy_.store(false, std::memory_order_release);

@@ -47,12 +47,14 @@ class _Kept:
     def clear(self) -> None:
         with self._lock:
             self._programs.clear()
+        _replays.clear()
 
 
 kept = _Kept()
 
 #: For functions of one Program: their calls go straight to it from the second of the same shapes on.
-replayed = replayed_by(ReplayTable(KEPT))
+_replays = ReplayTable(KEPT)
+replayed = replayed_by(_replays)
 
 
 class Build:

@@ -1,0 +1,60 @@
+#include "runtime/work.hpp"
+
+#include <atomic>
+#include <cstring>
+
+namespace convlens {
+namespace {
+
+std::atomic<bool> g_spares{true};
+
+// Picoseconds a byte of the operands, where it is not what reading and writing memory takes.
+struct Rate {
+    const char* name;
+    double picoseconds;
+};
+constexpr double kMemory = 24, kMultiply = 5, kOperation = 10;
+constexpr Rate kRates[] = {
+    {"pack_weight", 170}, {"max_pool2d", 70}, {"avg_pool2d", 60}, {"resize", 60}, {"softmax", 100}};
+
+bool is(const Op& op, const char* name) { return std::strcmp(op.name, name) == 0; }
+
+}  // namespace
+
+Work work_of(const Op& op, const Problem& problem) {
+    double rate = kMemory;
+    for (const Rate& row : kRates) {
+        if (is(op, row.name)) rate = row.picoseconds;
+    }
+    const Instruction& i = *problem.instruction;
+    double pixels = 0;  // of the smallest image: as often is each weight multiplied
+    const auto tensors = [&](auto&& take) {
+        for (int k = 0; k < i.n_inputs; ++k) take(problem.inputs[k]);
+        for (int k = 0; k < i.n_outputs; ++k) take(problem.outputs[k]);
+    };
+    Work work;
+    double largest[2] = {0, 0};  // bytes, of one for the call and of one an image
+    tensors([&](const Tensor* t) {
+        if (t == nullptr) return;
+        const double bytes = static_cast<double>(t->bytes), area = static_cast<double>(t->height) * t->width;
+        (t->batched != 0 ? work.per_image : work.fixed) += bytes * rate;
+        if (bytes > largest[t->batched]) largest[t->batched] = bytes;
+        if (t->batched != 0 && (pixels == 0 || area < pixels)) pixels = area;
+    });
+    if (is(op, "elementwise")) {
+        const double rated = kOperation * i.n_attributes;
+        work = {largest[1] > 0 ? 0 : largest[0] * rated, largest[1] * rated};
+    } else {
+        tensors([&](const Tensor* t) {
+            // Weights: packed, or plain in one dimension.
+            if (t == nullptr || t->batched != 0 || t->place == Place::state) return;
+            if (t->height == 1 && t->width == 1) work.per_image += static_cast<double>(t->bytes) * pixels * kMultiply;
+        });
+    }
+    return {work.fixed / 1000, work.per_image / 1000};
+}
+
+bool spares_threads() { return g_spares.load(std::memory_order_relaxed); }
+void set_spares_threads(bool spares) { g_spares.store(spares, std::memory_order_relaxed); }
+
+}  // namespace convlens
