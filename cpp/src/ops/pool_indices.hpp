@@ -2,15 +2,10 @@
 #pragma once
 
 #include "base/status.hpp"
-#include "kernels/args/pool.hpp"
+#include "ops/pool_planes.hpp"
 
 namespace convlens {
 
-// `planes` planes of height x width windows, neither with gaps; at most 256 positions a window.
-struct PoolPlanes {
-    PoolWindow window;
-    std::int64_t planes, height, width;
-};
 Status indices_of_offsets(const PoolPlanes& pool, const std::uint8_t* offset, std::int64_t* indices);
 // invalid_argument when an index is no position of its window.
 Status offsets_of_indices(const PoolPlanes& pool, const std::int64_t* indices, std::uint8_t* offset);

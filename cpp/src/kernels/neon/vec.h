@@ -79,6 +79,11 @@ inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
     const uint64x2_t set = vtstq_u64(vdupq_n_u64(bits), lane);
     return {vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(a.v), set))};
 }
+// To memory of any alignment.
+template <class Real>
+inline void store_anywhere(Real* p, Vec<Real> a) {
+    a.store(p);
+}
 // Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h). Written out
 // because compilers convert such vectors one element at a time.
 inline Vec<float> widen_bytes(const unsigned char* p, Vec<float>) {
@@ -110,6 +115,19 @@ inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
 inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
     low->v = vzip1q_f64(a.v, b.v);
     high->v = vzip2q_f64(a.v, b.v);
+}
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
+    even->v = vuzp1q_f32(a.v, b.v);
+    odd->v = vuzp2q_f32(a.v, b.v);
+}
+inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* odd) {
+    even->v = vuzp1q_f64(a.v, b.v);
+    odd->v = vuzp2q_f64(a.v, b.v);
+}
+template <class Real>
+inline Vec<Real> in_order(Vec<Real> a) {
+    return a;
 }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.

@@ -92,6 +92,11 @@ inline Vec<Real> keep_where(unsigned bits, Vec<Real> a) {
     }
     return a;
 }
+// To memory of any alignment.
+template <class Real>
+inline void store_anywhere(Real* p, Vec<Real> a) {
+    a.store(p);
+}
 // Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h).
 template <class Real, class Int>
 inline Vec<Real> widen_bytes_as(const unsigned char* p) {
@@ -121,6 +126,19 @@ inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
 inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
     low->v = Vector_double{a.v[0], b.v[0]};
     high->v = Vector_double{a.v[1], b.v[1]};
+}
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
+    even->v = Vector_float{a.v[0], a.v[2], b.v[0], b.v[2]};
+    odd->v = Vector_float{a.v[1], a.v[3], b.v[1], b.v[3]};
+}
+inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* odd) {
+    even->v = Vector_double{a.v[0], b.v[0]};
+    odd->v = Vector_double{a.v[1], b.v[1]};
+}
+template <class Real>
+inline Vec<Real> in_order(Vec<Real> a) {
+    return a;
 }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
