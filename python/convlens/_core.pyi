@@ -5,7 +5,7 @@ does not have, MemoryError, OSError, TypeError for an array of another dtype.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias, TypedDict, final
+from typing import Any, Final, TypeAlias, TypedDict, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,14 @@ def input_rectangle(
 ) -> tuple[int, int, int, int] | None: ...
 def seal(data: _Bytes) -> None: ...
 def pool_indices(offset: npt.NDArray[np.uint8], sizes: Sequence[int]) -> npt.NDArray[np.int64]: ...
-def pool_offsets(indices: npt.NDArray[np.int64], sizes: Sequence[int]) -> npt.NDArray[np.uint8]: ...
+@overload
+def max_pool_grad(
+    grad_output: npt.NDArray[np.float32], indices: npt.NDArray[np.int64], sizes: Sequence[int]
+) -> npt.NDArray[np.float32]: ...
+@overload
+def max_pool_grad(
+    grad_output: npt.NDArray[np.float64], indices: npt.NDArray[np.int64], sizes: Sequence[int]
+) -> npt.NDArray[np.float64]: ...
 
 @final
 class Port(metaclass=_Bound):

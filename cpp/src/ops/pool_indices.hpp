@@ -1,4 +1,4 @@
-// A max pool's winners as callers know them, row * width + column of a plane, and as a byte, ky * S + kx.
+// A max pool's winners as callers know them: row * width + column of a plane.
 #pragma once
 
 #include "base/status.hpp"
@@ -6,8 +6,10 @@
 
 namespace convlens {
 
+// Of planes without gaps, and at most 256 positions a window.
 Status indices_of_offsets(const PoolPlanes& pool, const std::uint8_t* offset, std::int64_t* indices);
-// invalid_argument when an index is no position of its window.
-Status offsets_of_indices(const PoolPlanes& pool, const std::int64_t* indices, std::uint8_t* offset);
+// dx = the sum of dy over the windows that a position won; invalid_argument when an index is no position of its window.
+template <class Real>
+Status max_pool2d_grad_of_indices(const PoolPlanes& pool, const Real* dy, const std::int64_t* indices, Real* dx);
 
 }  // namespace convlens

@@ -63,4 +63,17 @@ struct PoolPlaneGradArgs {
     int64_t row0, row1;
 };
 
+// offset[i][j] = the place in window (i, j) of indices[i][j], row * width + column of its plane, for rows [row0, row1)
+// of windows counted through adjacent planes. Written up to a vector beyond them.
+template <class Real>
+struct PoolPlacesArgs {
+    const PoolWindow* window;
+    const int64_t* indices;  // of row 0
+    int64_t windows;         // how many of them may be read
+    uint8_t* offset;         // of row 0
+    int64_t rows, columns;   // a plane's
+    int64_t row0, row1;
+    bool* wrong;  // set when an index is no position of its window
+};
+
 }  // namespace convlens

@@ -98,6 +98,21 @@ inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
     __builtin_memcpy(p, &bytes, 4);
 }
+// int64 as the integers of lanes, the nearest that there is.
+inline Vec<float> narrow_integers(const void* p, Vec<float>) {
+    int lanes[Vec<float>::width];
+    for (int i = 0; i < Vec<float>::width; ++i) {
+        long long x;
+        __builtin_memcpy(&x, static_cast<const char*>(p) + 8 * i, 8);
+        lanes[i] = x < -0x7fffffff - 1 ? -0x7fffffff - 1 : x > 0x7fffffff ? 0x7fffffff : static_cast<int>(x);
+    }
+    Vec<float> a;
+    __builtin_memcpy(&a.v, lanes, sizeof a.v);
+    return a;
+}
+inline Vec<double> narrow_integers(const void* p, Vec<double>) {
+    return Vec<double>::load(static_cast<const double*>(p));
+}
 // The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
 inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
     const __m256 even = _mm256_unpacklo_ps(a.v, b.v), odd = _mm256_unpackhi_ps(a.v, b.v);
@@ -119,9 +134,7 @@ inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* 
     odd->v = _mm256_unpackhi_pd(a.v, b.v);
 }
 inline Vec<double> in_order(Vec<double> a) { return {_mm256_permute4x64_pd(a.v, _MM_SHUFFLE(3, 1, 2, 0))}; }
-inline Vec<float> in_order(Vec<float> a) {
-    return {_mm256_castpd_ps(in_order(Vec<double>{_mm256_castps_pd(a.v)}).v)};
-}
+inline Vec<float> in_order(Vec<float> a) { return {_mm256_castpd_ps(in_order(Vec<double>{_mm256_castps_pd(a.v)}).v)}; }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
 inline Vec<float> every_second(Vec<float> a, Vec<float> b) {

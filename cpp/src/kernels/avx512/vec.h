@@ -95,6 +95,13 @@ inline void narrow_bytes(unsigned char* p, Vec<float> a) {
 inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm512_cvtepi64_epi8(_mm512_castpd_si512(a.v)));
 }
+// int64 as the integers of lanes, the nearest that there is.
+inline Vec<float> narrow_integers(const void* p, Vec<float>) {
+    const __m256i low = _mm512_cvtsepi64_epi32(_mm512_loadu_si512(p));
+    const __m256i high = _mm512_cvtsepi64_epi32(_mm512_loadu_si512(static_cast<const char*>(p) + 64));
+    return {_mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1))};
+}
+inline Vec<double> narrow_integers(const void* p, Vec<double>) { return {_mm512_loadu_pd(p)}; }
 // The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
 inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
     const __m512i lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -120,9 +127,7 @@ inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* 
 inline Vec<double> in_order(Vec<double> a) {
     return {_mm512_permutexvar_pd(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), a.v)};
 }
-inline Vec<float> in_order(Vec<float> a) {
-    return {_mm512_castpd_ps(in_order(Vec<double>{_mm512_castps_pd(a.v)}).v)};
-}
+inline Vec<float> in_order(Vec<float> a) { return {_mm512_castpd_ps(in_order(Vec<double>{_mm512_castps_pd(a.v)}).v)}; }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
 inline Vec<float> every_second(Vec<float> a, Vec<float> b) {

@@ -107,6 +107,21 @@ inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     p[0] = static_cast<unsigned char>(vgetq_lane_u64(integers, 0));
     p[1] = static_cast<unsigned char>(vgetq_lane_u64(integers, 1));
 }
+// int64 as the integers of lanes, the nearest that there is.
+inline Vec<float> narrow_integers(const void* p, Vec<float>) {
+    int lanes[Vec<float>::width];
+    for (int i = 0; i < Vec<float>::width; ++i) {
+        long long x;
+        __builtin_memcpy(&x, static_cast<const char*>(p) + 8 * i, 8);
+        lanes[i] = x < -0x7fffffff - 1 ? -0x7fffffff - 1 : x > 0x7fffffff ? 0x7fffffff : static_cast<int>(x);
+    }
+    Vec<float> a;
+    __builtin_memcpy(&a.v, lanes, sizeof a.v);
+    return a;
+}
+inline Vec<double> narrow_integers(const void* p, Vec<double>) {
+    return Vec<double>::load(static_cast<const double*>(p));
+}
 // The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
 inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
     low->v = vzip1q_f32(a.v, b.v);
