@@ -1,5 +1,6 @@
 // The gradients of pooling on plain planes. Each row of dx is written once, its sums in the order of (ky, kx).
 #include "kernels/body/window.h"
+#include "kernels/unroll.hpp"
 
 namespace convlens {
 namespace kernels {
@@ -127,6 +128,32 @@ inline void put(Vec<Real> v, Real* to, int64_t count, const Real* room) {
     for (int64_t i = 0; i < count && i < width; ++i) to[i] = lanes[i];
 }
 
+// Rows y and y + 1 ... of dx from `count` rows of windows two by two and two apart, where vectors may be read and
+// written whole: of a row narrower than one they spill into the next, which is written after it.
+template <class Given, class Real>
+inline void grad_of_pairs(const Plane<Real>& a, Given& given, int64_t row, int64_t count, Real* dx) {
+    typedef Vec<Real> V;
+    const int64_t columns = a.dy_width, used = 2 * columns;
+    for (const int64_t end = row + count; row < end; ++row, dx += 2 * a.dx_row_stride) {
+        given.aim(row);
+        for (int64_t column = 0; column < columns; column += V::width) {
+            if (column + V::width > columns && columns >= V::width) column = columns - V::width;
+            const V v = V::load(a.dy + row * a.dy_row_stride + column);
+            const Ints<Real> winners = given.winners(row * columns + column, {}, true);
+            const bool narrow = used - 2 * column <= V::width;
+            Real* to = dx + 2 * column;
+            CONVLENS_UNROLL
+            for (int ky = 0; ky < 2; ++ky, to += a.dx_row_stride) {
+                V low, high;
+                zip(given.whole(v, winners, 2 * ky), given.whole(v, winners, 2 * ky + 1), &low, &high);
+                store_anywhere(to, low);
+                if (!narrow) store_anywhere(to + V::width, high);
+            }
+        }
+        for (int64_t x = used; x < a.window->width; ++x) dx[x] = dx[a.dx_row_stride + x] = 0;
+    }
+}
+
 // Windows side by side, each with rows of its own: lanes are windows when they are two wide, else a window's positions.
 template <class Given, bool Pairs, class Real>
 void grad_of_tiles(const Plane<Real>& a) {
@@ -135,9 +162,31 @@ void grad_of_tiles(const Plane<Real>& a) {
     Given given(a);
     const int64_t size = p.kernel_width;
     int64_t row = (a.row0 + p.pad_top) / p.stride_height, ky = a.row0 + p.pad_top - row * p.stride_height;
+    // How far vectors reach beyond a row; the last of a long one ends with it.
+    const int64_t spill = (a.dy_width >= V::width      ? 2 * a.dy_width
+                           : 2 * a.dy_width > V::width ? 2 * V::width
+                                                       : V::width) -
+                          p.width;
     int64_t count = 1;
     for (int64_t y = a.row0; y < a.row1; y += count) {
         Real* const to = a.dx + y * a.dx_row_stride;
+        if (Pairs && ky == 0 && p.kernel_height == 2 && p.stride_height == 2) {
+            int64_t pairs = (a.row1 - y) / 2;
+            if (pairs > a.dy_height - row) pairs = a.dy_height - row;
+            if (a.dy_width < V::width) {
+                const int64_t reads = (a.windows - V::width + a.dy_width) / a.dy_width - row;
+                if (pairs > reads) pairs = reads;
+            }
+            if (spill > 0) {
+                const int64_t writes = a.room == nullptr ? 0 : (a.room - to - p.width - spill) / a.dx_row_stride + 1;
+                if (pairs > writes / 2) pairs = writes / 2;
+            }
+            if (pairs > 0) {
+                grad_of_pairs(a, given, row, pairs, to);
+                count = 2 * pairs, row += pairs;
+                continue;
+            }
+        }
         const bool covered = row < a.dy_height && ky < p.kernel_height;
         const int64_t columns = covered ? a.dy_width : 0;
         count = 1;
@@ -179,8 +228,8 @@ void grad_of_tiles(const Plane<Real>& a) {
 }
 
 // Sums at positions x, x + 2 ... and x + 1, x + 3 ... of a row of dx, of windows three wide and two apart. The windows'
-// places, and those beyond a row, can be read, and all are alike.
-template <class Given, class Real>
+// places, and those beyond a row, can be read, and all are alike. Edge: some lanes lie beyond the row.
+template <bool Edge, class Given, class Real>
 inline void sum_three_wide(const Plane<Real>& a, Given& given, Rows rows, Rows steps, int64_t x, Vec<Real>* even,
                            Vec<Real>* odd) {
     typedef Vec<Real> V;
@@ -194,8 +243,7 @@ inline void sum_three_wide(const Plane<Real>& a, Given& given, Rows rows, Rows s
         const unsigned bits = left >= V::width ? all : left > 0 ? (1u << left) - 1 : 0;
         return from >= 0 ? bits : bits & all << (from > -V::width ? -from : 0);
     };
-    const bool edge = column < 1 || column + V::width > a.dy_width;
-    const unsigned bits = edge ? inside_bits(column) : all, bits_before = edge ? inside_bits(column - 1) : all;
+    const unsigned bits = Edge ? inside_bits(column) : all, bits_before = Edge ? inside_bits(column - 1) : all;
     V outer = V::zero(), middle = V::zero();
     for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
         if (row >= a.dy_height) continue;
@@ -203,12 +251,11 @@ inline void sum_three_wide(const Plane<Real>& a, Given& given, Rows rows, Rows s
         const int64_t at = row * a.dy_width + column, place = ky * 3;
         const Real* dy = a.dy + row * a.dy_row_stride + column;
         V v = V::load(dy), before = V::load(dy - 1);
-        if (edge) v = keep_where(bits, v), before = keep_where(bits_before, before);
+        if (Edge) v = keep_where(bits, v), before = keep_where(bits_before, before);
         const Ints<Real> winners = given.winners(at, {}, true), winners_before = given.winners(at - 1, {}, true);
         outer = outer + given.whole(v, winners, place);
         outer = outer + given.whole(before, winners_before, place + 2);
-        middle =
-            middle + (shifted ? given.whole(before, winners_before, place + 1) : given.whole(v, winners, place + 1));
+        middle = middle + given.whole(shifted ? before : v, shifted ? winners_before : winners, place + 1);
     }
     *even = shifted ? middle : outer;
     *odd = shifted ? outer : middle;
@@ -248,6 +295,7 @@ void grad_of_neighbours(const Plane<Real>& a) {
     const PoolWindow& p = *a.window;
     const Rows steps = steps_of(p);
     Given given(a);
+    const bool three = Stride == 2 && p.kernel_width == 3 && p.dilation_width == 1;
     for (int64_t y = a.row0; y < a.row1; ++y) {
         const Rows rows = rows_of(p, y, steps.ky);
         Real *const dx = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
@@ -258,12 +306,12 @@ void grad_of_neighbours(const Plane<Real>& a) {
             // The columns of the windows that lanes meet, those outside the plane included.
             const int64_t from = (x + p.pad_left - p.kernel_width + Stride) >> (Stride - 1);
             const int64_t to = ((x + p.pad_left + Stride - 1) >> (Stride - 1)) + V::width;
-            const bool alike =
-                (from < 0 ? 0 : from) >= given.alike.from && (to < a.dy_width ? to : a.dy_width) <= given.alike.to;
-            const bool readable = top * a.dy_width + from >= 0 && bottom * a.dy_width + to <= a.windows;
             V even = V::zero(), odd = V::zero();
-            if (Stride == 2 && p.kernel_width == 3 && p.dilation_width == 1 && alike && readable) {
-                sum_three_wide(a, given, rows, steps, x, &even, &odd);
+            if (three && from >= given.alike.from && to <= given.alike.to && to <= a.dy_width) {
+                sum_three_wide<false>(a, given, rows, steps, x, &even, &odd);
+            } else if (three && (from < 0 ? 0 : from) >= given.alike.from && a.dy_width <= given.alike.to &&
+                       top * a.dy_width + from >= 0 && bottom * a.dy_width + to <= a.windows) {
+                sum_three_wide<true>(a, given, rows, steps, x, &even, &odd);
             } else {
                 sum_one_by_one<Stride>(a, given, rows, steps, x, &even, &odd);
             }
