@@ -5,7 +5,7 @@ does not have, MemoryError, OSError, TypeError for an array of another dtype.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias, TypedDict, final, overload
+from typing import Any, Final, TypeAlias, TypedDict, final
 
 import numpy as np
 import numpy.typing as npt
@@ -53,14 +53,9 @@ def input_rectangle(
 ) -> tuple[int, int, int, int] | None: ...
 def seal(data: _Bytes) -> None: ...
 def pool_indices(offset: npt.NDArray[np.uint8], sizes: Sequence[int]) -> npt.NDArray[np.int64]: ...
-@overload
 def max_pool_grad(
-    grad_output: npt.NDArray[np.float32], indices: npt.NDArray[np.int64], sizes: Sequence[int]
-) -> npt.NDArray[np.float32]: ...
-@overload
-def max_pool_grad(
-    grad_output: npt.NDArray[np.float64], indices: npt.NDArray[np.int64], sizes: Sequence[int]
-) -> npt.NDArray[np.float64]: ...
+    grad_output: npt.NDArray[Any], indices: npt.NDArray[np.int64], sizes: Sequence[int]
+) -> npt.NDArray[Any]: ...
 
 @final
 class Port(metaclass=_Bound):

@@ -22,7 +22,8 @@ Rectangle input_rectangle(const Problem& p, int, Rectangle output) {
 
 template <class Real>
 constexpr Op make_avg_pool2d() {
-    return {"avg_pool2d", check<Real>, input_rectangle, nullptr, nullptr, {{pool_tasks<Real, true, false>, run_pool<Real, true>}}};
+    return {"avg_pool2d", check<Real>, input_rectangle,
+            nullptr,      nullptr,     {{pool_tasks<Real, true, false>, run_pool<Real, true>}}};
 }
 
 }  // namespace

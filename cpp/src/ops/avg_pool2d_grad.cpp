@@ -16,7 +16,8 @@ Status check(const Problem& p, ScratchNeed*) {
 
 template <class Real>
 constexpr Op make_avg_pool2d_grad() {
-    return {"avg_pool2d_grad", check<Real>, nullptr, nullptr, nullptr, {{pool_tasks<Real, true, true>, run_pool_grad<Real, true>}}};
+    return {"avg_pool2d_grad", check<Real>, nullptr,
+            nullptr,           nullptr,     {{pool_tasks<Real, true, true>, run_pool_grad<Real, true>}}};
 }
 
 }  // namespace

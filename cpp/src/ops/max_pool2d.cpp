@@ -23,7 +23,8 @@ Rectangle input_rectangle(const Problem& p, int, Rectangle output) {
 
 template <class Real>
 constexpr Op make_max_pool2d() {
-    return {"max_pool2d", check<Real>, input_rectangle, nullptr, nullptr, {{pool_tasks<Real, false, false>, run_pool<Real, false>}}};
+    return {"max_pool2d", check<Real>, input_rectangle,
+            nullptr,      nullptr,     {{pool_tasks<Real, false, false>, run_pool<Real, false>}}};
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ Status check(const Problem& p, ScratchNeed*) {
 
 template <class Real>
 constexpr Op make_max_pool2d_grad() {
-    return {"max_pool2d_grad", check<Real>, nullptr, nullptr, nullptr, {{pool_tasks<Real, false, true>, run_pool_grad<Real, false>}}};
+    return {"max_pool2d_grad", check<Real>, nullptr,
+            nullptr,           nullptr,     {{pool_tasks<Real, false, true>, run_pool_grad<Real, false>}}};
 }
 
 }  // namespace

@@ -10,78 +10,85 @@ namespace CONVLENS_ISA_NAME {
 namespace {
 
 // A row of windows: n_rows of their rows and `columns` of their columns lie inside x; the first row is at first_place.
-template <class Real>
 struct WindowRow {
-    int64_t row_step, n_rows, dilation, kernel_width, first_place, counted_rows, counted_columns;
+    int64_t stride, row_step, n_rows, dilation, kernel_width, first_place, counted_rows, counted_columns;
     Range columns;
 };
 
-template <bool Value>
-struct Flag {
-    static constexpr bool value = Value;
-};
-
-// The taps of neighbouring windows, visit(vector, ky, kx): windows Stride (1 or 2) apart; Size is their width, and
-// their height when Whole; 0 is any. Lanes are in the order of `arranged`.
-template <int Stride, int Size, class Real, class Visit>
-inline void each_tap_of_row(const WindowRow<Real>& w, const Real* x, int64_t ky, Visit visit) {
+// visit(vector, ky, kx) for the taps of neighbouring windows that lie inside, one or two apart. Two apart, lanes are in
+// an order that in_order() undoes.
+template <class Real, class Visit>
+inline void each_tap(const WindowRow& w, const Real* x, Visit visit) {
     typedef Vec<Real> V;
-    V even, odd;
-    if constexpr (Size > 0) {
+    for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
+        for (int64_t kx = 0; kx < w.kernel_width; ++kx) {
+            const Real* at = x + kx * w.dilation;
+            V even = V::load(at), odd;
+            if (w.stride == 2) unzip(even, V::load(at + V::width), &even, &odd);
+            visit(even, ky, kx);
+        }
+    }
+}
+// The same of whole windows of Size x Size, two apart.
+template <int Size, class Real, class Visit>
+inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
+    typedef Vec<Real> V;
+    CONVLENS_UNROLL
+    for (int ky = 0; ky < Size; ++ky, x += w.row_step) {
         CONVLENS_UNROLL
         for (int kx = 0; kx < Size; kx += 2) {
+            V even, odd;
             unzip(V::load(x + kx), V::load(x + kx + V::width), &even, &odd);
             visit(even, ky, kx);
             if (kx + 1 < Size) visit(odd, ky, kx + 1);
         }
-    } else {
-        for (int64_t kx = 0; kx < w.kernel_width; ++kx) {
-            const Real* at = x + kx * w.dilation;
-            if (Stride == 2) unzip(V::load(at), V::load(at + V::width), &even, &odd);
-            visit(Stride == 2 ? even : V::load(at), ky, kx);
-        }
     }
-}
-template <int Stride, int Size, bool Whole, class Real, class Visit>
-inline void each_tap(const WindowRow<Real>& w, const Real* x, Visit visit) {
-    if constexpr (Size > 0 && Whole) {
-        CONVLENS_UNROLL
-        for (int ky = 0; ky < Size; ++ky) each_tap_of_row<Stride, Size>(w, x + ky * w.row_step, ky, visit);
-    } else {
-        for (int64_t ky = 0; ky < w.n_rows; ++ky) each_tap_of_row<Stride, Size>(w, x + ky * w.row_step, ky, visit);
-    }
-}
-template <int Stride, class Real>
-inline Vec<Real> arranged(Vec<Real> v) {
-    return Stride == 2 ? in_order(v) : v;
 }
 
+// The first maximum wins; of NaN, which beat all else, the first too.
 template <bool WithOffset>
 struct Maximum {
-    static constexpr bool counts = false;
-    template <int Stride, int Size, bool Whole, class Real>
-    static void lanes(const WindowRow<Real>& w, const Real* x, Real* y, uint8_t* offset) {
+    template <class Real>
+    struct State {
         typedef Vec<Real> V;
+        const WindowRow& w;
         V best = V::splat(-Real(__builtin_inff()));
-        if (!WithOffset) {
-            // NaN makes a sum NaN (as opposite infinities do): without it, nothing else needs a look at it.
-            V sum = V::zero();
-            each_tap<Stride, Size, Whole>(w, x, [&](V v, int64_t, int64_t) { best = max(v, best), sum = sum + v; });
-            if (__builtin_expect(to_bits(is_nan(sum)) == 0, 1)) return store_anywhere(y, arranged<Stride>(best));
-            best = V::splat(-Real(__builtin_inff()));
-        }
-        Ints<Real> winner = splat_ints<Real>(w.first_place);
-        each_tap<Stride, Size, Whole && WithOffset>(w, x, [&](V v, int64_t ky, int64_t kx) {
-            // The first maximum wins; of NaN, which beat all else, the first too.
+        Ints<Real> winner;
+        explicit State(const WindowRow& row) : w(row), winner(splat_ints<Real>(row.first_place)) {}
+        void operator()(V v, int64_t ky, int64_t kx) {
             const Mask<Real> take = ~(v <= best) & ~is_nan(best);
             best = select(take, v, best);
             if (WithOffset) winner = take.v ? splat_ints<Real>(w.first_place + ky * w.kernel_width + kx) : winner;
-        });
-        store_anywhere(y, arranged<Stride>(best));
-        if (WithOffset) narrow_bytes(offset, arranged<Stride>(to_reals<Real>(winner)));
+        }
+        void store(Real* y, uint8_t* offset) const {
+            store_anywhere(y, w.stride == 2 ? in_order(best) : best);
+            if (!WithOffset) return;
+            const V places = to_reals<Real>(winner);
+            narrow_bytes(offset, w.stride == 2 ? in_order(places) : places);
+        }
+    };
+    template <class Real>
+    __attribute__((noinline)) static void any(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+        State<Real> state(w);
+        each_tap(w, x, [&](Vec<Real> v, int64_t ky, int64_t kx) { state(v, ky, kx); });
+        state.store(y, offset);
+    }
+    template <int Size, class Real>
+    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+        typedef Vec<Real> V;
+        if (WithOffset) {
+            State<Real> state(w);
+            each_tap_of<Size>(w, x, [&](V v, int64_t ky, int64_t kx) { state(v, ky, kx); });
+            return state.store(y, offset);
+        }
+        // NaN makes a sum NaN (as opposite infinities do): without it, nothing else needs a look at it.
+        V best = V::splat(-Real(__builtin_inff())), sum = V::zero();
+        each_tap_of<Size>(w, x, [&](V v, int64_t, int64_t) { best = max(v, best), sum = sum + v; });
+        if (__builtin_expect(to_bits(is_nan(sum)) != 0, 0)) return any(w, x, y, offset);
+        store_anywhere(y, in_order(best));
     }
     template <class Real>
-    static void one(const WindowRow<Real>& w, const Real* x, Real* y, uint8_t* offset) {
+    static void one(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
         Real best = -Real(__builtin_inff());
         int64_t winner = w.first_place + w.columns.from;
         for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
@@ -96,101 +103,131 @@ struct Maximum {
     }
 };
 
+// A sum a row first.
 struct Average {
-    static constexpr bool counts = true;
-    template <int Stride, int Size, bool Whole, class Real>
-    static void lanes(const WindowRow<Real>& w, const Real* x, Real* y, uint8_t*) {
+    template <class Real>
+    struct State {
         typedef Vec<Real> V;
         V total = V::zero(), row = V::zero();
-        each_tap<Stride, Size, Whole>(w, x, [&](V v, int64_t, int64_t kx) {
+        void add(V v, bool last) {
             row = row + v;
-            if (kx == (Size > 0 ? Size : w.kernel_width) - 1) total = total + row, row = V::zero();
-        });
+            if (last) total = total + row, row = V::zero();
+        }
+        void store(const WindowRow& w, Real* y) const {
+            const V mean = total / V::splat(divisor<Real>(w));
+            store_anywhere(y, w.stride == 2 ? in_order(mean) : mean);
+        }
+    };
+    template <class Real>
+    static Real divisor(const WindowRow& w) {
         const int64_t count = w.counted_rows * w.counted_columns;
-        total = total / V::splat(static_cast<Real>(count > 0 ? count : 1));
-        store_anywhere(y, arranged<Stride>(total));
+        return static_cast<Real>(count > 0 ? count : 1);
     }
     template <class Real>
-    static void one(const WindowRow<Real>& w, const Real* x, Real* y, uint8_t*) {
+    __attribute__((noinline)) static void any(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
+        State<Real> state;
+        each_tap(w, x, [&](Vec<Real> v, int64_t, int64_t kx) { state.add(v, kx == w.kernel_width - 1); });
+        state.store(w, y);
+    }
+    template <int Size, class Real>
+    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
+        State<Real> state;
+        each_tap_of<Size>(w, x, [&](Vec<Real> v, int64_t, int64_t kx) { state.add(v, kx == Size - 1); });
+        state.store(w, y);
+    }
+    template <class Real>
+    static void one(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
         Real total = 0;
         for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
             Real row = 0;
             for (int64_t kx = w.columns.from; kx < w.columns.to; ++kx) row += x[kx * w.dilation];
             total += row;
         }
-        const int64_t count = w.counted_rows * w.counted_columns;
-        *y = total / static_cast<Real>(count > 0 ? count : 1);
+        *y = total / divisor<Real>(w);
     }
 };
 
-// Stride 0 is any: one window after the other.
-template <class Kind, int Stride, int Size, class Real>
-void pool_rows(const PoolPlaneArgs<Real>& a) {
+template <class Kind, class Real>
+__attribute__((noinline)) void one_by_one(WindowRow w, const PoolWindow& p, const Real* x, Real* y, uint8_t* offset,
+                                          int64_t from, int64_t to) {
+    for (int64_t column = from; column < to; ++column) {
+        w.columns = inside(column * p.stride_width - p.pad_left, p.dilation_width, p.kernel_width, 0, p.width);
+        w.counted_columns = counted_columns(p, column);
+        Kind::one(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
+    }
+}
+
+// Rows alike, whole vectors, Size x Size windows two apart; 0: any.
+template <class Kind, int Size, class Real>
+__attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y,
+                                          uint8_t* offset, Range whole, int64_t count) {
+    const int64_t x_step = a.window->stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
+    for (; count > 0; --count, x += x_step, y += a.y_row_stride) {
+        if (whole.from > 0) one_by_one<Kind>(w, *a.window, x, y, offset, 0, whole.from);
+        for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
+            uint8_t* winners = offset == nullptr ? nullptr : offset + column;
+            if constexpr (Size > 0) {
+                Kind::template lanes<Size>(w, x + column * stride, y + column, winners);
+            } else {
+                Kind::any(w, x + column * stride, y + column, winners);
+            }
+        }
+        if (whole.to < a.columns) one_by_one<Kind>(w, *a.window, x, y, offset, whole.to, a.columns);
+        if (offset != nullptr) offset += a.columns;
+    }
+}
+
+template <class Kind, class Real>
+void pool_plane(const PoolPlaneArgs<Real>& a) {
     constexpr int64_t width = Vec<Real>::width;
     const PoolWindow& p = *a.window;
     Range whole = whole_outputs(p.kernel_width, p.stride_width, p.pad_left, p.dilation_width, 0, p.width);
     if (whole.to > a.columns) whole.to = a.columns;
-    if (Stride == 0 || whole.from > whole.to) whole.from = whole.to = a.columns;
+    if (p.stride_width > 2 || whole.from > whole.to) whole.from = whole.to = a.columns;
     const Range whole_rows = whole_outputs(p.kernel_height, p.stride_height, p.pad_top, p.dilation_height, 0, p.height);
+    const int64_t size =
+        p.stride_width == 2 && p.dilation_width == 1 && p.kernel_width == p.kernel_height ? p.kernel_width : 0;
     // Lanes beyond a row's windows are garbage: they may be read below the end of x, and written where this call's next
     // rows will come.
     const bool adjacent = a.y_row_stride == a.columns && (a.row1 <= a.rows || a.y_plane_stride == a.rows * a.columns);
     const int64_t last_lanes = whole.from + (whole.to - whole.from + width - 1) / width * width;
-    const int64_t beyond = Size == 2 ? 0 : (p.kernel_width - 1) * p.dilation_width;
+    const int64_t beyond = (p.kernel_width - 1) * p.dilation_width;
     const int64_t spilled_rows = (last_lanes - 1) / a.columns, x_step = p.stride_height * a.x_row_stride;
-    WindowRow<Real> w = {};
-    w.row_step = p.dilation_height * a.x_row_stride, w.dilation = p.dilation_width, w.kernel_width = p.kernel_width;
+    WindowRow w = {};
+    w.stride = p.stride_width, w.row_step = p.dilation_height * a.x_row_stride;
+    w.dilation = p.dilation_width, w.kernel_width = p.kernel_width;
     for (int64_t i = a.row0; i < a.row1;) {
         const int64_t plane = i / a.rows, row = i - plane * a.rows, y0 = row * p.stride_height - p.pad_top;
         const Range ys = inside(y0, p.dilation_height, p.kernel_height, 0, p.height);
         w.n_rows = ys.count(), w.first_place = ys.from * p.kernel_width;
-        if (Kind::counts) w.counted_rows = counted_rows(p, row);
+        w.counted_rows = counted_rows(p, row), w.counted_columns = p.kernel_width;
         const Real* x =
             a.x + plane * a.x_plane_stride + (y0 + ys.from * p.dilation_height) * a.x_row_stride - p.pad_left;
         Real* y = a.y + plane * a.y_plane_stride + row * a.y_row_stride;
         uint8_t* offset = a.offset == nullptr ? nullptr : a.offset + i * a.columns;
-        const auto edge = [&](int64_t from, int64_t to) {
-            for (int64_t column = from; column < to; ++column) {
-                w.columns = inside(column * p.stride_width - p.pad_left, p.dilation_width, p.kernel_width, 0, p.width);
-                if (Kind::counts) w.counted_columns = counted_columns(p, column);
-                Kind::one(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
-            }
-            w.counted_columns = p.kernel_width;
-        };
-        if constexpr (Stride > 0) {
-            const auto lanes = [&](int64_t column, auto complete) {
-                Kind::template lanes<Stride, Size, decltype(complete)::value>(
-                    w, x + column * Stride, y + column, offset == nullptr ? nullptr : offset + column);
-            };
-            // How many rows from here on are alike, and may read and write whole vectors.
-            int64_t alike = row >= whole_rows.from ? (whole_rows.to < a.rows ? whole_rows.to : a.rows) - row : 0;
-            const int64_t spill = adjacent ? a.row1 - spilled_rows - i : (last_lanes <= a.columns ? a.row1 - i : 0);
-            const int64_t room = a.x_end - (x + (w.n_rows - 1) * w.row_step + last_lanes * Stride + beyond);
-            const int64_t reads = room < 0 ? 0 : x_step > 0 ? room / x_step + 1 : a.row1;
-            if (alike > spill) alike = spill;
-            if (alike > reads) alike = reads;
-            if (alike > 0) {
-                w.counted_columns = p.kernel_width;
-                for (const int64_t end = i + alike; i < end; ++i, x += x_step, y += a.y_row_stride) {
-                    if (whole.from > 0) edge(0, whole.from);
-                    for (int64_t column = whole.from; column < whole.to; column += width) lanes(column, Flag<true>{});
-                    if (whole.to < a.columns) edge(whole.to, a.columns);
-                    if (offset != nullptr) offset += a.columns;
-                }
-                continue;
-            }
-            const bool readable = room >= (last_lanes - whole.to) * -Stride;
-            int64_t column = whole.from;
-            edge(0, column);
-            while (column < whole.to && (column + width <= whole.to || (readable && whole.to - width >= whole.from))) {
-                if (column + width > whole.to) column = whole.to - width;
-                lanes(column, Flag<false>{});
-                column += width;
-            }
-            edge(column, a.columns);
-        } else {
-            edge(0, a.columns);
+        // How many rows from here on are alike, and may read and write whole vectors.
+        int64_t alike = row >= whole_rows.from ? (whole_rows.to < a.rows ? whole_rows.to : a.rows) - row : 0;
+        const int64_t spill = adjacent ? a.row1 - spilled_rows - i : (last_lanes <= a.columns ? a.row1 - i : 0);
+        const int64_t room = a.x_end - (x + (w.n_rows - 1) * w.row_step + last_lanes * p.stride_width + beyond);
+        const int64_t reads = room < 0 ? 0 : room / x_step + 1;
+        if (alike > spill) alike = spill;
+        if (alike > reads) alike = reads;
+        if (alike > 0) {
+            (size == 2   ? alike_rows<Kind, 2, Real>
+             : size == 3 ? alike_rows<Kind, 3, Real>
+                         : alike_rows<Kind, 0, Real>)(w, a, x, y, offset, whole, alike);
+            i += alike;
+            continue;
         }
+        const bool readable = room + (last_lanes - whole.to) * p.stride_width >= 0;
+        int64_t column = whole.from;
+        one_by_one<Kind>(w, p, x, y, offset, 0, column);
+        while (column < whole.to && (column + width <= whole.to || (readable && whole.to - width >= whole.from))) {
+            if (column + width > whole.to) column = whole.to - width;
+            Kind::any(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
+            column += width;
+        }
+        one_by_one<Kind>(w, p, x, y, offset, column, a.columns);
         ++i;
     }
 }
@@ -237,15 +274,6 @@ void average_runs(const PoolPlaneArgs<Real>& a) {
     }
 }
 
-template <class Kind, class Real>
-inline void pool_plane(const PoolPlaneArgs<Real>& a) {
-    const PoolWindow& p = *a.window;
-    if (p.stride_width == 1) return pool_rows<Kind, 1, 0>(a);
-    if (p.stride_width != 2) return pool_rows<Kind, 0, 0>(a);
-    if (p.dilation_width == 1 && p.kernel_width == 2 && p.kernel_height == 2) return pool_rows<Kind, 2, 2>(a);
-    if (p.dilation_width == 1 && p.kernel_width == 3 && p.kernel_height == 3) return pool_rows<Kind, 2, 3>(a);
-    pool_rows<Kind, 2, 0>(a);
-}
 template <class Real>
 void max_pool_plane(const PoolPlaneArgs<Real>& a) {
     a.offset == nullptr ? pool_plane<Maximum<false>>(a) : pool_plane<Maximum<true>>(a);

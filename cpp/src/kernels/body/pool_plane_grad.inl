@@ -261,18 +261,19 @@ inline void sum_three_wide(const Plane<Real>& a, Given& given, Rows rows, Rows s
     *odd = shifted ? outer : middle;
 }
 
-// The same of any windows, Stride apart.
-template <int Stride, class Given, class Real>
+// The same of any windows one or two apart.
+template <class Given, class Real>
 void sum_one_by_one(const Plane<Real>& a, Given& given, Rows rows, Rows steps, int64_t x, Vec<Real>* even,
                     Vec<Real>* odd) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
+    const int64_t stride = p.stride_width;
     for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
         if (row >= a.dy_height) continue;
         given.aim(row);
         for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
-            const int64_t shift = x + p.pad_left - kx * p.dilation_width, phase = shift & (Stride - 1);
-            const int64_t column = Stride == 1 ? shift : (shift + phase) >> 1;
+            const int64_t shift = x + p.pad_left - kx * p.dilation_width, phase = shift & (stride - 1);
+            const int64_t column = stride == 1 ? shift : (shift + phase) >> 1;
             const int64_t left = a.dy_width - column;
             const Range lanes{column < 0 ? -column : 0, left < V::width ? left : V::width};
             if (lanes.from >= lanes.to) continue;
@@ -282,30 +283,31 @@ void sum_one_by_one(const Plane<Real>& a, Given& given, Rows rows, Rows steps, i
             V v = readable ? V::load(dy) : load_some(dy, lanes);
             if (lanes.count() < V::width) v = keep_where(((1u << lanes.to) - 1) >> lanes.from << lanes.from, v);
             v = given.take(v, at, column, lanes, readable, ky * p.kernel_width + kx);
-            V* sum = Stride == 1 || phase == 0 ? even : odd;
+            V* sum = stride == 1 || phase == 0 ? even : odd;
             *sum = *sum + v;
         }
     }
 }
 
-// Windows one or two apart: lanes are every Stride-th of neighbouring positions, and the windows that hold them.
-template <class Given, int Stride, class Real>
+// Windows one or two apart: lanes are every stride-th of neighbouring positions, and the windows that hold them.
+template <class Given, class Real>
 void grad_of_neighbours(const Plane<Real>& a) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
+    const int64_t stride = p.stride_width;
     const Rows steps = steps_of(p);
     Given given(a);
-    const bool three = Stride == 2 && p.kernel_width == 3 && p.dilation_width == 1;
+    const bool three = stride == 2 && p.kernel_width == 3 && p.dilation_width == 1;
     for (int64_t y = a.row0; y < a.row1; ++y) {
         const Rows rows = rows_of(p, y, steps.ky);
         Real *const dx = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
         const int64_t above = (p.kernel_height - 1 - rows.ky) / steps.ky * steps.row;
         const int64_t top = rows.row > above ? rows.row - above : 0;
         const int64_t bottom = rows.row < a.dy_height ? rows.row : a.dy_height - 1;
-        for (int64_t x = 0; x < p.width; x += Stride * V::width) {
+        for (int64_t x = 0; x < p.width; x += stride * V::width) {
             // The columns of the windows that lanes meet, those outside the plane included.
-            const int64_t from = (x + p.pad_left - p.kernel_width + Stride) >> (Stride - 1);
-            const int64_t to = ((x + p.pad_left + Stride - 1) >> (Stride - 1)) + V::width;
+            const int64_t from = (x + p.pad_left - p.kernel_width + stride) >> (stride - 1);
+            const int64_t to = ((x + p.pad_left + stride - 1) >> (stride - 1)) + V::width;
             V even = V::zero(), odd = V::zero();
             if (three && from >= given.alike.from && to <= given.alike.to && to <= a.dy_width) {
                 sum_three_wide<false>(a, given, rows, steps, x, &even, &odd);
@@ -313,10 +315,10 @@ void grad_of_neighbours(const Plane<Real>& a) {
                        top * a.dy_width + from >= 0 && bottom * a.dy_width + to <= a.windows) {
                 sum_three_wide<true>(a, given, rows, steps, x, &even, &odd);
             } else {
-                sum_one_by_one<Stride>(a, given, rows, steps, x, &even, &odd);
+                sum_one_by_one(a, given, rows, steps, x, &even, &odd);
             }
             const int64_t left = p.width - x;
-            if (Stride == 2) {
+            if (stride == 2) {
                 V low, high;
                 zip(even, odd, &low, &high);
                 put(low, dx + x, left, room);
@@ -385,8 +387,7 @@ inline void grad_of_plane(const Plane<Real>& a) {
     if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
         return p.kernel_width == 2 ? grad_of_tiles<Given, true>(a) : grad_of_tiles<Given, false>(a);
     }
-    if (a.dy_width >= 4 && p.stride_width == 1) return grad_of_neighbours<Given, 1>(a);
-    if (a.dy_width >= 4 && p.stride_width == 2) return grad_of_neighbours<Given, 2>(a);
+    if (a.dy_width >= 4 && p.stride_width <= 2) return grad_of_neighbours<Given>(a);
     grad_across<Given>(a);
 }
 template <template <class> class Given, class Real>
