@@ -177,8 +177,25 @@ __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArg
     }
 }
 
+// What a kind of pooling does with a row's windows.
+template <class Real>
+struct Functions {
+    void (*any)(const WindowRow& w, const Real* x, Real* y, uint8_t* offset);
+    void (*one_by_one)(WindowRow w, const PoolWindow& p, const Real* x, Real* y, uint8_t* offset, int64_t from,
+                       int64_t to);
+    // Of any size, two by two, and three by three.
+    void (*alike_rows[3])(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y, uint8_t* offset,
+                          Range whole, int64_t count);
+};
 template <class Kind, class Real>
-void pool_plane(const PoolPlaneArgs<Real>& a) {
+Functions<Real> functions_of() {
+    return {Kind::any,
+            one_by_one<Kind, Real>,
+            {alike_rows<Kind, 0, Real>, alike_rows<Kind, 2, Real>, alike_rows<Kind, 3, Real>}};
+}
+
+template <class Real>
+__attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Functions<Real>& kind) {
     constexpr int64_t width = Vec<Real>::width;
     const PoolWindow& p = *a.window;
     Range whole = whole_outputs(p.kernel_width, p.stride_width, p.pad_left, p.dilation_width, 0, p.width);
@@ -213,21 +230,19 @@ void pool_plane(const PoolPlaneArgs<Real>& a) {
         if (alike > spill) alike = spill;
         if (alike > reads) alike = reads;
         if (alike > 0) {
-            (size == 2   ? alike_rows<Kind, 2, Real>
-             : size == 3 ? alike_rows<Kind, 3, Real>
-                         : alike_rows<Kind, 0, Real>)(w, a, x, y, offset, whole, alike);
+            kind.alike_rows[size == 2 || size == 3 ? size - 1 : 0](w, a, x, y, offset, whole, alike);
             i += alike;
             continue;
         }
         const bool readable = room + (last_lanes - whole.to) * p.stride_width >= 0;
         int64_t column = whole.from;
-        one_by_one<Kind>(w, p, x, y, offset, 0, column);
+        kind.one_by_one(w, p, x, y, offset, 0, column);
         while (column < whole.to && (column + width <= whole.to || (readable && whole.to - width >= whole.from))) {
             if (column + width > whole.to) column = whole.to - width;
-            Kind::any(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
+            kind.any(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
             column += width;
         }
-        one_by_one<Kind>(w, p, x, y, offset, column, a.columns);
+        kind.one_by_one(w, p, x, y, offset, column, a.columns);
         ++i;
     }
 }
@@ -276,14 +291,15 @@ void average_runs(const PoolPlaneArgs<Real>& a) {
 
 template <class Real>
 void max_pool_plane(const PoolPlaneArgs<Real>& a) {
-    a.offset == nullptr ? pool_plane<Maximum<false>>(a) : pool_plane<Maximum<true>>(a);
+    pool_plane(a, a.offset == nullptr ? functions_of<Maximum<false>, Real>() : functions_of<Maximum<true>, Real>());
 }
 template <class Real>
 void avg_pool_plane(const PoolPlaneArgs<Real>& a) {
     const PoolWindow& p = *a.window;
     const bool runs = p.kernel_height == 1 && p.kernel_width == p.width && p.pad_left == 0 && a.columns == 1;
     const bool one_plane = a.x_plane_stride == 0;  // by shape, not by what a call happens to hold
-    runs&& one_plane ? average_runs(a) : pool_plane<Average>(a);
+    if (runs && one_plane) return average_runs(a);
+    pool_plane(a, functions_of<Average, Real>());
 }
 
 }  // namespace

@@ -128,13 +128,13 @@ inline void put(Vec<Real> v, Real* to, int64_t count, const Real* room) {
     for (int64_t i = 0; i < count && i < width; ++i) to[i] = lanes[i];
 }
 
-// Rows y and y + 1 ... of dx from `count` rows of windows two by two and two apart, where vectors may be read and
+// Rows of dx from `count` rows of windows two wide, side by side in both directions, where vectors may be read and
 // written whole: of a row narrower than one they spill into the next, which is written after it.
 template <class Given, class Real>
 inline void grad_of_pairs(const Plane<Real>& a, Given& given, int64_t row, int64_t count, Real* dx) {
     typedef Vec<Real> V;
-    const int64_t columns = a.dy_width, used = 2 * columns;
-    for (const int64_t end = row + count; row < end; ++row, dx += 2 * a.dx_row_stride) {
+    const int64_t columns = a.dy_width, used = 2 * columns, height = a.window->kernel_height;
+    for (const int64_t end = row + count; row < end; ++row, dx += height * a.dx_row_stride) {
         given.aim(row);
         for (int64_t column = 0; column < columns; column += V::width) {
             if (column + V::width > columns && columns >= V::width) column = columns - V::width;
@@ -142,88 +142,62 @@ inline void grad_of_pairs(const Plane<Real>& a, Given& given, int64_t row, int64
             const Ints<Real> winners = given.winners(row * columns + column, {}, true);
             const bool narrow = used - 2 * column <= V::width;
             Real* to = dx + 2 * column;
-            CONVLENS_UNROLL
-            for (int ky = 0; ky < 2; ++ky, to += a.dx_row_stride) {
+            for (int64_t ky = 0; ky < height; ++ky, to += a.dx_row_stride) {
                 V low, high;
                 zip(given.whole(v, winners, 2 * ky), given.whole(v, winners, 2 * ky + 1), &low, &high);
                 store_anywhere(to, low);
                 if (!narrow) store_anywhere(to + V::width, high);
             }
         }
-        for (int64_t x = used; x < a.window->width; ++x) dx[x] = dx[a.dx_row_stride + x] = 0;
+        for (int64_t ky = 0; ky < height; ++ky) {
+            for (int64_t x = used; x < a.window->width; ++x) dx[ky * a.dx_row_stride + x] = 0;
+        }
     }
 }
 
 // Windows side by side, each with rows of its own: lanes are windows when they are two wide, else a window's positions.
-template <class Given, bool Pairs, class Real>
+template <class Given, class Real>
 void grad_of_tiles(const Plane<Real>& a) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
     Given given(a);
-    const int64_t size = p.kernel_width;
-    int64_t row = (a.row0 + p.pad_top) / p.stride_height, ky = a.row0 + p.pad_top - row * p.stride_height;
+    const int64_t size = p.kernel_width, height = p.kernel_height;
+    const bool pairs = size == 2 && height == p.stride_height;
     // How far vectors reach beyond a row; the last of a long one ends with it.
-    const int64_t spill = (a.dy_width >= V::width      ? 2 * a.dy_width
-                           : 2 * a.dy_width > V::width ? 2 * V::width
-                                                       : V::width) -
-                          p.width;
-    int64_t count = 1;
-    for (int64_t y = a.row0; y < a.row1; y += count) {
-        Real* const to = a.dx + y * a.dx_row_stride;
-        if (Pairs && ky == 0 && p.kernel_height == 2 && p.stride_height == 2) {
-            int64_t pairs = (a.row1 - y) / 2;
-            if (pairs > a.dy_height - row) pairs = a.dy_height - row;
+    const int64_t vectors = a.dy_width < V::width ? (2 * a.dy_width > V::width ? 2 : 1) * V::width : 2 * a.dy_width;
+    const int64_t spill = vectors - p.width;
+    int64_t row = (a.row0 + p.pad_top) / p.stride_height, ky = a.row0 + p.pad_top - row * p.stride_height;
+    for (int64_t y = a.row0; y < a.row1;) {
+        Real *const to = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
+        if (pairs && ky == 0) {
+            int64_t count = (a.row1 - y) / height;
+            if (count > a.dy_height - row) count = a.dy_height - row;
             if (a.dy_width < V::width) {
                 const int64_t reads = (a.windows - V::width + a.dy_width) / a.dy_width - row;
-                if (pairs > reads) pairs = reads;
+                if (count > reads) count = reads;
             }
             if (spill > 0) {
                 const int64_t writes = a.room == nullptr ? 0 : (a.room - to - p.width - spill) / a.dx_row_stride + 1;
-                if (pairs > writes / 2) pairs = writes / 2;
+                if (count > writes / height) count = writes / height;
             }
-            if (pairs > 0) {
-                grad_of_pairs(a, given, row, pairs, to);
-                count = 2 * pairs, row += pairs;
+            if (count > 0) {
+                grad_of_pairs(a, given, row, count, to);
+                row += count, y += count * height;
                 continue;
             }
         }
-        const bool covered = row < a.dy_height && ky < p.kernel_height;
-        const int64_t columns = covered ? a.dy_width : 0;
-        count = 1;
-        if (covered) given.aim(row);
-        for (int64_t column = 0; !Pairs && column < columns; ++column) {
+        const int64_t columns = row < a.dy_height && ky < height ? a.dy_width : 0;
+        if (columns > 0) given.aim(row);
+        for (int64_t column = 0; column < columns; ++column) {
             const Real dy = a.dy[row * a.dy_row_stride + column];
             for (int64_t kx = 0; kx < size; kx += V::width) {
                 const V v = given.across(dy, row * a.dy_width + column, column, ky * size + kx);
-                put(v, to + column * size + kx, size - kx, room_of(a, y));
+                put(v, to + column * size + kx, size - kx, room);
             }
         }
-        if (Pairs && covered) {
-            count = p.kernel_height - ky < a.row1 - y ? p.kernel_height - ky : a.row1 - y;
-            for (int64_t column = 0; column < columns; column += V::width) {
-                // The last lanes of a row end with it, or spill into rows that are written next.
-                if (column + V::width > columns && columns >= V::width) column = columns - V::width;
-                const int64_t at = row * a.dy_width + column, left = columns - column;
-                const Real* dy = a.dy + row * a.dy_row_stride + column;
-                const Range lanes{0, left < V::width ? left : V::width};
-                const bool readable = at + V::width <= a.windows;
-                const V v = readable ? V::load(dy) : load_some(dy, lanes);
-                const Ints<Real> winners = given.winners(at, lanes, readable);
-                for (int64_t i = 0; i < count; ++i) {
-                    const int64_t place = 2 * (ky + i);
-                    V low, high;
-                    zip(given.whole(v, winners, place), given.whole(v, winners, place + 1), &low, &high);
-                    Real *const x = to + i * a.dx_row_stride + 2 * column, *const room = room_of(a, y + i);
-                    put(low, x, 2 * left, room);
-                    if (2 * left > V::width) put(high, x + V::width, 2 * left - V::width, room);
-                }
-            }
-        }
-        for (int64_t i = 0; i < count; ++i) {
-            for (int64_t x = size * columns; x < p.width; ++x) to[i * a.dx_row_stride + x] = 0;
-        }
-        ky += count;
-        if (ky == p.stride_height) ky = 0, ++row;
+        for (int64_t x = size * columns; x < p.width; ++x) to[x] = 0;
+        ++y;
+        if (++ky == p.stride_height) ky = 0, ++row;
     }
 }
 
@@ -385,7 +359,7 @@ inline void grad_of_plane(const Plane<Real>& a) {
     const bool disjoint = p.kernel_height <= p.stride_height && p.dilation_height == 1;
     const bool joined = p.kernel_width == p.stride_width && p.dilation_width == 1 && p.pad_left == 0;
     if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
-        return p.kernel_width == 2 ? grad_of_tiles<Given, true>(a) : grad_of_tiles<Given, false>(a);
+        return grad_of_tiles<Given>(a);
     }
     if (a.dy_width >= 4 && p.stride_width <= 2) return grad_of_neighbours<Given>(a);
     grad_across<Given>(a);
