@@ -25,6 +25,12 @@ SHAPES = {
     "far-apart": ((2, 3, 11, 40), (3, 5), {"stride": (4, 6), "padding": (1, 2)}),
     "windows-wider-than-a-vector": ((1, 2, 6, 71), (2, 35), {"stride": (2, 17), "padding": (0, 9)}),
     "rows-beyond-windows": ((1, 2, 9, 33), 2, {"stride": (3, 2)}),
+    "narrow-rows-of-many-planes": ((2, 21, 14, 14), 2, {}),
+    "odd-rows-of-many-planes": ((2, 5, 26, 27), 2, {}),
+    "overlapping-wide-with-edges": ((2, 3, 13, 71), 3, {"stride": 2}),
+    "planes-to-pixels": ((2, 37, 7, 7), 7, {}),
+    "planes-to-pixels-of-one-row": ((2, 19, 3, 5), (3, 5), {"stride": (1, 5)}),
+    "runs": ((1, 5, 6, 35), (2, 35), {"stride": (3, 1)}),
     "empty-batch": ((0, 3, 4, 4), 2, {}),
 }
 
@@ -86,6 +92,45 @@ def test_nan_wins_and_padding_never_does():
     y = ops.max_pool2d(x, 2, padding=1)
     assert np.isnan(y[0, 0, 0, 0])
     assert np.all(y.reshape(-1)[1:] == -5)
+
+
+@pytest.mark.parametrize("name", ["overlapping-wide-with-edges", "narrow-rows-of-many-planes", "rows-of-vectors"])
+def test_nan_and_infinities_win_as_values_do_anywhere(name, dtype, isa):
+    shape, kernel, keywords = SHAPES[name]
+    x = normal(1, *shape, dtype=dtype)
+    for value, step in ((np.nan, 23), (np.inf, 17), (-np.inf, 3)):
+        x.reshape(-1)[5::step] = value
+    expected, places = reference.max_pool2d(x, kernel, return_indices=True, **keywords)
+    np.testing.assert_array_equal(ops.max_pool2d(x, kernel, **keywords), expected)
+    y, indices = ops.max_pool2d(x, kernel, return_indices=True, **keywords)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(indices, places)
+
+
+@pytest.mark.parametrize(("kernel", "keywords"), [(2, {}), (3, {"stride": 2, "padding": 1}), (112, {})])
+def test_large_pools_have_the_same_bits_for_any_threads_and_batch(kernel, keywords):
+    x = normal(1, 4, 20, 112, 112, dtype="float32")  # beyond what one thread computes alone
+    window = {"kernel_size": kernel, **keywords}
+
+    def pools(images):
+        average = ops.avg_pool2d(images, **window)
+        results = [average, ops.avg_pool2d_grad(average, images.shape, **window), ops.max_pool2d(images, **window)]
+        if kernel < 16:
+            y, indices = ops.max_pool2d(images, return_indices=True, **window)
+            results += [y, ops.max_pool2d_grad(y, indices, images.shape, **window)]
+        return [result.tobytes() for result in results]
+
+    threads = ops.get_num_threads()
+    try:
+        ops.set_num_threads(1)
+        alone = pools(x)
+        for count in (2, 3):
+            ops.set_num_threads(count)
+            assert pools(x) == alone
+        parts = [pools(x[i : i + 1]) for i in range(len(x))]
+        assert [b"".join(part) for part in zip(*parts, strict=True)] == alone
+    finally:
+        ops.set_num_threads(threads)
 
 
 def test_indices_of_other_windows_are_refused():

@@ -21,13 +21,9 @@ Rectangle input_rectangle(const Problem& p, int, Rectangle output) {
 }
 
 template <class Real>
-std::int64_t tasks(const Call& call) {
-    return pool_tasks<Real>(call, *call.outputs[0].tensor, false);
-}
-
-template <class Real>
 constexpr Op make_avg_pool2d() {
-    return {"avg_pool2d", check<Real>, input_rectangle, nullptr, nullptr, {{tasks<Real>, run_pool<Real, true>}}};
+    return {"avg_pool2d", check<Real>, input_rectangle,
+            nullptr,      nullptr,     {{pool_tasks<Real, true, false>, run_pool<Real, true>}}};
 }
 
 }  // namespace

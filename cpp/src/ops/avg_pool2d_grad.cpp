@@ -15,13 +15,9 @@ Status check(const Problem& p, ScratchNeed*) {
 }
 
 template <class Real>
-std::int64_t tasks(const Call& call) {
-    return pool_tasks<Real>(call, *call.outputs[0].tensor, true);
-}
-
-template <class Real>
 constexpr Op make_avg_pool2d_grad() {
-    return {"avg_pool2d_grad", check<Real>, nullptr, nullptr, nullptr, {{tasks<Real>, run_pool_grad<Real, true>}}};
+    return {"avg_pool2d_grad", check<Real>, nullptr,
+            nullptr,           nullptr,     {{pool_tasks<Real, true, true>, run_pool_grad<Real, true>}}};
 }
 
 }  // namespace

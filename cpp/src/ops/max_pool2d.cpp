@@ -22,13 +22,9 @@ Rectangle input_rectangle(const Problem& p, int, Rectangle output) {
 }
 
 template <class Real>
-std::int64_t tasks(const Call& call) {
-    return pool_tasks<Real>(call, *call.outputs[0].tensor, false);
-}
-
-template <class Real>
 constexpr Op make_max_pool2d() {
-    return {"max_pool2d", check<Real>, input_rectangle, nullptr, nullptr, {{tasks<Real>, run_pool<Real, false>}}};
+    return {"max_pool2d", check<Real>, input_rectangle,
+            nullptr,      nullptr,     {{pool_tasks<Real, false, false>, run_pool<Real, false>}}};
 }
 
 }  // namespace

@@ -16,13 +16,9 @@ Status check(const Problem& p, ScratchNeed*) {
 }
 
 template <class Real>
-std::int64_t tasks(const Call& call) {
-    return pool_tasks<Real>(call, *call.outputs[0].tensor, true);
-}
-
-template <class Real>
 constexpr Op make_max_pool2d_grad() {
-    return {"max_pool2d_grad", check<Real>, nullptr, nullptr, nullptr, {{tasks<Real>, run_pool_grad<Real, false>}}};
+    return {"max_pool2d_grad", check<Real>, nullptr,
+            nullptr,           nullptr,     {{pool_tasks<Real, false, true>, run_pool_grad<Real, false>}}};
 }
 
 }  // namespace

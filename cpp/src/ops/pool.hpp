@@ -1,33 +1,9 @@
 // What the four pooling ops share: their window, its checks, and tasks of rows.
 #pragma once
 
-#include "ops/geometry.hpp"
+#include "ops/pool_planes.hpp"
 
 namespace convlens {
-
-// Attributes 0..7: R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w; an average also has
-// 8..10: count_include_pad, pad_bottom, pad_right.
-inline PoolWindow pool_window(const Problem& p, const Tensor& x, bool average) {
-    PoolWindow w{x.height,
-                 x.width,
-                 p.attribute(0),
-                 p.attribute(1),
-                 p.attribute(2),
-                 p.attribute(3),
-                 p.attribute(4),
-                 p.attribute(5),
-                 p.attribute(6),
-                 p.attribute(7),
-                 0,
-                 0,
-                 x.height,
-                 x.width};
-    if (average && p.attribute(8) != 0) {
-        w.counted_top = -w.pad_top, w.counted_left = -w.pad_left;
-        w.counted_bottom += p.attribute(9), w.counted_right += p.attribute(10);
-    }
-    return w;
-}
 
 // Every window must hold an element of x: a maximum over nothing is no number, in lanes beyond the channels either.
 inline Status check_reach(std::int64_t out, std::int64_t in, std::int64_t stride, std::int64_t pad,
@@ -38,11 +14,6 @@ inline Status check_reach(std::int64_t out, std::int64_t in, std::int64_t stride
                 "a window of %s %lld over %lld with stride %lld, padding %lld for %lld outputs holds no element of `x`",
                 axis, static_cast<long long>(reach + 1), static_cast<long long>(in), static_cast<long long>(stride),
                 static_cast<long long>(pad), static_cast<long long>(out));
-}
-
-// Both sides are blocked, or both plain: a caller's own. (One pixel is either.)
-inline bool is_plain(const Tensor& x, const Tensor& y) {
-    return x.layout == Layout::plain && y.layout == Layout::plain;
 }
 
 // `x` is the plane the window slides over (x, or dx of a gradient), `y` has one pixel a window.
@@ -106,39 +77,12 @@ std::int64_t pool_chunk(const Problem& p, const Tensor& out, bool gradient) {
     const std::int64_t pixel_bytes = pixel_elements<Real>(out) * static_cast<std::int64_t>(sizeof(Real));
     return units_per_task(out.width * pixel_bytes * min_of(visits, pixels_of(out) + 64));
 }
-template <class Real>
-std::int64_t pool_tasks(const Call& call, const Tensor& out, bool gradient) {
-    return ceil_div(call.n * planes_of<Real>(out) * out.height, pool_chunk<Real>(*call.problem, out, gradient));
-}
-
-// The end of all images of a real tensor.
-template <class Real>
-const Real* end_of(const View& view, std::int64_t n) {
-    return reinterpret_cast<const Real*>(view.data + n * view.image_stride);
-}
-
-// The forward of both on plain tensors: one kernel call a plane.
-template <class Real, bool kAverage>
-void run_pool_planes(const Call& call, std::int64_t task) {
-    const View &x = call.inputs[0], &y = call.outputs[0], &offset = call.outputs[1];
-    const Tensor& t = *y.tensor;
-    const PoolWindow window = pool_window(*call.problem, *x.tensor, kAverage);
-    const auto& kernels = call.kernels->set<Real>();
-    const auto kernel = kAverage ? kernels.avg_pool_plane : kernels.max_pool_plane;
-    for_each_rows(task, pool_chunk<Real>(*call.problem, t, false), call.n, t.channels, t.height,
-                  [&](std::int64_t image, std::int64_t plane, std::int64_t row0, std::int64_t row1) {
-                      auto* winners = reinterpret_cast<std::uint8_t*>(offset.data);
-                      if (offset) winners += image * offset.image_stride + plane * pixels_of(t);
-                      kernel({&window, image_data<Real>(x, image) + plane * plane_stride<Real>(*x.tensor),
-                              row_stride<Real>(*x.tensor), end_of<Real>(x, call.n),
-                              image_data<Real>(y, image) + plane * plane_stride<Real>(t), row_stride<Real>(t), winners,
-                              row0, row1, t.width});
-                      zero_halo<Real>(y, image, plane, row0, row1);
-                      if (plane == t.channels - 1 && row1 == t.height) {
-                          zero_padding<Real>(y, image);
-                          if (offset) zero_padding<Real>(offset, image);
-                      }
-                  });
+template <class Real, bool kAverage, bool kGradient>
+std::int64_t pool_tasks(const Call& call) {
+    const Tensor& out = *call.outputs[0].tensor;
+    if (is_plain(*call.inputs[0].tensor, out)) return plain_pool<Real, kAverage, kGradient>(call).tasks();
+    const std::int64_t units = call.n * blocks_of<Real>(out) * out.height;
+    return ceil_div(units, pool_chunk<Real>(*call.problem, out, kGradient));
 }
 
 // The forward of both: one kernel call a row of y.
@@ -146,7 +90,7 @@ template <class Real, bool kAverage>
 void run_pool(const Call& call, std::int64_t task, int) {
     const View &x = call.inputs[0], &y = call.outputs[0], &offset = call.outputs[1];
     const Tensor& t = *y.tensor;
-    if (is_plain(*x.tensor, t)) return run_pool_planes<Real, kAverage>(call, task);
+    if (is_plain(*x.tensor, t)) return run_plain_pool<Real, kAverage>(call, task);
     const PoolWindow window = pool_window(*call.problem, *x.tensor, kAverage);
     const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool : call.kernels->set<Real>().max_pool;
     for_each_rows(task, pool_chunk<Real>(*call.problem, t, false), call.n, blocks_of<Real>(t), t.height,
@@ -165,32 +109,12 @@ void run_pool(const Call& call, std::int64_t task, int) {
                   });
 }
 
-template <class Real, bool kAverage>
-void run_pool_grad_planes(const Call& call, std::int64_t task) {
-    const View &dy = call.inputs[0], &offset = call.inputs[1], &dx = call.outputs[0];
-    const Tensor &t = *dx.tensor, &d = *dy.tensor;
-    const PoolWindow window = pool_window(*call.problem, t, kAverage);
-    const auto& kernels = call.kernels->set<Real>();
-    const auto kernel = kAverage ? kernels.avg_pool_plane_grad : kernels.max_pool_plane_grad;
-    for_each_rows(
-        task, pool_chunk<Real>(*call.problem, t, true), call.n, t.channels, t.height,
-        [&](std::int64_t image, std::int64_t plane, std::int64_t row0, std::int64_t row1) {
-            auto* winners = reinterpret_cast<const std::uint8_t*>(offset.data);
-            if (offset) winners += image * offset.image_stride + plane * pixels_of(d);
-            kernel({&window, image_data<Real>(dy, image) + plane * plane_stride<Real>(d), row_stride<Real>(d),
-                    ((call.n - image) * d.channels - plane) * pixels_of(d), winners, d.height, d.width,
-                    image_data<Real>(dx, image) + plane * plane_stride<Real>(t), row_stride<Real>(t), row0, row1});
-            zero_halo<Real>(dx, image, plane, row0, row1);
-            if (plane == t.channels - 1 && row1 == t.height) zero_padding<Real>(dx, image);
-        });
-}
-
 // The gradient of both: one kernel call a row of dx, which owns its row.
 template <class Real, bool kAverage>
 void run_pool_grad(const Call& call, std::int64_t task, int) {
     const View &dy = call.inputs[0], &offset = call.inputs[1], &dx = call.outputs[0];
     const Tensor& t = *dx.tensor;
-    if (is_plain(*dy.tensor, t)) return run_pool_grad_planes<Real, kAverage>(call, task);
+    if (is_plain(*dy.tensor, t)) return run_plain_pool_grad<Real, kAverage>(call, task);
     const PoolWindow window = pool_window(*call.problem, t, kAverage);
     const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool_grad : call.kernels->set<Real>().max_pool_grad;
     for_each_rows(task, pool_chunk<Real>(*call.problem, t, true), call.n, blocks_of<Real>(t), t.height,

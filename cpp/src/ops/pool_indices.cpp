@@ -4,116 +4,108 @@
 
 #include "base/allocator.hpp"
 #include "base/parallel.hpp"
-#include "ops/geometry.hpp"
 
 namespace convlens {
 namespace {
 
-constexpr std::int64_t kNobody = 256;
-
-struct Conversion {
+struct ToIndices {
     const PoolPlanes& pool;
     const std::uint8_t* offset;
-    const std::int64_t* indices;
-    std::uint8_t* to_offset;
-    std::int64_t* to_indices;
+    std::int64_t* indices;
     std::int64_t rows_a_task;
-    const std::int64_t* distances;  // of a window's positions from its corner
-    const std::uint16_t* places;    // by distance below `reach`, or kNobody
-    std::int64_t reach, inside0, inside1;
-    std::atomic<bool> wrong;
+    std::int64_t distances[256];  // of a window's positions from its corner
 
-    // The position of a window that may lie over an edge.
-    std::int64_t place_of(std::int64_t index, std::int64_t y0, std::int64_t x0) const {
-        const PoolWindow& w = pool.window;
-        if (index < 0 || index >= w.height * w.width) return kNobody;
-        const std::int64_t y = index / w.width - y0, x = index % w.width - x0;
-        const std::int64_t ky = y / w.dilation_height, kx = x / w.dilation_width;
-        const bool within = y >= 0 && x >= 0 && ky < w.kernel_height && kx < w.kernel_width;
-        const bool on = ky * w.dilation_height == y && kx * w.dilation_width == x;
-        return within && on ? ky * w.kernel_width + kx : kNobody;
-    }
-    void row_of_indices(std::int64_t at, std::int64_t y0) {
-        const PoolWindow& w = pool.window;
-        for (std::int64_t i = 0; i < pool.width; ++i) {
-            to_indices[at + i] = y0 * w.width + i * w.stride_width - w.pad_left + distances[offset[at + i]];
-        }
-    }
-    void row_of_offsets(std::int64_t at, std::int64_t y0) {
-        const PoolWindow& w = pool.window;
-        const bool over = y0 < 0 || y0 + (w.kernel_height - 1) * w.dilation_height >= w.height;
-        const std::int64_t from = over ? pool.width : inside0, to = over ? pool.width : inside1;
-        std::int64_t all = 0;
-        const auto edge = [&](std::int64_t i) {
-            const std::int64_t place = place_of(indices[at + i], y0, i * w.stride_width - w.pad_left);
-            to_offset[at + i] = static_cast<std::uint8_t>(place);
-            all |= place;
-        };
-        for (std::int64_t i = 0; i < from; ++i) edge(i);
-        const std::int64_t nobody = reach;
-        std::int64_t corner = y0 * w.width + from * w.stride_width - w.pad_left;
-        for (std::int64_t i = from; i < to; ++i, corner += w.stride_width) {
-            const auto away = static_cast<std::uint64_t>(indices[at + i]) - static_cast<std::uint64_t>(corner);
-            const std::uint16_t place = places[away < static_cast<std::uint64_t>(reach) ? away : nobody];
-            to_offset[at + i] = static_cast<std::uint8_t>(place);
-            all |= place;
-        }
-        for (std::int64_t i = to; i < pool.width; ++i) edge(i);
-        if ((all & kNobody) != 0) wrong.store(true, std::memory_order_relaxed);
-    }
     void run(std::int64_t task) {
-        const std::int64_t rows = pool.planes * pool.height, end = min_of(rows, (task + 1) * rows_a_task);
-        std::int64_t row = task * rows_a_task, y = row % pool.height;
-        for (; row < end; ++row, y = y + 1 == pool.height ? 0 : y + 1) {
-            const std::int64_t y0 = y * pool.window.stride_height - pool.window.pad_top;
-            to_indices != nullptr ? row_of_indices(row * pool.width, y0) : row_of_offsets(row * pool.width, y0);
+        const PoolWindow& w = pool.window;
+        const std::int64_t rows = pool.rows(false), end = min_of(rows, (task + 1) * rows_a_task);
+        for (std::int64_t row = task * rows_a_task; row < end; ++row) {
+            const std::int64_t y0 = row % pool.height * w.stride_height - w.pad_top, at = row * pool.width;
+            for (std::int64_t i = 0; i < pool.width; ++i) {
+                indices[at + i] = y0 * w.width + i * w.stride_width - w.pad_left + distances[offset[at + i]];
+            }
         }
     }
 };
 
-Status convert(Conversion& c) {
-    const PoolWindow& w = c.pool.window;
-    const CallGuard guard;
-    std::int64_t distances[256] = {};
-    for (std::int64_t i = 0; i < w.kernel_height * w.kernel_width; ++i) {
-        distances[i] = i / w.kernel_width * w.dilation_height * w.width + i % w.kernel_width * w.dilation_width;
-    }
-    c.distances = distances;
-    // Windows that lie inside have distances that name one position, and all of them below the plane's size.
-    const std::int64_t across = (w.kernel_width - 1) * w.dilation_width;
-    const std::int64_t last = distances[w.kernel_height * w.kernel_width - 1];
-    std::uint16_t* places = nullptr;
-    if (c.to_offset != nullptr && across < w.width && last < w.height * w.width) {
-        c.reach = last + 1;
-        places = static_cast<std::uint16_t*>(allocate(static_cast<std::size_t>(c.reach + 1) * sizeof *places));
-        if (places == nullptr) return fail(Code::out_of_memory, "no memory for the positions of a window");
-        for (std::int64_t i = 0; i <= c.reach; ++i) places[i] = kNobody;
-        for (std::int64_t i = 0; i < w.kernel_height * w.kernel_width; ++i) {
-            places[distances[i]] = static_cast<std::uint16_t>(i);
+// Tasks of rows of dx; each brings the windows it meets into bytes first, in a piece of `offsets` of its thread.
+template <class Real>
+struct Gradient {
+    const PoolPlanes& pool;
+    PlainPool<Real> cut;
+    const Kernels* kernels;
+    const Real* dy;
+    const std::int64_t* indices;
+    Real* dx;
+    std::uint8_t* offsets;
+    std::int64_t offsets_a_thread;
+    std::atomic<bool> wrong;
+
+    void run(std::int64_t task, int thread) {
+        const PoolWindow& w = pool.window;
+        const std::int64_t row0 = task * cut.chunk, row1 = min_of(pool.rows(true), row0 + cut.chunk);
+        const std::int64_t first = row0 % w.height + w.pad_top - (w.kernel_height - 1) * w.dilation_height;
+        const std::int64_t last = (row1 - 1) % w.height + w.pad_top;
+        // A plane's rows beyond its last window have none: those before are then the task's too.
+        const std::int64_t from =
+            row0 / w.height * pool.height + min_of(pool.height, first <= 0 ? 0 : ceil_div(first, w.stride_height));
+        const std::int64_t to = (row1 - 1) / w.height * pool.height + min_of(pool.height, last / w.stride_height + 1);
+        const std::int64_t windows = pool.rows(false) * pool.width;
+        std::uint8_t* offset = offsets + thread * offsets_a_thread + kSlack - from * pool.width;
+        bool bad = false;
+        const auto& set = kernels->set<Real>();
+        if (from < to) {
+            set.pool_places({&w, indices, windows, offset, pool.height, pool.width, from, to, &bad});
         }
-        c.inside0 = min_of(c.pool.width, ceil_div(w.pad_left, w.stride_width));
-        c.inside1 = min_of(c.pool.width, (w.width - across - 1 + w.pad_left) / w.stride_width + 1);
-        c.inside1 = max_of(c.inside0, c.inside1);
+        const PoolPlanes& of = cut.of;
+        const bool one = of.planes == 1;
+        set.max_pool_plane_grad({&of.window, dy, of.width, one ? 0 : of.height * of.width, offset,
+                                 min_of(windows, to * pool.width + kSlack), of.height, of.width, dx, of.window.width,
+                                 one ? 0 : of.window.height * of.window.width, row0, row1});
+        if (bad) wrong.store(true, std::memory_order_relaxed);
     }
-    c.places = places;
-    c.rows_a_task = units_per_task(c.pool.width * static_cast<std::int64_t>(sizeof(std::int64_t)));
-    const auto run = [](void* context, std::int64_t task, int) { static_cast<Conversion*>(context)->run(task); };
-    parallel_for(ceil_div(c.pool.planes * c.pool.height, c.rows_a_task), guard.threads(), run, &c);
-    deallocate(places);
-    if (!c.wrong.load(std::memory_order_relaxed)) return {};
-    return fail(Code::invalid_argument,
-                "`indices` holds places outside their windows; pass those of max_pool2d with the same arguments");
-}
+    static constexpr std::int64_t kSlack = 64;  // what vectors reach beyond
+};
+
+Status no_memory() { return fail(Code::out_of_memory, "no memory for the positions of a window"); }
 
 }  // namespace
 
 Status indices_of_offsets(const PoolPlanes& pool, const std::uint8_t* offset, std::int64_t* indices) {
-    Conversion c{pool, offset, nullptr, nullptr, indices, 0, nullptr, nullptr, 0, 0, 0, {false}};
-    return convert(c);
+    const PoolWindow& w = pool.window;
+    const CallGuard guard;
+    ToIndices c = {pool, offset, indices, 0, {}};
+    for (std::int64_t i = 0; i < w.kernel_height * w.kernel_width; ++i) {
+        c.distances[i] = i / w.kernel_width * w.dilation_height * w.width + i % w.kernel_width * w.dilation_width;
+    }
+    c.rows_a_task = units_per_task(pool.width * static_cast<std::int64_t>(sizeof(std::int64_t)));
+    const auto run = [](void* context, std::int64_t task, int) { static_cast<ToIndices*>(context)->run(task); };
+    parallel_for(ceil_div(pool.rows(false), c.rows_a_task), guard.threads(), run, &c);
+    return {};
 }
-Status offsets_of_indices(const PoolPlanes& pool, const std::int64_t* indices, std::uint8_t* offset) {
-    Conversion c{pool, nullptr, indices, offset, nullptr, 0, nullptr, nullptr, 0, 0, 0, {false}};
-    return convert(c);
+
+template <class Real>
+Status max_pool2d_grad_of_indices(const PoolPlanes& pool, const Real* dy, const std::int64_t* indices, Real* dx) {
+    const CallGuard guard;
+    PoolPlanes of = stacked(pool);
+    if (of.window.width != pool.window.width) of = pool;  // rows of both are counted alike
+    Gradient<Real> c = {pool, cut<Real>(of, 1, true), active_kernels(), dy, indices, dx, nullptr, 0, {false}};
+    const std::int64_t planes = min_of(pool.planes, c.cut.chunk / pool.window.height + 2);
+    c.offsets_a_thread = round_up(planes * pool.height * pool.width, kBlockBytes) + 2 * Gradient<Real>::kSlack;
+    const std::int64_t threads = max_of(1, min_of(guard.threads(), c.cut.tasks()));
+    c.offsets = static_cast<std::uint8_t*>(allocate(static_cast<std::size_t>(threads * c.offsets_a_thread)));
+    if (c.offsets == nullptr) return no_memory();
+    const auto run = [](void* context, std::int64_t task, int thread) {
+        static_cast<Gradient<Real>*>(context)->run(task, thread);
+    };
+    parallel_for(c.cut.tasks(), static_cast<int>(threads), run, &c);
+    deallocate(c.offsets);
+    if (!c.wrong.load(std::memory_order_relaxed)) return {};
+    return fail(Code::invalid_argument,
+                "`indices` holds places outside their windows; pass those of max_pool2d with the same arguments");
 }
+template Status max_pool2d_grad_of_indices(const PoolPlanes&, const float*, const std::int64_t*, float*);
+#if defined(CONVLENS_FLOAT64)
+template Status max_pool2d_grad_of_indices(const PoolPlanes&, const double*, const std::int64_t*, double*);
+#endif
 
 }  // namespace convlens

@@ -1,18 +1,15 @@
-// A max pool's winners as callers know them, row * width + column of a plane, and as a byte, ky * S + kx.
+// A max pool's winners as callers know them: row * width + column of a plane.
 #pragma once
 
 #include "base/status.hpp"
-#include "kernels/args/pool.hpp"
+#include "ops/pool_planes.hpp"
 
 namespace convlens {
 
-// `planes` planes of height x width windows, neither with gaps; at most 256 positions a window.
-struct PoolPlanes {
-    PoolWindow window;
-    std::int64_t planes, height, width;
-};
+// Of planes without gaps, and at most 256 positions a window.
 Status indices_of_offsets(const PoolPlanes& pool, const std::uint8_t* offset, std::int64_t* indices);
-// invalid_argument when an index is no position of its window.
-Status offsets_of_indices(const PoolPlanes& pool, const std::int64_t* indices, std::uint8_t* offset);
+// dx = the sum of dy over the windows that a position won; invalid_argument when an index is no position of its window.
+template <class Real>
+Status max_pool2d_grad_of_indices(const PoolPlanes& pool, const Real* dy, const std::int64_t* indices, Real* dx);
 
 }  // namespace convlens

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._arguments import checked
-from .._core import pool_indices, pool_offsets
+from .._core import max_pool_grad, pool_indices
 from .._errors import UnsupportedError
 from ..graph import Padding, Window, pair, resolve_padding
 from ._call import KEPT, Array, Build, array_of, check_grad, hashable, images, replayed, run, shape_of
@@ -124,13 +124,8 @@ def max_pool2d_grad(
         raise ValueError(
             f"`indices` is {places.dtype} of shape {places.shape}; it must be integers, of shape {dy.shape}"
         )
-    offset = pool_offsets(places.astype(np.int64, copy=False), _sizes(window, *shape[1:]))
-    arrays = {"grad_output": dy, "offset": offset}
-
-    def build(b: Build) -> Sequence[str]:
-        return [b.add("MaxPoolGrad", "grad_output", "offset", input_shape=shape, **_attributes(window))]
-
-    return run(("max_pool2d_grad", window, shape), arrays, build)[0]
+    made: Array = max_pool_grad(dy, np.ascontiguousarray(places, np.int64), _sizes(window, *shape[1:]))
+    return made
 
 
 @replayed

@@ -154,13 +154,20 @@ class Homes:
         elif step.op not in PLANES:
             return
         else:
-            # Lanes are neighbouring windows; of few, or far apart, channels do better (7 x 7 to a pixel: 10 times).
-            windows = step.inputs[0] if step.op.endswith("_grad") else step.outputs[0]
-            few = self.flow.base_of(windows)[2] < 4 or (step.attributes[3] > 2 and windows == step.outputs[0])
-            if few and step.op != "max_pool2d_grad":
+            # Lanes are neighbouring windows; of few, or far apart, channels do better, unless each is a run of memory.
+            x, y = (step.outputs[0], step.inputs[0]) if step.op.endswith("_grad") else (step.inputs[0], step.outputs[0])
+            few = self.flow.base_of(y)[2] < 4 or (step.attributes[3] > 2 and not step.op.endswith("_grad"))
+            if few and step.op != "max_pool2d_grad" and not (step.op.startswith("avg") and self._is_run(step, x, y)):
                 return
         step.plain = True
         self.layout.update({name: PLAIN for name in step.outputs if name})
+
+    def _is_run(self, step: Step, x: str, y: str) -> bool:
+        """Whether a pool's windows are as wide as their plane, and lie one below the other."""
+        r, s, stride_h, _, *rest = (int(a) for a in step.attributes[:8])
+        (_, height, width), (_, rows, columns) = self.flow.base_of(x), self.flow.base_of(y)
+        below = r <= height if rows == 1 else rows * stride_h == height
+        return rest == [0, 0, 1, 1] and s == width and columns == 1 and below
 
     def _slides_over_planes(self, step: Step) -> bool:
         """Whether the instructions of plain depthwise convolutions take it."""

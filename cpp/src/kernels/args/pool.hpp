@@ -36,31 +36,44 @@ struct PoolGradArgs {
     int64_t row;
 };
 
-// Rows [row0, row1) of y of one plain plane. Reads stay below `x_end`, whatever lies between the rows.
+// Rows [row0, row1) of y, counted through plain planes of `rows`. Reads stay below `x_end`, whatever lies between them.
 template <class Real>
 struct PoolPlaneArgs {
     const PoolWindow* window;
-    const Real* x;  // pixel (0, 0)
-    int64_t x_row_stride;
+    const Real* x;  // pixel (0, 0) of the first plane
+    int64_t x_row_stride, x_plane_stride;
     const Real* x_end;
-    Real* y;  // pixel (0, 0)
-    int64_t y_row_stride;
-    uint8_t* offset;  // pixel (0, 0), rows adjacent; may be null
-    int64_t row0, row1, columns;
+    Real* y;  // pixel (0, 0) of the first plane
+    int64_t y_row_stride, y_plane_stride;
+    uint8_t* offset;  // pixel (0, 0), rows and planes adjacent; may be null
+    int64_t rows, columns, row0, row1;
 };
 
-// Rows [row0, row1) of dx of one plain plane.
+// Rows [row0, row1) of dx, counted through plain planes.
 template <class Real>
 struct PoolPlaneGradArgs {
     const PoolWindow* window;
-    const Real* dy;  // pixel (0, 0)
-    int64_t dy_row_stride;
-    int64_t windows;        // of this plane and those behind it, where dy and offset may be read
-    const uint8_t* offset;  // pixel (0, 0), rows adjacent; null for an average
+    const Real* dy;  // pixel (0, 0) of the first plane
+    int64_t dy_row_stride, dy_plane_stride;
+    const uint8_t* offset;  // pixel (0, 0), rows and planes adjacent; null for an average
+    int64_t windows;        // how many of them, and of dy, may be read
     int64_t dy_height, dy_width;
-    Real* dx;  // pixel (0, 0)
-    int64_t dx_row_stride;
+    Real* dx;  // pixel (0, 0) of the first plane
+    int64_t dx_row_stride, dx_plane_stride;
     int64_t row0, row1;
+};
+
+// offset[i][j] = the place in window (i, j) of indices[i][j], row * width + column of its plane, for rows [row0, row1)
+// of windows counted through adjacent planes. Written up to a vector beyond them.
+template <class Real>
+struct PoolPlacesArgs {
+    const PoolWindow* window;
+    const int64_t* indices;  // of row 0
+    int64_t windows;         // how many of them may be read
+    uint8_t* offset;         // of row 0
+    int64_t rows, columns;   // a plane's
+    int64_t row0, row1;
+    bool* wrong;  // set when an index is no position of its window
 };
 
 }  // namespace convlens

@@ -71,6 +71,11 @@ inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
     const __m256i set = _mm256_and_si256(_mm256_set1_epi64x(static_cast<long long>(bits)), lane);
     return {_mm256_and_pd(a.v, _mm256_castsi256_pd(_mm256_cmpeq_epi64(set, lane)))};
 }
+// To memory of any alignment.
+template <class Real>
+inline void store_anywhere(Real* p, Vec<Real> a) {
+    a.store(p);
+}
 // Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h). Written out
 // because compilers convert such vectors one element at a time.
 inline Vec<float> widen_bytes(const unsigned char* p, Vec<float>) {
@@ -93,6 +98,21 @@ inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
     __builtin_memcpy(p, &bytes, 4);
 }
+// int64 as the integers of lanes, the nearest that there is.
+inline Vec<float> narrow_integers(const void* p, Vec<float>) {
+    int lanes[Vec<float>::width];
+    for (int i = 0; i < Vec<float>::width; ++i) {
+        long long x;
+        __builtin_memcpy(&x, static_cast<const char*>(p) + 8 * i, 8);
+        lanes[i] = x < -0x7fffffff - 1 ? -0x7fffffff - 1 : x > 0x7fffffff ? 0x7fffffff : static_cast<int>(x);
+    }
+    Vec<float> a;
+    __builtin_memcpy(&a.v, lanes, sizeof a.v);
+    return a;
+}
+inline Vec<double> narrow_integers(const void* p, Vec<double>) {
+    return Vec<double>::load(static_cast<const double*>(p));
+}
 // The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
 inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
     const __m256 even = _mm256_unpacklo_ps(a.v, b.v), odd = _mm256_unpackhi_ps(a.v, b.v);
@@ -104,6 +124,17 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = _mm256_permute2f128_pd(even, odd, 0x20);
     high->v = _mm256_permute2f128_pd(even, odd, 0x31);
 }
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
+    even->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(2, 0, 2, 0));
+    odd->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 3, 1));
+}
+inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* odd) {
+    even->v = _mm256_unpacklo_pd(a.v, b.v);
+    odd->v = _mm256_unpackhi_pd(a.v, b.v);
+}
+inline Vec<double> in_order(Vec<double> a) { return {_mm256_permute4x64_pd(a.v, _MM_SHUFFLE(3, 1, 2, 0))}; }
+inline Vec<float> in_order(Vec<float> a) { return {_mm256_castpd_ps(in_order(Vec<double>{_mm256_castps_pd(a.v)}).v)}; }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
 inline Vec<float> every_second(Vec<float> a, Vec<float> b) {

@@ -1,6 +1,6 @@
 // Pooling of plain planes, as callers hand them over: lanes = neighbouring outputs of a row. Sums and winners come in
-// the order of the blocked kernels. Windows over the left and right edge go one by one.
-#include "kernels/body/apart.h"
+// the order of the blocked kernels, but for windows as wide as their plane. Windows over the left and right edge go one
+// by one.
 #include "kernels/body/window.h"
 #include "kernels/unroll.hpp"
 
@@ -10,151 +10,296 @@ namespace CONVLENS_ISA_NAME {
 namespace {
 
 // A row of windows: n_rows of their rows and `columns` of their columns lie inside x; the first row is at first_place.
-template <class Real>
 struct WindowRow {
-    const PoolWindow* window;
-    int64_t row_step, n_rows, first_place, counted_rows, counted_columns;
+    int64_t stride, row_step, n_rows, dilation, kernel_width, first_place, counted_rows, counted_columns;
     Range columns;
 };
 
-// visit(position, ky, kx) for the taps inside, the usual windows unrolled: Size x Size without dilation; 0 is any.
-template <int Size, class Real, class Visit>
-inline void each_tap(const WindowRow<Real>& w, const Real* x, Visit visit) {
-    if constexpr (Size > 0) {
-        CONVLENS_UNROLL
-        for (int64_t ky = 0; ky < Size; ++ky, x += w.row_step) {
-            CONVLENS_UNROLL
-            for (int64_t kx = 0; kx < Size; ++kx) visit(x + kx, ky, kx);
+// visit(vector, ky, kx) for the taps of neighbouring windows that lie inside, one or two apart. Two apart, lanes are in
+// an order that in_order() undoes.
+template <class Real, class Visit>
+inline void each_tap(const WindowRow& w, const Real* x, Visit visit) {
+    typedef Vec<Real> V;
+    for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
+        for (int64_t kx = 0; kx < w.kernel_width; ++kx) {
+            const Real* at = x + kx * w.dilation;
+            V even = V::load(at), odd;
+            if (w.stride == 2) unzip(even, V::load(at + V::width), &even, &odd);
+            visit(even, ky, kx);
         }
-    } else {
-        for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
-            for (int64_t kx = w.columns.from; kx < w.columns.to; ++kx) {
-                visit(x + kx * w.window->dilation_width, ky, kx);
-            }
+    }
+}
+// The same of whole windows of Size x Size, two apart.
+template <int Size, class Real, class Visit>
+inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
+    typedef Vec<Real> V;
+    CONVLENS_UNROLL
+    for (int ky = 0; ky < Size; ++ky, x += w.row_step) {
+        CONVLENS_UNROLL
+        for (int kx = 0; kx < Size; kx += 2) {
+            V even, odd;
+            unzip(V::load(x + kx), V::load(x + kx + V::width), &even, &odd);
+            visit(even, ky, kx);
+            if (kx + 1 < Size) visit(odd, ky, kx + 1);
         }
     }
 }
 
+// The first maximum wins; of NaN, which beat all else, the first too.
 template <bool WithOffset>
 struct Maximum {
-    template <int Stride, int Size, class Real>
-    static void lanes(const WindowRow<Real>& w, const Real* x, Real* y, uint8_t* offset) {
+    template <class Real>
+    struct State {
         typedef Vec<Real> V;
-        const int64_t stride = w.window->stride_width, kernel_width = w.window->kernel_width;
-        const int64_t first = Size > 0 ? 0 : w.columns.from;
-        V best = load_apart<Stride>(x + first * w.window->dilation_width, stride);
-        Ints<Real> winner = splat_ints<Real>(w.first_place + first);
-        each_tap<Size>(w, x, [&](const Real* at, int64_t ky, int64_t kx) {
-            const V v = load_apart<Stride>(at, stride);
-            if (WithOffset) {
-                // The first maximum wins; of NaN, which beat all else, the first too.
-                const Mask<Real> take = ~(v <= best) & ~is_nan(best);
-                best = select(take, v, best);
-                winner = take.v ? splat_ints<Real>(w.first_place + ky * kernel_width + kx) : winner;
-            } else {
-                best = select(is_nan(v), v, max(v, best));
+        const WindowRow& w;
+        V best = V::splat(-Real(__builtin_inff()));
+        Ints<Real> winner;
+        explicit State(const WindowRow& row) : w(row), winner(splat_ints<Real>(row.first_place)) {}
+        void operator()(V v, int64_t ky, int64_t kx) {
+            const Mask<Real> take = ~(v <= best) & ~is_nan(best);
+            best = select(take, v, best);
+            if (WithOffset) winner = take.v ? splat_ints<Real>(w.first_place + ky * w.kernel_width + kx) : winner;
+        }
+        void store(Real* y, uint8_t* offset) const {
+            store_anywhere(y, w.stride == 2 ? in_order(best) : best);
+            if (!WithOffset) return;
+            const V places = to_reals<Real>(winner);
+            narrow_bytes(offset, w.stride == 2 ? in_order(places) : places);
+        }
+    };
+    template <class Real>
+    __attribute__((noinline)) static void any(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+        State<Real> state(w);
+        each_tap(w, x, [&](Vec<Real> v, int64_t ky, int64_t kx) { state(v, ky, kx); });
+        state.store(y, offset);
+    }
+    template <int Size, class Real>
+    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+        typedef Vec<Real> V;
+        if (WithOffset) {
+            State<Real> state(w);
+            each_tap_of<Size>(w, x, [&](V v, int64_t ky, int64_t kx) { state(v, ky, kx); });
+            return state.store(y, offset);
+        }
+        // NaN makes a sum NaN (as opposite infinities do): without it, nothing else needs a look at it.
+        V best = V::splat(-Real(__builtin_inff())), sum = V::zero();
+        each_tap_of<Size>(w, x, [&](V v, int64_t, int64_t) { best = max(v, best), sum = sum + v; });
+        if (__builtin_expect(to_bits(is_nan(sum)) != 0, 0)) return any(w, x, y, offset);
+        store_anywhere(y, in_order(best));
+    }
+    template <class Real>
+    static void one(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+        Real best = -Real(__builtin_inff());
+        int64_t winner = w.first_place + w.columns.from;
+        for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
+            for (int64_t kx = w.columns.from; kx < w.columns.to; ++kx) {
+                const Real v = x[kx * w.dilation];
+                if (v <= best || best != best) continue;
+                best = v, winner = w.first_place + ky * w.kernel_width + kx;
             }
-        });
-        best.store(y);
-        if (WithOffset) narrow_bytes(offset, to_reals<Real>(winner));
+        }
+        *y = best;
+        if (WithOffset) *offset = static_cast<uint8_t>(winner);
     }
 };
 
+// A sum a row first.
 struct Average {
-    template <int Stride, int Size, class Real>
-    static void lanes(const WindowRow<Real>& w, const Real* x, Real* y, uint8_t*) {
+    template <class Real>
+    struct State {
         typedef Vec<Real> V;
-        const int64_t last = Size > 0 ? Size - 1 : w.columns.to - 1;
         V total = V::zero(), row = V::zero();
-        each_tap<Size>(w, x, [&](const Real* at, int64_t, int64_t kx) {
-            row = row + load_apart<Stride>(at, w.window->stride_width);
-            if (kx == last) total = total + row, row = V::zero();
-        });
+        void add(V v, bool last) {
+            row = row + v;
+            if (last) total = total + row, row = V::zero();
+        }
+        void store(const WindowRow& w, Real* y) const {
+            const V mean = total / V::splat(divisor<Real>(w));
+            store_anywhere(y, w.stride == 2 ? in_order(mean) : mean);
+        }
+    };
+    template <class Real>
+    static Real divisor(const WindowRow& w) {
         const int64_t count = w.counted_rows * w.counted_columns;
-        (total / V::splat(static_cast<Real>(count > 0 ? count : 1))).store(y);
+        return static_cast<Real>(count > 0 ? count : 1);
+    }
+    template <class Real>
+    __attribute__((noinline)) static void any(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
+        State<Real> state;
+        each_tap(w, x, [&](Vec<Real> v, int64_t, int64_t kx) { state.add(v, kx == w.kernel_width - 1); });
+        state.store(w, y);
+    }
+    template <int Size, class Real>
+    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
+        State<Real> state;
+        each_tap_of<Size>(w, x, [&](Vec<Real> v, int64_t, int64_t kx) { state.add(v, kx == Size - 1); });
+        state.store(w, y);
+    }
+    template <class Real>
+    static void one(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
+        Real total = 0;
+        for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
+            Real row = 0;
+            for (int64_t kx = w.columns.from; kx < w.columns.to; ++kx) row += x[kx * w.dilation];
+            total += row;
+        }
+        *y = total / divisor<Real>(w);
     }
 };
 
-template <class Kind, int Stride, class Real>
-void pool_rows(const PoolPlaneArgs<Real>& a) {
+template <class Kind, class Real>
+__attribute__((noinline)) void one_by_one(WindowRow w, const PoolWindow& p, const Real* x, Real* y, uint8_t* offset,
+                                          int64_t from, int64_t to) {
+    for (int64_t column = from; column < to; ++column) {
+        w.columns = inside(column * p.stride_width - p.pad_left, p.dilation_width, p.kernel_width, 0, p.width);
+        w.counted_columns = counted_columns(p, column);
+        Kind::one(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
+    }
+}
+
+// Rows alike, whole vectors, Size x Size windows two apart; 0: any.
+template <class Kind, int Size, class Real>
+__attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y,
+                                          uint8_t* offset, Range whole, int64_t count) {
+    const int64_t x_step = a.window->stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
+    for (; count > 0; --count, x += x_step, y += a.y_row_stride) {
+        if (whole.from > 0) one_by_one<Kind>(w, *a.window, x, y, offset, 0, whole.from);
+        for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
+            uint8_t* winners = offset == nullptr ? nullptr : offset + column;
+            if constexpr (Size > 0) {
+                Kind::template lanes<Size>(w, x + column * stride, y + column, winners);
+            } else {
+                Kind::any(w, x + column * stride, y + column, winners);
+            }
+        }
+        if (whole.to < a.columns) one_by_one<Kind>(w, *a.window, x, y, offset, whole.to, a.columns);
+        if (offset != nullptr) offset += a.columns;
+    }
+}
+
+// What a kind of pooling does with a row's windows.
+template <class Real>
+struct Functions {
+    void (*any)(const WindowRow& w, const Real* x, Real* y, uint8_t* offset);
+    void (*one_by_one)(WindowRow w, const PoolWindow& p, const Real* x, Real* y, uint8_t* offset, int64_t from,
+                       int64_t to);
+    // Of any size, two by two, and three by three.
+    void (*alike_rows[3])(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y, uint8_t* offset,
+                          Range whole, int64_t count);
+};
+template <class Kind, class Real>
+Functions<Real> functions_of() {
+    return {Kind::any,
+            one_by_one<Kind, Real>,
+            {alike_rows<Kind, 0, Real>, alike_rows<Kind, 2, Real>, alike_rows<Kind, 3, Real>}};
+}
+
+template <class Real>
+__attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Functions<Real>& kind) {
     constexpr int64_t width = Vec<Real>::width;
     const PoolWindow& p = *a.window;
     Range whole = whole_outputs(p.kernel_width, p.stride_width, p.pad_left, p.dilation_width, 0, p.width);
     if (whole.to > a.columns) whole.to = a.columns;
-    if (whole.from > whole.to) whole.from = whole.to;
+    if (p.stride_width > 2 || whole.from > whole.to) whole.from = whole.to = a.columns;
+    const Range whole_rows = whole_outputs(p.kernel_height, p.stride_height, p.pad_top, p.dilation_height, 0, p.height);
+    const int64_t size =
+        p.stride_width == 2 && p.dilation_width == 1 && p.kernel_width == p.kernel_height ? p.kernel_width : 0;
     // Lanes beyond a row's windows are garbage: they may be read below the end of x, and written where this call's next
-    // row will come.
-    const Real* y_end = a.y + (a.row1 - 1) * a.y_row_stride + a.columns;
-    for (int64_t row = a.row0; row < a.row1; ++row) {
-        const int64_t y0 = row * p.stride_height - p.pad_top;
+    // rows will come.
+    const bool adjacent = a.y_row_stride == a.columns && (a.row1 <= a.rows || a.y_plane_stride == a.rows * a.columns);
+    const int64_t last_lanes = whole.from + (whole.to - whole.from + width - 1) / width * width;
+    const int64_t beyond = (p.kernel_width - 1) * p.dilation_width;
+    const int64_t spilled_rows = (last_lanes - 1) / a.columns, x_step = p.stride_height * a.x_row_stride;
+    WindowRow w = {};
+    w.stride = p.stride_width, w.row_step = p.dilation_height * a.x_row_stride;
+    w.dilation = p.dilation_width, w.kernel_width = p.kernel_width;
+    for (int64_t i = a.row0; i < a.row1;) {
+        const int64_t plane = i / a.rows, row = i - plane * a.rows, y0 = row * p.stride_height - p.pad_top;
         const Range ys = inside(y0, p.dilation_height, p.kernel_height, 0, p.height);
-        WindowRow<Real> w = {};
-        w.window = &p, w.row_step = p.dilation_height * a.x_row_stride, w.n_rows = ys.count();
-        w.first_place = ys.from * p.kernel_width, w.counted_rows = counted_rows(p, row);
-        const Real* x = a.x + (y0 + ys.from * p.dilation_height) * a.x_row_stride - p.pad_left;
-        Real* y = a.y + row * a.y_row_stride;
-        const auto offset = [&](int64_t column) {
-            return a.offset == nullptr ? nullptr : a.offset + row * a.columns + column;
-        };
-        const Real* row_end = a.y_row_stride == a.columns ? y_end : y + a.columns;
-        const int64_t reach = (w.n_rows - 1) * w.row_step + (p.kernel_width - 1) * p.dilation_width + 1;
-        const int size = p.dilation_width != 1 || w.n_rows != p.kernel_width ? 0 : static_cast<int>(w.n_rows);
-        int64_t column = 0;
-        while (column < a.columns) {
-            const Real* at = x + column * p.stride_width;
-            const int64_t left = whole.to - column;
-            const bool over = left < width && at + (width - 1) * p.stride_width + reach > a.x_end;
-            if (column < whole.from || left <= 0 || (over && whole.to - whole.from < width)) {
-                w.columns = inside(column * p.stride_width - p.pad_left, p.dilation_width, p.kernel_width, 0, p.width);
-                w.counted_columns = counted_columns(p, column);
-                Real lanes[width];
-                uint8_t places[width] = {};
-                Kind::template lanes<kOne, kAny>(w, at, lanes, places);
-                y[column] = lanes[0];
-                if (a.offset != nullptr) *offset(column) = places[0];
-                ++column;
-                continue;
-            }
-            w.columns = {0, p.kernel_width}, w.counted_columns = p.kernel_width;
-            if (over) {
-                column = whole.to - width;
-                at = x + column * p.stride_width;
-            }
-            const bool room = over || left >= width || y + column + width <= row_end;
-            Real lanes[width];
-            uint8_t places[width] = {};
-            Real* to = room ? y + column : lanes;
-            uint8_t* winners = room || a.offset == nullptr ? offset(column) : places;
-            if (Stride > 0 && size == 2) {
-                Kind::template lanes<Stride, 2>(w, at, to, winners);
-            } else if (Stride > 0 && size == 3) {
-                Kind::template lanes<Stride, 3>(w, at, to, winners);
-            } else {
-                Kind::template lanes<Stride, kAny>(w, at, to, winners);
-            }
-            if (!room) {
-                for (int64_t i = 0; i < left; ++i) y[column + i] = lanes[i];
-                for (int64_t i = 0; i < left && a.offset != nullptr; ++i) offset(column)[i] = places[i];
-            }
-            column = column + width < whole.to ? column + width : whole.to;
+        w.n_rows = ys.count(), w.first_place = ys.from * p.kernel_width;
+        w.counted_rows = counted_rows(p, row), w.counted_columns = p.kernel_width;
+        const Real* x =
+            a.x + plane * a.x_plane_stride + (y0 + ys.from * p.dilation_height) * a.x_row_stride - p.pad_left;
+        Real* y = a.y + plane * a.y_plane_stride + row * a.y_row_stride;
+        uint8_t* offset = a.offset == nullptr ? nullptr : a.offset + i * a.columns;
+        // How many rows from here on are alike, and may read and write whole vectors.
+        int64_t alike = row >= whole_rows.from ? (whole_rows.to < a.rows ? whole_rows.to : a.rows) - row : 0;
+        const int64_t spill = adjacent ? a.row1 - spilled_rows - i : (last_lanes <= a.columns ? a.row1 - i : 0);
+        const int64_t room = a.x_end - (x + (w.n_rows - 1) * w.row_step + last_lanes * p.stride_width + beyond);
+        const int64_t reads = room < 0 ? 0 : room / x_step + 1;
+        if (alike > spill) alike = spill;
+        if (alike > reads) alike = reads;
+        if (alike > 0) {
+            kind.alike_rows[size == 2 || size == 3 ? size - 1 : 0](w, a, x, y, offset, whole, alike);
+            i += alike;
+            continue;
         }
+        const bool readable = room + (last_lanes - whole.to) * p.stride_width >= 0;
+        int64_t column = whole.from;
+        kind.one_by_one(w, p, x, y, offset, 0, column);
+        while (column < whole.to && (column + width <= whole.to || (readable && whole.to - width >= whole.from))) {
+            if (column + width > whole.to) column = whole.to - width;
+            kind.any(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
+            column += width;
+        }
+        kind.one_by_one(w, p, x, y, offset, column, a.columns);
+        ++i;
     }
 }
 
-template <class Kind, class Real>
-inline void pool_plane(const PoolPlaneArgs<Real>& a) {
-    const int64_t stride = a.window->stride_width;
-    if (stride == 1) return pool_rows<Kind, 1>(a);
-    if (stride == 2) return pool_rows<Kind, 2>(a);
-    pool_rows<Kind, 0>(a);
+// Windows that are runs of neighbours, as those as wide as their plane: a sum a lane, then a tree over the lanes of as
+// many windows as there are.
+template <class Real>
+void average_runs(const PoolPlaneArgs<Real>& a) {
+    typedef Vec<Real> V;
+    const int64_t length = a.window->kernel_width, step = a.x_row_stride, rest = length % V::width;
+    const unsigned all = ~0u >> (32 - V::width),
+                   last = length < V::width ? all >> (V::width - rest) : all << (V::width - rest);
+    const V count = V::splat(static_cast<Real>(length));
+    for (int64_t row = a.row0; row < a.row1; row += V::width) {
+        V sums[V::width];
+        for (int64_t i = 0; i < V::width; ++i) {
+            const Real* x = a.x + (row + i < a.row1 ? row + i : row) * step;
+            V sum = V::zero();
+            for (int64_t j = V::width; j <= length; j += V::width, x += V::width) sum = sum + V::load(x);
+            if (rest != 0) {
+                const Real* at = length < V::width ? x : x + rest - V::width;
+                Real lanes[V::width] = {};
+                if (at + V::width > a.x_end) {
+                    for (int64_t j = 0; j < rest; ++j) lanes[j] = x[j];
+                    at = lanes;
+                }
+                sum = sum + keep_where(last, V::load(at));
+            }
+            sums[i] = sum;
+        }
+        CONVLENS_UNROLL
+        for (int half = V::width / 2; half > 0; half /= 2) {
+            CONVLENS_UNROLL
+            for (int i = 0; i < half; ++i) {
+                V low, high;
+                zip(sums[i], sums[i + half], &low, &high);
+                sums[i] = low + high;
+            }
+        }
+        Real lanes[V::width];
+        const bool room = row + V::width <= a.row1;
+        store_anywhere(room ? a.y + row : lanes, sums[0] / count);
+        for (int64_t i = 0; !room && row + i < a.row1; ++i) a.y[row + i] = lanes[i];
+    }
 }
+
 template <class Real>
 void max_pool_plane(const PoolPlaneArgs<Real>& a) {
-    a.offset == nullptr ? pool_plane<Maximum<false>>(a) : pool_plane<Maximum<true>>(a);
+    pool_plane(a, a.offset == nullptr ? functions_of<Maximum<false>, Real>() : functions_of<Maximum<true>, Real>());
 }
 template <class Real>
 void avg_pool_plane(const PoolPlaneArgs<Real>& a) {
-    pool_plane<Average>(a);
+    const PoolWindow& p = *a.window;
+    const bool runs = p.kernel_height == 1 && p.kernel_width == p.width && p.pad_left == 0 && a.columns == 1;
+    const bool one_plane = a.x_plane_stride == 0;  // by shape, not by what a call happens to hold
+    if (runs && one_plane) return average_runs(a);
+    pool_plane(a, functions_of<Average, Real>());
 }
 
 }  // namespace

@@ -1,19 +1,35 @@
 // The gradients of pooling on plain planes. Each row of dx is written once, its sums in the order of (ky, kx).
 #include "kernels/body/window.h"
+#include "kernels/unroll.hpp"
 
 namespace convlens {
 namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
+// Rows [row0, row1) of one plane: `windows` of it and those behind it may be read.
+template <class Real>
+struct Plane {
+    const PoolWindow* window;
+    const Real* dy;
+    int64_t dy_row_stride;
+    const uint8_t* offset;
+    int64_t windows, dy_height, dy_width;
+    Real* dx;
+    int64_t dx_row_stride;
+    int64_t row0, row1;
+    Real* room;  // where rows end that may be overrun, as what lies behind is written after them; null if only this row
+};
+
 // What windows give to their positions: take(v, ...) of the dy of neighbouring windows to one place in each;
 // across(...) of one window to neighbouring places; one(...) to one.
 template <class Real>
 struct Winners {
     typedef Vec<Real> V;
-    const PoolPlaneGradArgs<Real>& a;
+    const Plane<Real>& a;
+    Range alike;
     Ints<Real> lane;
-    explicit Winners(const PoolPlaneGradArgs<Real>& args) : a(args) {
+    explicit Winners(const Plane<Real>& args) : a(args), alike{0, args.dy_width} {
         for (int i = 0; i < V::width; ++i) lane[i] = i;
     }
     void aim(int64_t) {}
@@ -37,17 +53,20 @@ struct Winners {
 template <class Real>
 struct Shares {
     typedef Vec<Real> V;
-    const PoolPlaneGradArgs<Real>& a;
-    Range alike;  // windows with all of their columns
+    const Plane<Real>& a;
+    Range alike, alike_rows;  // windows with all of their columns, or rows
     int64_t rows = 0;
     Real full = 0;
-    explicit Shares(const PoolPlaneGradArgs<Real>& args) : a(args) {
+    explicit Shares(const Plane<Real>& args) : a(args) {
         const PoolWindow& p = *a.window;
         alike = whole_outputs(p.kernel_width, p.stride_width, p.pad_left, p.dilation_width, p.counted_left,
                               p.counted_right);
+        alike_rows = whole_outputs(p.kernel_height, p.stride_height, p.pad_top, p.dilation_height, p.counted_top,
+                                   p.counted_bottom);
     }
     void aim(int64_t row) {
-        const int64_t count = counted_rows(*a.window, row);
+        const bool whole = row >= alike_rows.from && row < alike_rows.to;
+        const int64_t count = whole ? a.window->kernel_height : counted_rows(*a.window, row);
         if (count != rows) rows = count, full = share(count * a.window->kernel_width);
     }
     static Real share(int64_t count) { return count > 0 ? Real(1) / static_cast<Real>(count) : Real(0); }
@@ -96,93 +115,184 @@ inline Rows rows_of(const PoolWindow& p, int64_t y, int64_t step) {
     return {0, -1};
 }
 
-// Where rows of dx end that may be overrun: what lies behind is written after them.
 template <class Real>
-inline Real* room_of(const PoolPlaneGradArgs<Real>& a, int64_t y) {
-    return a.dx + (a.dx_row_stride == a.window->width ? a.row1 - 1 : y) * a.dx_row_stride + a.window->width;
+inline Real* room_of(const Plane<Real>& a, int64_t y) {
+    return a.room != nullptr ? a.room : a.dx + y * a.dx_row_stride + a.window->width;
 }
 template <class Real>
 inline void put(Vec<Real> v, Real* to, int64_t count, const Real* room) {
     constexpr int64_t width = Vec<Real>::width;
-    if (to + width <= room) return v.store(to);
+    if (to + width <= room) return store_anywhere(to, v);
     Real lanes[width];
     v.store(lanes);
     for (int64_t i = 0; i < count && i < width; ++i) to[i] = lanes[i];
 }
 
+// Rows of dx from `count` rows of windows two wide, side by side in both directions, where vectors may be read and
+// written whole: of a row narrower than one they spill into the next, which is written after it.
+template <class Given, class Real>
+inline void grad_of_pairs(const Plane<Real>& a, Given& given, int64_t row, int64_t count, Real* dx) {
+    typedef Vec<Real> V;
+    const int64_t columns = a.dy_width, used = 2 * columns, height = a.window->kernel_height;
+    for (const int64_t end = row + count; row < end; ++row, dx += height * a.dx_row_stride) {
+        given.aim(row);
+        for (int64_t column = 0; column < columns; column += V::width) {
+            if (column + V::width > columns && columns >= V::width) column = columns - V::width;
+            const V v = V::load(a.dy + row * a.dy_row_stride + column);
+            const Ints<Real> winners = given.winners(row * columns + column, {}, true);
+            const bool narrow = used - 2 * column <= V::width;
+            Real* to = dx + 2 * column;
+            for (int64_t ky = 0; ky < height; ++ky, to += a.dx_row_stride) {
+                V low, high;
+                zip(given.whole(v, winners, 2 * ky), given.whole(v, winners, 2 * ky + 1), &low, &high);
+                store_anywhere(to, low);
+                if (!narrow) store_anywhere(to + V::width, high);
+            }
+        }
+        for (int64_t ky = 0; ky < height; ++ky) {
+            for (int64_t x = used; x < a.window->width; ++x) dx[ky * a.dx_row_stride + x] = 0;
+        }
+    }
+}
+
 // Windows side by side, each with rows of its own: lanes are windows when they are two wide, else a window's positions.
-template <class Given, bool Pairs, class Real>
-void grad_of_tiles(const PoolPlaneGradArgs<Real>& a) {
+template <class Given, class Real>
+void grad_of_tiles(const Plane<Real>& a) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
     Given given(a);
+    const int64_t size = p.kernel_width, height = p.kernel_height;
+    const bool pairs = size == 2 && height == p.stride_height;
+    // How far vectors reach beyond a row; the last of a long one ends with it.
+    const int64_t vectors = a.dy_width < V::width ? (2 * a.dy_width > V::width ? 2 : 1) * V::width : 2 * a.dy_width;
+    const int64_t spill = vectors - p.width;
     int64_t row = (a.row0 + p.pad_top) / p.stride_height, ky = a.row0 + p.pad_top - row * p.stride_height;
-    for (int64_t y = a.row0; y < a.row1; ++y) {
-        Real *to = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
-        const bool covered = row < a.dy_height && ky < p.kernel_height;
-        const int64_t columns = covered ? a.dy_width : 0, size = Pairs ? 2 : p.kernel_width;
-        if (covered) given.aim(row);
-        for (int64_t column = 0; !Pairs && column < columns; ++column) {
+    for (int64_t y = a.row0; y < a.row1;) {
+        Real *const to = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
+        if (pairs && ky == 0) {
+            int64_t count = (a.row1 - y) / height;
+            if (count > a.dy_height - row) count = a.dy_height - row;
+            if (a.dy_width < V::width) {
+                const int64_t reads = (a.windows - V::width + a.dy_width) / a.dy_width - row;
+                if (count > reads) count = reads;
+            }
+            if (spill > 0) {
+                const int64_t writes = a.room == nullptr ? 0 : (a.room - to - p.width - spill) / a.dx_row_stride + 1;
+                if (count > writes / height) count = writes / height;
+            }
+            if (count > 0) {
+                grad_of_pairs(a, given, row, count, to);
+                row += count, y += count * height;
+                continue;
+            }
+        }
+        const int64_t columns = row < a.dy_height && ky < height ? a.dy_width : 0;
+        if (columns > 0) given.aim(row);
+        for (int64_t column = 0; column < columns; ++column) {
             const Real dy = a.dy[row * a.dy_row_stride + column];
             for (int64_t kx = 0; kx < size; kx += V::width) {
                 const V v = given.across(dy, row * a.dy_width + column, column, ky * size + kx);
                 put(v, to + column * size + kx, size - kx, room);
             }
         }
-        for (int64_t column = 0; Pairs && column < columns; column += V::width) {
-            const int64_t at = row * a.dy_width + column, left = columns - column;
-            const Real* dy = a.dy + row * a.dy_row_stride + column;
-            const Range lanes{0, left < V::width ? left : V::width};
-            const bool readable = at + V::width <= a.windows;
-            const V v = readable ? V::load(dy) : load_some(dy, lanes);
-            const Ints<Real> winners = given.winners(at, lanes, readable);
-            V low, high;
-            zip(given.whole(v, winners, 2 * ky), given.whole(v, winners, 2 * ky + 1), &low, &high);
-            put(low, to + 2 * column, 2 * left, room);
-            if (2 * left > V::width) put(high, to + 2 * column + V::width, 2 * left - V::width, room);
-        }
         for (int64_t x = size * columns; x < p.width; ++x) to[x] = 0;
+        ++y;
         if (++ky == p.stride_height) ky = 0, ++row;
     }
 }
 
-// Windows one or two apart: lanes are every Stride-th of neighbouring positions, and the windows that hold them.
-template <class Given, int Stride, class Real>
-void grad_of_neighbours(const PoolPlaneGradArgs<Real>& a) {
+// Sums at positions x, x + 2 ... and x + 1, x + 3 ... of a row of dx, of windows three wide and two apart. The windows'
+// places, and those beyond a row, can be read, and all are alike. Edge: some lanes lie beyond the row.
+template <bool Edge, class Given, class Real>
+inline void sum_three_wide(const Plane<Real>& a, Given& given, Rows rows, Rows steps, int64_t x, Vec<Real>* even,
+                           Vec<Real>* odd) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
+    // Of windows at `column` the first of the three places is met, of those before them the last; of either the middle.
+    const bool shifted = ((x + p.pad_left) & 1) != 0;
+    const int64_t column = (x + p.pad_left + shifted) >> 1;
+    const unsigned all = ~0u >> (32 - V::width);
+    const auto inside_bits = [&](int64_t from) {
+        const int64_t left = a.dy_width - from;
+        const unsigned bits = left >= V::width ? all : left > 0 ? (1u << left) - 1 : 0;
+        return from >= 0 ? bits : bits & all << (from > -V::width ? -from : 0);
+    };
+    const unsigned bits = Edge ? inside_bits(column) : all, bits_before = Edge ? inside_bits(column - 1) : all;
+    V outer = V::zero(), middle = V::zero();
+    for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
+        if (row >= a.dy_height) continue;
+        given.aim(row);
+        const int64_t at = row * a.dy_width + column, place = ky * 3;
+        const Real* dy = a.dy + row * a.dy_row_stride + column;
+        V v = V::load(dy), before = V::load(dy - 1);
+        if (Edge) v = keep_where(bits, v), before = keep_where(bits_before, before);
+        const Ints<Real> winners = given.winners(at, {}, true), winners_before = given.winners(at - 1, {}, true);
+        outer = outer + given.whole(v, winners, place);
+        outer = outer + given.whole(before, winners_before, place + 2);
+        middle = middle + given.whole(shifted ? before : v, shifted ? winners_before : winners, place + 1);
+    }
+    *even = shifted ? middle : outer;
+    *odd = shifted ? outer : middle;
+}
+
+// The same of any windows one or two apart.
+template <class Given, class Real>
+void sum_one_by_one(const Plane<Real>& a, Given& given, Rows rows, Rows steps, int64_t x, Vec<Real>* even,
+                    Vec<Real>* odd) {
+    typedef Vec<Real> V;
+    const PoolWindow& p = *a.window;
+    const int64_t stride = p.stride_width;
+    for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
+        if (row >= a.dy_height) continue;
+        given.aim(row);
+        for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
+            const int64_t shift = x + p.pad_left - kx * p.dilation_width, phase = shift & (stride - 1);
+            const int64_t column = stride == 1 ? shift : (shift + phase) >> 1;
+            const int64_t left = a.dy_width - column;
+            const Range lanes{column < 0 ? -column : 0, left < V::width ? left : V::width};
+            if (lanes.from >= lanes.to) continue;
+            const int64_t at = row * a.dy_width + column;
+            const Real* dy = a.dy + row * a.dy_row_stride + column;
+            const bool readable = at >= 0 && at + V::width <= a.windows;
+            V v = readable ? V::load(dy) : load_some(dy, lanes);
+            if (lanes.count() < V::width) v = keep_where(((1u << lanes.to) - 1) >> lanes.from << lanes.from, v);
+            v = given.take(v, at, column, lanes, readable, ky * p.kernel_width + kx);
+            V* sum = stride == 1 || phase == 0 ? even : odd;
+            *sum = *sum + v;
+        }
+    }
+}
+
+// Windows one or two apart: lanes are every stride-th of neighbouring positions, and the windows that hold them.
+template <class Given, class Real>
+void grad_of_neighbours(const Plane<Real>& a) {
+    typedef Vec<Real> V;
+    const PoolWindow& p = *a.window;
+    const int64_t stride = p.stride_width;
     const Rows steps = steps_of(p);
     Given given(a);
+    const bool three = stride == 2 && p.kernel_width == 3 && p.dilation_width == 1;
     for (int64_t y = a.row0; y < a.row1; ++y) {
         const Rows rows = rows_of(p, y, steps.ky);
         Real *const dx = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
-        for (int64_t x = 0; x < p.width; x += Stride * V::width) {
+        const int64_t above = (p.kernel_height - 1 - rows.ky) / steps.ky * steps.row;
+        const int64_t top = rows.row > above ? rows.row - above : 0;
+        const int64_t bottom = rows.row < a.dy_height ? rows.row : a.dy_height - 1;
+        for (int64_t x = 0; x < p.width; x += stride * V::width) {
+            // The columns of the windows that lanes meet, those outside the plane included.
+            const int64_t from = (x + p.pad_left - p.kernel_width + stride) >> (stride - 1);
+            const int64_t to = ((x + p.pad_left + stride - 1) >> (stride - 1)) + V::width;
             V even = V::zero(), odd = V::zero();
-            for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0;
-                 ky += steps.ky, row -= steps.row) {
-                if (row >= a.dy_height) continue;
-                given.aim(row);
-                for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
-                    const int64_t shift = x + p.pad_left - kx * p.dilation_width, phase = shift & (Stride - 1);
-                    const int64_t column = Stride == 1 ? shift : (shift + phase) >> 1;
-                    const int64_t left = a.dy_width - column;
-                    const Range lanes{column < 0 ? -column : 0, left < V::width ? left : V::width};
-                    if (lanes.from >= lanes.to) continue;
-                    const int64_t at = row * a.dy_width + column;
-                    const Real* dy = a.dy + row * a.dy_row_stride + column;
-                    const bool readable = at >= 0 && at + V::width <= a.windows;
-                    V v = readable ? V::load(dy) : load_some(dy, lanes);
-                    if (lanes.count() < V::width) v = keep_where(((1u << lanes.to) - 1) >> lanes.from << lanes.from, v);
-                    v = given.take(v, at, column, lanes, readable, ky * p.kernel_width + kx);
-                    if (Stride == 1 || phase == 0) {
-                        even = even + v;
-                    } else {
-                        odd = odd + v;
-                    }
-                }
+            if (three && from >= given.alike.from && to <= given.alike.to && to <= a.dy_width) {
+                sum_three_wide<false>(a, given, rows, steps, x, &even, &odd);
+            } else if (three && (from < 0 ? 0 : from) >= given.alike.from && a.dy_width <= given.alike.to &&
+                       top * a.dy_width + from >= 0 && bottom * a.dy_width + to <= a.windows) {
+                sum_three_wide<true>(a, given, rows, steps, x, &even, &odd);
+            } else {
+                sum_one_by_one(a, given, rows, steps, x, &even, &odd);
             }
             const int64_t left = p.width - x;
-            if (Stride == 2) {
+            if (stride == 2) {
                 V low, high;
                 zip(even, odd, &low, &high);
                 put(low, dx + x, left, room);
@@ -198,7 +308,7 @@ constexpr int64_t kGradColumns = 512;
 
 // Windows few or far apart: lanes are the positions of one. The last window comes first, as its kx is the least.
 template <class Given, class Real>
-void grad_across(const PoolPlaneGradArgs<Real>& a) {
+void grad_across(const Plane<Real>& a) {
     typedef Vec<Real> V;
     const PoolWindow& p = *a.window;
     const int64_t reach = (p.kernel_width - 1) * p.dilation_width;
@@ -244,24 +354,40 @@ void grad_across(const PoolPlaneGradArgs<Real>& a) {
 }
 
 template <class Given, class Real>
-inline void pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
+inline void grad_of_plane(const Plane<Real>& a) {
     const PoolWindow& p = *a.window;
     const bool disjoint = p.kernel_height <= p.stride_height && p.dilation_height == 1;
     const bool joined = p.kernel_width == p.stride_width && p.dilation_width == 1 && p.pad_left == 0;
     if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
-        return p.kernel_width == 2 ? grad_of_tiles<Given, true>(a) : grad_of_tiles<Given, false>(a);
+        return grad_of_tiles<Given>(a);
     }
-    if (a.dy_width >= 4 && p.stride_width == 1) return grad_of_neighbours<Given, 1>(a);
-    if (a.dy_width >= 4 && p.stride_width == 2) return grad_of_neighbours<Given, 2>(a);
+    if (a.dy_width >= 4 && p.stride_width <= 2) return grad_of_neighbours<Given>(a);
     grad_across<Given>(a);
+}
+template <template <class> class Given, class Real>
+inline void pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
+    const PoolWindow& p = *a.window;
+    const bool adjacent = a.dx_row_stride == p.width && (a.dx_plane_stride == p.height * p.width || a.row1 <= p.height);
+    int64_t plane = a.row0 / p.height, row = a.row0 - plane * p.height;
+    const int64_t end = a.row1 - 1, last = end / p.height;
+    Real* const room = a.dx + last * a.dx_plane_stride + (end - last * p.height) * a.dx_row_stride + p.width;
+    for (int64_t i = a.row0; i < a.row1; ++plane, row = 0) {
+        const int64_t count = a.row1 - i < p.height - row ? a.row1 - i : p.height - row;
+        const int64_t before = plane * a.dy_height * a.dy_width;
+        grad_of_plane<Given<Real>>(Plane<Real>{&p, a.dy + plane * a.dy_plane_stride, a.dy_row_stride,
+                                               a.offset == nullptr ? nullptr : a.offset + before, a.windows - before,
+                                               a.dy_height, a.dy_width, a.dx + plane * a.dx_plane_stride,
+                                               a.dx_row_stride, row, row + count, adjacent ? room : nullptr});
+        i += count;
+    }
 }
 template <class Real>
 void max_pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
-    pool_plane_grad<Winners<Real>>(a);
+    pool_plane_grad<Winners>(a);
 }
 template <class Real>
 void avg_pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
-    pool_plane_grad<Shares<Real>>(a);
+    pool_plane_grad<Shares>(a);
 }
 
 }  // namespace

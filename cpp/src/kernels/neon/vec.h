@@ -79,6 +79,11 @@ inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
     const uint64x2_t set = vtstq_u64(vdupq_n_u64(bits), lane);
     return {vreinterpretq_f64_u64(vandq_u64(vreinterpretq_u64_f64(a.v), set))};
 }
+// To memory of any alignment.
+template <class Real>
+inline void store_anywhere(Real* p, Vec<Real> a) {
+    a.store(p);
+}
 // Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h). Written out
 // because compilers convert such vectors one element at a time.
 inline Vec<float> widen_bytes(const unsigned char* p, Vec<float>) {
@@ -102,6 +107,21 @@ inline void narrow_bytes(unsigned char* p, Vec<double> a) {
     p[0] = static_cast<unsigned char>(vgetq_lane_u64(integers, 0));
     p[1] = static_cast<unsigned char>(vgetq_lane_u64(integers, 1));
 }
+// int64 as the integers of lanes, the nearest that there is.
+inline Vec<float> narrow_integers(const void* p, Vec<float>) {
+    int lanes[Vec<float>::width];
+    for (int i = 0; i < Vec<float>::width; ++i) {
+        long long x;
+        __builtin_memcpy(&x, static_cast<const char*>(p) + 8 * i, 8);
+        lanes[i] = x < -0x7fffffff - 1 ? -0x7fffffff - 1 : x > 0x7fffffff ? 0x7fffffff : static_cast<int>(x);
+    }
+    Vec<float> a;
+    __builtin_memcpy(&a.v, lanes, sizeof a.v);
+    return a;
+}
+inline Vec<double> narrow_integers(const void* p, Vec<double>) {
+    return Vec<double>::load(static_cast<const double*>(p));
+}
 // The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
 inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
     low->v = vzip1q_f32(a.v, b.v);
@@ -110,6 +130,19 @@ inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
 inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
     low->v = vzip1q_f64(a.v, b.v);
     high->v = vzip2q_f64(a.v, b.v);
+}
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
+    even->v = vuzp1q_f32(a.v, b.v);
+    odd->v = vuzp2q_f32(a.v, b.v);
+}
+inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* odd) {
+    even->v = vuzp1q_f64(a.v, b.v);
+    odd->v = vuzp2q_f64(a.v, b.v);
+}
+template <class Real>
+inline Vec<Real> in_order(Vec<Real> a) {
+    return a;
 }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.

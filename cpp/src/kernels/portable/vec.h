@@ -92,6 +92,11 @@ inline Vec<Real> keep_where(unsigned bits, Vec<Real> a) {
     }
     return a;
 }
+// To memory of any alignment.
+template <class Real>
+inline void store_anywhere(Real* p, Vec<Real> a) {
+    a.store(p);
+}
 // Bytes as the integers of lanes, and back; the vector is a carrier of bits here (to_ints in body/math.h).
 template <class Real, class Int>
 inline Vec<Real> widen_bytes_as(const unsigned char* p) {
@@ -113,6 +118,21 @@ inline Vec<double> widen_bytes(const unsigned char* p, Vec<double>) {
 }
 inline void narrow_bytes(unsigned char* p, Vec<float> a) { narrow_bytes_as<unsigned>(p, a); }
 inline void narrow_bytes(unsigned char* p, Vec<double> a) { narrow_bytes_as<unsigned long long>(p, a); }
+// int64 as the integers of lanes, the nearest that there is.
+inline Vec<float> narrow_integers(const void* p, Vec<float>) {
+    int lanes[Vec<float>::width];
+    for (int i = 0; i < Vec<float>::width; ++i) {
+        long long x;
+        __builtin_memcpy(&x, static_cast<const char*>(p) + 8 * i, 8);
+        lanes[i] = x < -0x7fffffff - 1 ? -0x7fffffff - 1 : x > 0x7fffffff ? 0x7fffffff : static_cast<int>(x);
+    }
+    Vec<float> a;
+    __builtin_memcpy(&a.v, lanes, sizeof a.v);
+    return a;
+}
+inline Vec<double> narrow_integers(const void* p, Vec<double>) {
+    return Vec<double>::load(static_cast<const double*>(p));
+}
 // The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
 inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
     low->v = Vector_float{a.v[0], b.v[0], a.v[1], b.v[1]};
@@ -121,6 +141,19 @@ inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
 inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
     low->v = Vector_double{a.v[0], b.v[0]};
     high->v = Vector_double{a.v[1], b.v[1]};
+}
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
+    even->v = Vector_float{a.v[0], a.v[2], b.v[0], b.v[2]};
+    odd->v = Vector_float{a.v[1], a.v[3], b.v[1], b.v[3]};
+}
+inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* odd) {
+    even->v = Vector_double{a.v[0], b.v[0]};
+    odd->v = Vector_double{a.v[1], b.v[1]};
+}
+template <class Real>
+inline Vec<Real> in_order(Vec<Real> a) {
+    return a;
 }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
