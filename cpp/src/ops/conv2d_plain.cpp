@@ -181,13 +181,13 @@ void run(const Call& call, std::int64_t task, int thread) {
 template <class Real>
 constexpr Op make_matmul() {
     return {"matmul", check<Real, true>, nullptr,
-            nullptr,  nullptr,           {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
+            nullptr,  nullptr,           {{spread_tasks<Real>, spread<Real>, true}, {tasks<Real>, run<Real>, true}}};
 }
 template <class Real>
 constexpr Op make_conv2d_plain() {
     return {"conv2d_plain",  check<Real, false>,
             input_rectangle, nullptr,
-            nullptr,         {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
+            nullptr,         {{spread_tasks<Real>, spread<Real>, true}, {tasks<Real>, run<Real>, true}}};
 }
 
 }  // namespace

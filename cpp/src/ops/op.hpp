@@ -62,6 +62,7 @@ struct Call {
 struct Phase {
     std::int64_t (*tasks)(const Call& call);  // a function of shapes, attributes and n alone, never of threads
     void (*run)(const Call& call, std::int64_t task, int thread);
+    bool small = false;  // a task is some 20 us: a few are not worth waking a thread for
 };
 
 constexpr int kMaxPhases = 4;

@@ -266,7 +266,7 @@ void run(const Call& call, std::int64_t task, int) {
 
 template <class Real>
 constexpr Op make_reorder() {
-    return {"reorder", check<Real>, input_rectangle, nullptr, nullptr, {{tasks<Real>, run<Real>}}};
+    return {"reorder", check<Real>, input_rectangle, nullptr, nullptr, {{tasks<Real>, run<Real>, true}}};
 }
 
 }  // namespace
