@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 import numpy as np
 
-from convlens import reference
+from convlens import _core, reference
 from convlens.graph import Graph
 from convlens.program import Entry, Program, Weights, compile
 
@@ -75,3 +76,11 @@ def close(value: np.ndarray, expected: np.ndarray, dtype: str, name: str = "") -
     scale = float(np.max(np.abs(expected[np.isfinite(expected)]), initial=1e-3))
     limit = scale * (2e-5 if dtype == "float32" else 1e-10)
     np.testing.assert_allclose(value, expected, rtol=0, atol=limit, err_msg=name)
+
+
+def instructions(program: Program, graph: Graph) -> list[str]:
+    """The ops of a compiled file: section 1, 16 bytes each, the number first."""
+    data = program.to_bytes(Weights(graph.constants))
+    start, size = struct.unpack_from("<QQ", data, 56 + 16)
+    names = {number: name for name, number in _core.op_codes().items()}
+    return [names[struct.unpack_from("<H", data, at)[0]] for at in range(start, start + size, 16)]

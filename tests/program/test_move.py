@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pytest
-from check import check, random_inputs, run_program
+from check import check, instructions, random_inputs, run_program
 
-from convlens import UnsupportedError, _core
+from convlens import UnsupportedError
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Weights, compile
 from convlens.transform import backward
@@ -227,14 +225,6 @@ def unshuffle(b, x):
     c = int(b.types[x].shape[1])
     b.add("Split", [x, ints(b, c // 2, c - c // 2)], {"axis": 1}, outputs=[f"{x}a", f"{x}b"])
     return b.add("Concat", [f"{x}a", conv(b, f"{x}b", c - c // 2, 3)], {"axis": 1})
-
-
-def instructions(program, graph):
-    """The ops of a compiled file: section 1, 16 bytes each, the number first."""
-    data = program.to_bytes(Weights(graph.constants))
-    start, size = struct.unpack_from("<QQ", data, 56 + 16)
-    names = {number: name for name, number in _core.op_codes().items()}
-    return [names[struct.unpack_from("<H", data, at)[0]] for at in range(start, start + size, 16)]
 
 
 @pytest.mark.parametrize("block", [dense_block, fire, inception, unshuffle])

@@ -231,3 +231,14 @@ def test_a_forked_child_computes_on():
     child.join(timeout=60)
     assert child.exitcode == 0
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_large_planes_begin_at_the_start_of_a_cache_line(n):
+    x = np.random.default_rng(0).standard_normal((n, 3, 32, 16)).astype(np.float32)
+    for _ in range(4):
+        y = ops.conv2d(x, np.eye(3, dtype=np.float32)[:, :, None, None])
+        assert y.flags.c_contiguous
+        assert y.flags.writeable
+        assert n == 0 or y.ctypes.data % 64 == 0
+        np.testing.assert_array_equal(y, x)

@@ -1,6 +1,7 @@
 #include "base/parallel.hpp"
 
 #include <atomic>
+#include <thread>
 
 #include "base/float_mode.hpp"
 #include "base/threads.hpp"
@@ -37,6 +38,8 @@ void run_region(const Region& region) {
     // slower thread then takes fewer. Handing out several at once keeps the counter cool when tasks are many and small.
     const std::int64_t step = region.tasks / (static_cast<std::int64_t>(region.threads) * 32) + 1;
     std::atomic<std::int64_t> next{0};
+    std::atomic<int> working{region.threads - 1};
+    const bool sleepy = threads_sleep();
 #pragma omp parallel num_threads(region.threads)
     {
         const FloatMode mode;
@@ -46,6 +49,11 @@ void run_region(const Region& region) {
             if (first >= region.tasks) break;
             const std::int64_t last = first + step < region.tasks ? first + step : region.tasks;
             for (std::int64_t task = first; task < last; ++task) region.function(region.context, task, thread);
+        }
+        // Who falls asleep at the end must be woken too: the caller stays awake for as long as a last task takes.
+        if (thread != 0) working.fetch_sub(1, std::memory_order_relaxed);
+        for (int i = 0; sleepy && thread == 0 && i < 64 && working.load(std::memory_order_relaxed) > 0; ++i) {
+            std::this_thread::yield();
         }
     }
 }

@@ -25,6 +25,16 @@ int threads_from_environment(const char* name) {
     return value >= 1 && value <= 4096 ? static_cast<int>(value) : 0;
 }
 
+bool threads_sleep() {
+    static const bool sleep = [] {
+        const char* count = std::getenv("GOMP_SPINCOUNT");
+        if (count != nullptr) return std::strcmp(count, "0") == 0;
+        const char* policy = std::getenv("OMP_WAIT_POLICY");
+        return policy != nullptr && (policy[0] == 'p' || policy[0] == 'P');
+    }();
+    return sleep;
+}
+
 int cores_of_quota(const char* text) {
     char* rest = nullptr;
     const long long quota = std::strtoll(text, &rest, 10);

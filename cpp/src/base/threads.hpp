@@ -9,6 +9,9 @@ int available_cores();
 // The first positive integer of an environment variable such as "4" or "4,2"; 0 when unset or not a number.
 int threads_from_environment(const char* name);
 
+// Whether OpenMP's threads were told to sleep as soon as they have nothing to do (OMP_WAIT_POLICY, GOMP_SPINCOUNT).
+bool threads_sleep();
+
 // The quota of a cgroup v2 `cpu.max` ("150000 100000" is 2 cores, "max 100000" none: 0); exposed for tests.
 int cores_of_quota(const char* text);
 

@@ -142,7 +142,7 @@ std::int64_t last_lanes(std::int64_t channels, std::int64_t first, std::int64_t 
 // ---- task grids: functions of the shape, and of n alone where a shape is too small to be worth a task ----
 
 // A task is about this many multiplications of float32: some 20 us.
-constexpr std::int64_t kTaskProducts = std::int64_t{2} << 20;
+constexpr std::int64_t kTaskProducts = std::int64_t{1} << 20;
 constexpr std::int64_t kMostPieces = 32;         // of an image: cores to feed at batch 1
 constexpr std::int64_t kStripBytes = 512 << 10;  // of input, so that it stays in the second-level cache
 constexpr std::int64_t kPanelBytes = 256 << 10;  // of weights, beside it

@@ -2,7 +2,7 @@
 //     x[c][p stride_h - pad_top + r dilation_h][q stride_w - pad_left + s dilation_w] * w[k][c][r][s]); c of k's group.
 //
 // inputs  x blocked, or plain; w packed; [bias] (K); [residual] blocked, of y's shape
-// outputs y blocked; [mask] y > 0
+// outputs y blocked, or plain and alone; [mask] y > 0
 // attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, activation (0 none, 1 relu,
 //     2 clip), low (real), high (real)
 //
@@ -12,11 +12,14 @@
 namespace convlens {
 namespace {
 
+constexpr std::int64_t kStageBytes = 16 << 10;  // half of a first-level cache
+
 struct Plan {
     PackedWeight weight;
     ConvGrid grid;
     std::int64_t steps_a_pass;
-    bool flat;  // rows of x and y follow each other without a gap: a strip is one run of pixels
+    std::int64_t stage_rows;  // of a plain y, computed in blocks beforehand; 0: y is blocked
+    bool flat;                // rows of x and y follow each other without a gap: a strip is one run of pixels
     // With fewer channels than the kernel has columns, a tap is a channel of a kernel's row, its elements the columns:
     // starting a tap costs as much as two elements.
     bool elements_are_columns;
@@ -31,7 +34,28 @@ PackedWeight weight_of(const Problem& p) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
+    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
+    const std::int64_t size = sizeof(Real);
+    const std::int64_t products = w.elements() * pixels_of(y) * (w.depthwise ? 4 : 1);  // a load for every product
+    return ConvGrid::make(y.height, w.panels, products, size, planes_of<Real>(x) * plane_stride<Real>(x) * size,
+                          w.elements() * size);
+}
+
+bool is_plain(const Tensor& y) { return y.layout == Layout::plain && !one_pixel(y); }
+
+// Rows of y that are computed before they leave their blocks: a few, unless a sum takes several passes.
+template <class Real>
+std::int64_t stage_rows(const Problem& p, const PackedWeight& w, const ConvGrid& grid, std::int64_t pass) {
+    const Tensor& y = *p.outputs[0];
+    if (!is_plain(y)) return 0;
+    const std::int64_t strip = ceil_div(y.height, grid.strips);
+    const std::int64_t fit = max_of(1, kStageBytes / (y.width * w.panel_blocks * kBlockBytes));
+    return pass < w.steps ? strip : ceil_div(strip, ceil_div(strip, fit));
+}
+
+template <class Real>
+Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs < 2 || i.n_inputs > 4 || i.n_outputs < 1 || i.n_outputs > 2 || i.n_attributes != 12) {
         return fail(Code::corrupt_file, "conv2d has %d inputs, %d outputs, %d attributes; it takes 2 to 4, 1 or 2, 12",
@@ -39,7 +63,7 @@ Status check(const Problem& p, ScratchNeed*) {
     }
     const ConvAttributes a = ConvAttributes::of(p);
     CONVLENS_RETURN_IF_ERROR(check_source<Real>(p.inputs[0], "x"));
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "y", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_source<Real>(p.outputs[0], "y"));
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(y.channels, x.channels, a.R, a.S, a.groups));
     CONVLENS_RETURN_IF_ERROR(check_attributes(a));
@@ -52,6 +76,15 @@ Status check(const Problem& p, ScratchNeed*) {
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", y));
     if (p.outputs[1] != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(p.outputs[1], "mask", y));
     CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
+    if (is_plain(y)) {
+        if (w.depthwise || has_halo(y) || p.inputs[3] != nullptr || p.outputs[1] != nullptr) {
+            return fail(Code::unsupported,
+                        "`y` with a halo, a residual or a mask, or depthwise, must have layout blocked");
+        }
+        const std::int64_t pass = steps_a_pass(w, a.R * a.S, sizeof(Real));
+        scratch->per_thread_bytes =
+            stage_rows<Real>(p, w, grid_of<Real>(p, w), pass) * y.width * w.panel_blocks * kBlockBytes;
+    }
     return check_halo(x, "x", forward_rectangle(a, whole(y)));
 }
 
@@ -72,11 +105,9 @@ void make_plan(const Problem& p, void* memory) {
     const ConvAttributes a = ConvAttributes::of(p);
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
     const PackedWeight w = plan.weight = weight_of<Real>(p);
-    const std::int64_t size = sizeof(Real), pixels = pixels_of(y);
-    const std::int64_t products = w.elements() * pixels * (w.depthwise ? 4 : 1);  // a load for every product
-    plan.grid = ConvGrid::make(y.height, w.panels, products, size, planes_of<Real>(x) * plane_stride<Real>(x) * size,
-                               w.elements() * size);
-    plan.steps_a_pass = steps_a_pass(w, a.R * a.S, size);
+    plan.grid = grid_of<Real>(p, w);
+    plan.steps_a_pass = steps_a_pass(w, a.R * a.S, sizeof(Real));
+    plan.stage_rows = stage_rows<Real>(p, w, plan.grid, plan.steps_a_pass);
     const auto gapless = [&](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
                 x.width == y.width && gapless(&x) && gapless(&y) && gapless(p.inputs[3]);
@@ -114,10 +145,10 @@ ConvEpilogue<Real> epilogue_at(const Call& call, std::int64_t image, const Packe
     return e;
 }
 
-// Rows [row0, row1) of a panel's channels of one image.
+// Rows [row0, row1) of a panel's channels of one image; where y is plain, into `stage`.
 template <class Real>
 void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int64_t p, std::int64_t row0,
-               std::int64_t row1) {
+               std::int64_t row1, Real* stage) {
     const PackedWeight& w = plan.weight;
     const PackedPanel panel = w.panel(p);
     const ConvAttributes a = ConvAttributes::of(*call.problem);
@@ -125,7 +156,11 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
     const bool plain = x.layout == Layout::plain;
 
     ConvTile<Real> tile;
-    tile.output = operand_at<Real>(call.outputs[0], image, panel.first_block, row0, 0);
+    if (stage == nullptr) {
+        tile.output = operand_at<Real>(call.outputs[0], image, panel.first_block, row0, 0);
+    } else {
+        tile.output = {stage, y.width * w.lanes, w.lanes, (row1 - row0) * y.width * w.lanes};
+    }
     tile.rows = plan.flat ? 1 : row1 - row0;
     tile.columns = plan.flat ? (row1 - row0) * y.width : y.width;
     tile.blocks = panel.blocks;
@@ -171,18 +206,48 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
             tile.weight += tile.steps * tile.weight_step;
         }
     }
-    for (std::int64_t b = 0; b < panel.blocks; ++b) {
+    for (std::int64_t b = 0; b < panel.blocks && stage == nullptr; ++b) {
         zero_halo<Real>(call.outputs[0], image, panel.first_block + b, row0, row1);
     }
 }
 
+// The same rows of a plain y: computed in blocks a few at a time, which leave for their planes while they are cached.
 template <class Real>
-void run(const Call& call, std::int64_t task, int) {
+void run_plain(const Call& call, const Plan& plan, std::int64_t image, std::int64_t p, std::int64_t row0,
+               std::int64_t row1, Real* stage) {
+    const Tensor& y = *call.problem->outputs[0];
+    const PackedPanel panel = plan.weight.panel(p);
+    const std::int64_t plane = pixels_of(y), lanes = plan.weight.lanes;
+    for (std::int64_t row = row0; row < row1; row += plan.stage_rows) {
+        const std::int64_t end = min_of(row1, row + plan.stage_rows), pixels = (end - row) * y.width;
+        Real* to = image_data<Real>(call.outputs[0], image) + panel.first_block * lanes * plane + row * y.width;
+        const std::int64_t channels = min_of(panel.blocks * lanes, y.channels - panel.first_block * lanes);
+        for (std::int64_t c = 0; c < channels; ++c) {
+            for (std::int64_t i = 0; i < pixels; i += lanes) __builtin_prefetch(to + c * plane + i, 1);
+        }
+        run_panel<Real>(call, plan, image, p, row, end, stage);
+        for (std::int64_t c = 0; c < channels; c += lanes) {
+            call.kernels->set<Real>().deinterleave(
+                {stage + c * pixels, to + c * plane, plane, min_of(lanes, channels - c), pixels});
+        }
+    }
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int thread) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const ConvPiece piece = piece_of(plan.grid, call.n, task);
+    Real* stage = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
     for (std::int64_t image = piece.image0; image < piece.image1; ++image) {
         for (std::int64_t p = piece.panel0; p < piece.panel1; ++p) {
-            run_panel<Real>(call, plan, image, p, piece.row0, piece.row1);
+            if (plan.stage_rows > 0) {
+                run_plain<Real>(call, plan, image, p, piece.row0, piece.row1, stage);
+            } else {
+                run_panel<Real>(call, plan, image, p, piece.row0, piece.row1, nullptr);
+            }
+        }
+        if (plan.stage_rows > 0 && piece.panel1 == plan.grid.panels && piece.row1 == plan.grid.rows) {
+            zero_padding<Real>(call.outputs[0], image);
         }
         if (call.outputs[1] && piece.panel1 == plan.grid.panels && piece.row1 == plan.grid.rows) {
             zero_padding<Real>(call.outputs[1], image);

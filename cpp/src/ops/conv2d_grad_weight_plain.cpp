@@ -22,7 +22,8 @@ struct Shape : PlainConv<Real> {
         lane_panels = ceil_div(reduction, this->width);
         row_groups = max_of(ceil_div(this->k_group, kMostRows),
                             min_of(ceil_div(this->k_group, 56), kTasks / (lane_panels * this->a.groups)));
-        chunk = min_of(kChunkElements, round_up(this->pixels, kLanes<Real>));
+        const std::int64_t chunks = ceil_div(this->pixels, kChunkElements + kLanes<Real>);
+        chunk = round_up(ceil_div(this->pixels, chunks), kLanes<Real>);
         row_step = chunk + kLanes<Real>;  // of a panel before it is transposed; no power of two
     }
     std::int64_t rows() const { return ceil_div(this->k_group, row_groups); }
@@ -64,20 +65,29 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* pixels = sums + s.rows() * s.width;
     Real* panel = pixels + s.width * s.row_step + lanes;
     PanelRun* runs = reinterpret_cast<PanelRun*>(panel + s.chunk * s.width);
-    std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(rows * s.width) * sizeof(Real));
+    Real* dw = reinterpret_cast<Real*>(call.outputs[0].data) + k0 * s.reduction + e0;
+    // Lanes that all are numbers of dw are summed up where they stay.
+    const bool direct = filled % lanes == 0;
+    Real* const output = direct ? dw : sums;
+    const std::int64_t output_step = direct ? s.reduction : s.width;
+    for (std::int64_t k = 0; k < rows && call.n == 0; ++k) {
+        std::memset(static_cast<void*>(output + k * output_step), 0, static_cast<std::size_t>(filled) * sizeof(Real));
+    }
 
     Panel<Real> pack;
     pack.width = s.row_step, pack.runs = runs, pack.stride = s.a.stride_w;
     pack.channels = pack.R = pack.S = 1, pack.channel_step = pack.row_step = pack.column_step = 0;
     pack.image_end = reinterpret_cast<const Real*>(call.inputs[1].data + call.n * call.inputs[1].image_stride);
     const std::int64_t x_row = row_stride<Real>(*s.x);
+    // Squares of x's own planes.
+    const bool in_place = s.is_pointwise() && !has_halo(*s.x) && s.pixels % lanes == 0 && filled % lanes == 0;
     for (std::int64_t image = 0; image < call.n; ++image) {
         const Real* x = image_data<Real>(call.inputs[1], image) + group * s.c_group * plane_stride<Real>(*s.x) -
                         s.a.pad_top * x_row - s.a.pad_left;
         for (std::int64_t p = 0; p < s.pixels; p += s.chunk) {
             const std::int64_t count = min_of(s.chunk, s.pixels - p);
-            pack.n_runs = s.runs(p, count, x_row, runs);
-            for (std::int64_t e = 0; e < filled; ++e) {
+            if (!in_place) pack.n_runs = s.runs(p, count, x_row, runs);
+            for (std::int64_t e = 0; e < filled && !in_place; ++e) {
                 const std::int64_t c = (e0 + e) / s.taps, tap = (e0 + e) % s.taps;
                 pack.panel = pixels + e * s.row_step;
                 pack.image = const_cast<Real*>(x) + c * plane_stride<Real>(*s.x) +
@@ -86,21 +96,21 @@ void run(const Call& call, std::int64_t task, int thread) {
             }
             for (std::int64_t b = 0; b < filled; b += lanes) {
                 TransposeBlock<Real> square;
-                square.source = pixels + b * s.row_step, square.source_step = s.row_step, square.source_next = lanes;
+                square.source = in_place ? x + (e0 + b) * s.pixels + p : pixels + b * s.row_step;
+                square.source_step = in_place ? s.pixels : s.row_step, square.source_next = lanes;
                 square.output = panel + b, square.output_step = s.width, square.output_next = lanes * s.width;
                 square.count = ceil_div(count, lanes);
                 kernels.transpose_block(square);
             }
             ConvTile<Real> tile = panel_tile<Real>(panel, s.width, filled, count, rows, &kNoTap);
-            tile.output.data = sums, tile.output.column_step = s.width;
+            tile.output.data = output, tile.output.column_step = output_step;
             tile.source.data = image_data<Real>(call.inputs[0], image) + k0 * s.pixels + p;
             tile.source.column_step = s.pixels, tile.source_element_step = 1;
-            tile.finish = kConvAdd;
+            tile.finish = image == 0 && p == 0 ? kConvStore : kConvAdd;
             kernels.conv_tile(tile);
         }
     }
-    Real* dw = reinterpret_cast<Real*>(call.outputs[0].data) + k0 * s.reduction + e0;
-    for (std::int64_t k = 0; k < rows; ++k) {
+    for (std::int64_t k = 0; k < rows && !direct; ++k) {
         std::memcpy(dw + k * s.reduction, sums + k * s.width, static_cast<std::size_t>(filled) * sizeof(Real));
     }
     if (task == 0) zero_padding<Real>(call.outputs[0], 0);

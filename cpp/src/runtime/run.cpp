@@ -1,5 +1,6 @@
 #include "base/allocator.hpp"
 #include "base/parallel.hpp"
+#include "base/threads.hpp"
 #include "runtime/program.hpp"
 
 namespace convlens {

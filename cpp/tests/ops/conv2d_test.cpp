@@ -5,7 +5,7 @@ using namespace convlens_tests;
 namespace {
 
 struct Options {
-    Layout x_layout = Layout::blocked;
+    Layout x_layout = Layout::blocked, y_layout = Layout::blocked;
     bool bias = false, residual = false, mask = false;
     int activation = 0;
     double low = 0, high = 0;
@@ -18,7 +18,7 @@ void check_forward(const ConvCase& k, std::int64_t n, const Options& o) {
     x_halo.top += o.x_more.top, x_halo.left += o.x_more.left;
     x_halo.bottom += o.x_more.bottom, x_halo.right += o.x_more.right;
     const Tensor x_tensor = tensor_of<Real>(o.x_layout, k.c, k.h, k.w, x_halo);
-    const Tensor y_tensor = tensor_of<Real>(Layout::blocked, k.k, k.p(), k.q(), o.y_halo);
+    const Tensor y_tensor = tensor_of<Real>(o.y_layout, k.k, k.p(), k.q(), o.y_halo);
     const Tensor r_tensor = tensor_of<Real>(Layout::blocked, k.k, k.p(), k.q(), {0, 1, 0, 0});
     const Tensor b_tensor = tensor_of<Real>(Layout::plain, k.k, 1, 1, {}, false);
     const Tensor m_tensor = tensor_of<Real>(Layout::blocked, k.k, k.p(), k.q(), {}, true, DType::mask);
@@ -80,6 +80,8 @@ void check_all() {
         if (!depthwise) {
             o.x_layout = Layout::plain;
             check_forward<Real>(k, 1, o);
+            o.y_layout = Layout::plain, o.residual = o.mask = false, o.y_halo = {};
+            check_forward<Real>(k, 2, o);
         }
         ++number;
     }
@@ -94,6 +96,8 @@ TEST(conv2d_equals_its_definition_where_it_is_cut_into_pieces) {
     for (const ConvCase& k : large_conv_cases()) check_forward<float>(k, 1, o);
     o.mask = true, o.activation = 1, o.y_halo = {1, 1, 1, 1};
     check_forward<float>(large_conv_cases()[0], 2, o);
+    o.y_layout = Layout::plain, o.mask = false, o.y_halo = {};
+    for (const ConvCase& k : large_conv_cases()) check_forward<float>(k, 2, o);
 }
 
 TEST(conv2d_gives_an_image_the_same_bits_in_any_batch) {
@@ -165,7 +169,7 @@ TEST(conv2d_refuses_what_would_leave_the_operands) {
     says(x, w, bad, attributes, "halo");
     bad = y, bad.bytes -= 64;
     says(x, w, bad, attributes, "bytes");
-    bad = y, bad.layout = Layout::plain;
+    bad = tensor_of<float>(Layout::plain, k.k, k.p(), k.q(), {1, 0, 0, 0});
     says(x, w, bad, attributes, "layout");
     const auto with = [&](std::size_t i, std::int64_t value) {
         std::vector<std::int64_t> a = attributes;

@@ -102,6 +102,8 @@ class Homes:
                 step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
             if self._passes_through(step):
                 self._keep_plain(step)
+            if step.op == "conv2d" and self._leaves_plain(step):
+                self.layout[step.outputs[0]] = PLAIN
             return
         layout = PLAIN
         if step_batched(self.flow, step):
@@ -169,6 +171,16 @@ class Homes:
         below = r <= height if rows == 1 else rows * stride_h == height
         return rest == [0, 0, 1, 1] and s == width and columns == 1 and below
 
+    def _leaves_plain(self, step: Step) -> bool:
+        """Whether a convolution's result goes out as it comes, in planes."""
+        out, geometry = step.outputs[0], step.geometry
+        assert geometry is not None
+        extras = any(step.inputs[3:]) or any(step.outputs[1:]) or geometry.groups > 1
+        if self.flow.base_of(out)[1:] == (1, 1):
+            return False  # one pixel is the same bytes
+        users = self.flow.uses(out)
+        return not extras and (all(op.op == "Copy" for op in users) if users else out in self.flow.requested)
+
     def _slides_over_planes(self, step: Step) -> bool:
         """Whether the instructions of plain depthwise convolutions take it."""
         r, s, stride_h, stride_w, pad_top, pad_left, *dilation, groups = (int(a) for a in step.attributes[:9])
@@ -197,9 +209,9 @@ class Homes:
     def _plain_wins(self, step: Step) -> bool:
         """Whether a weight that could be packed beforehand is better left as it is.
 
-        Packed, the tensors must be brought into blocks and back. That costs more than the better kernel saves for few
-        channels on one side, unless the pixels of an image fill few lanes. (Batch 1, AVX-512, time by NumPy's: c24 k144
-        56 x 56 1.05, blocked 1.28; c256 k1024 14 x 14 1.03, blocked 0.98; c3 k64 r7 st2 grad_input 0.75, blocked 2.5.)
+        Packed, its lanes are channels, which must be brought into planes afterwards: too dear after few products.
+        (Batch 1, AVX-512, time by OpenBLAS's product: c64 k64 56 x 56 1.02, packed 1.24; c512 k128 28 x 28 1.03, packed
+        0.97; c144 k24 56 x 56 0.82, packed 1.08; c160 k960 7 x 7 1.12, packed 0.89.)
         """
         g = step.geometry
         assert g is not None
@@ -208,7 +220,8 @@ class Homes:
         if g.C < _FEW_CHANNELS:
             return True
         pixels = math.prod(self.flow.base_of(step.outputs[0] if step.op == "conv2d" else step.inputs[0])[1:])
-        return g.R * g.S == 1 and g.C * g.K <= 192 * (g.C + g.K) and pixels >= 128
+        few = g.C < 96 or g.K < 32
+        return step.op == "conv2d" and g.R * g.S == 1 and few and pixels >= 128
 
     def _cheapest(self, step: Step) -> str:
         flow = self.flow

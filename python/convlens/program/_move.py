@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..graph import Cut, TensorType, cuts_of, pad_widths, permutation_of, split_sizes
+from ..graph import Cut, TensorType, cuts_of, pad_widths, permutation_of, split_sizes, window_of
 from ._expand import add_op, alias
 from ._expression import Expression
 from ._flow import Chw, Flow, Op, chw, operand_shape
@@ -149,6 +149,32 @@ def slice_grad(flow: Flow, op: Op) -> None:
                 offset, stride = offset + (cut.count - 1) * stride, -stride
             axes.append(Axis(size, begin, step, cut.count, stride))
         copy(flow, op, dy, out, made, axes, offset)
+
+
+def pointwise_grad_input(flow: Flow, op: Op) -> None:
+    """The gradient of a 1 x 1 convolution by constants nobody else reads: one by their transpose, spread by the stride.
+
+    As a gradient its weight would be transposed at every call, since forward and backward share one packing.
+    """
+    dy, w, out = op.inputs[0], op.inputs[1], op.outputs[0]
+    window, (c, *size) = window_of(flow.node(op), flow.types), flow.types[out].per_image
+    plain = len(size) == 2 and window.kernel == (1, 1) and not any(window.pads) and op.attributes.get("group", 1) == 1
+    alone = w in flow.graph.constants and sum(node.inputs.count(w) for node in flow.graph.nodes) == 1
+    if not (plain and alone and dy in flow.graph.inputs and out in flow.requested) or len(op.inputs) > 2:
+        flow.ops.append(op)
+        return
+    turned, kind = f"{w}/transposed", flow.types[w]
+    k = int(kind.shape[0])
+    flow.types[turned] = TensorType(kind.dtype, (c, k, 1, 1))
+    flow.constants[turned] = Expression((c, k, 1, 1), "Transpose", (flow.constants[w],), (("perm", (1, 0, 2, 3)),))
+    strided = window.stride != (1, 1)
+    small = f"{out}/unspread" if strided else out
+    _, p, q = flow.types[dy].per_image
+    flow.types[small] = TensorType(kind.dtype, (*flow.types[out].shape[:1], c, p, q))
+    flow.ops.append(Op("Conv", [dy, turned], [small], {"kernel_shape": (1, 1)}, op.name))
+    if strided:
+        rows, columns = Axis(size[0], 0, window.stride[0], p, q), Axis(size[1], 0, window.stride[1], q, 1)
+        copy(flow, op, small, out, flow.types[out], [whole(c, p * q), rows, columns])
 
 
 def _rectangle(kind: TensorType, moved: list[int], cuts: list[Cut]) -> bool:

@@ -73,5 +73,6 @@ PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_g
 PLAIN_TWINS = {"conv2d": 3, "conv2d_grad_input": 2, "conv2d_grad_weight": 2}
 MOST_PLAIN_TAPS = 1 << 10  # of a kernel, and phases of a stride, that instructions on plain tensors take
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
-WRITES_IMAGES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat", "arg_max", "matmul"})
-WRITES_PIXELS = WRITES_IMAGES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}
+_WRITES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat", "arg_max", "matmul"})
+WRITES_IMAGES = _WRITES | {"conv2d"}
+WRITES_PIXELS = _WRITES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}

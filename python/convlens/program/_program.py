@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import weakref
 from collections.abc import Hashable, Mapping
@@ -18,9 +19,12 @@ from ._flow import Geometry, names
 from ._pack import Bytes
 from ._replay import Run, note
 from ._state import State, StateSlot
+from ._tensors import ALIGNMENT
 from ._weights import Weights
 
 Array = npt.NDArray[Any]
+
+_LARGE = 1024  # bytes
 
 
 class _Port:
@@ -81,6 +85,20 @@ class _Port:
 
 
 _Sized = tuple[_Port, tuple[int, ...], np.dtype[Any]]
+
+
+def _room(port: _Port, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An empty array; one of large planes that are whole cache lines begins at the start of one.
+
+    NumPy's own begin 16 bytes into a line, and every vector that is stored touches two. (c24 to k144 56 x 56, AVX-512:
+    0.92 of the time.)
+    """
+    plane = math.prod(shape[-2:]) * dtype.itemsize
+    if len(shape) < 4 or not port.batched or plane % ALIGNMENT or plane < _LARGE or 0 in shape:
+        return np.empty(shape, dtype)
+    memory = np.empty(math.prod(shape) * dtype.itemsize + ALIGNMENT, np.uint8)
+    made: Array = np.ndarray(shape, dtype, memory, -memory.__array_interface__["data"][0] % ALIGNMENT)
+    return made
 
 
 class _Entry:
@@ -365,7 +383,7 @@ class Workspace:
             raise ValueError(
                 f"input {names(unknown)} is unknown; entry {found.name!r} takes {names(p.name for p in found.inputs)}"
             )
-        made = [np.empty(shape, dtype) for _, shape, dtype in makes]
+        made = [_room(*make) for make in makes]
         bound = program._bind(weights)
         states = None
         if program._state_slots:
