@@ -111,6 +111,15 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = vzip1q_f64(a.v, b.v);
     high->v = vzip2q_f64(a.v, b.v);
 }
+// A piece of 16 bytes is all of a vector here.
+template <class Real>
+inline Vec<Real> load_pieces(const Real* p, int64_t) {
+    return Vec<Real>::load(p);
+}
+template <class Real>
+inline void zip_pieces(Vec<Real> a, Vec<Real> b, Vec<Real>* low, Vec<Real>* high) {
+    zip(a, b, low, high);
+}
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
 inline Vec<float> every_second(Vec<float> a, Vec<float> b) {
