@@ -5,33 +5,69 @@
 // attributes those of depthwise_plain
 //
 // Pixels a stride apart see the same taps: each such phase is a convolution of dy by a kernel of those taps, turned
-// round. Sums go in falling order of s, r.
+// round. Sums go in falling order of r, s.
 #include "ops/depthwise_plane.hpp"
 
 namespace convlens {
 namespace {
 
+bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.inputs[0]); }
 template <class Real>
-struct Shape : DepthwisePlanes<Real> {
-    std::int64_t part_step;  // columns of both phases lie apart at first
-    explicit Shape(const Problem& p) : DepthwisePlanes<Real>(p, p.inputs[0], p.outputs[0]) {
-        part_step = round_up(ceil_div(this->output->width, 2), kLanes<Real>);
-    }
-};
+DepthwiseBlocks<Real> in_blocks(const Problem& p) {
+    return {p, p.inputs[0], p.outputs[0], true};
+}
+template <class Real>
+DepthwisePlanes<Real> in_planes(const Problem& p) {
+    return {p, p.inputs[0], p.outputs[0]};
+}
 
 template <class Real>
 Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.outputs[0], p.inputs[0], p.inputs[1], "dx", "dy", "w"));
-    const Shape<Real> s(p);
-    scratch->per_thread_bytes = s.bytes(copied_plane<Real>(*s.source) + 2 * s.chunk * s.part_step);
+    scratch->per_thread_bytes = by_planes(p) ? DepthwisePlanes<Real>::bytes(copied_plane<Real>(*p.inputs[0]))
+                                             : in_blocks<Real>(p).scratch_bytes();
     return {};
 }
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const Shape<Real> s(*call.problem);
-    return ceil_div(s.units(call.n), s.units_a_task());
+    const Problem& p = *call.problem;
+    return by_planes(p) ? in_planes<Real>(p).tasks(call.n) : in_blocks<Real>(p).tasks(call.n);
+}
+
+// With strides of one that is a convolution by the kernel turned round.
+template <class Real>
+void run_planes(const Call& call, std::int64_t task, int thread) {
+    const DepthwisePlanes<Real> s = in_planes<Real>(*call.problem);
+    const ConvAttributes& a = s.a;
+    const auto& kernels = call.kernels->set<Real>();
+    Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    ConvTap taps[kMostDepthwiseTaps];
+    for (std::int64_t i = 0; i < a.S; ++i) taps[i] = {i + a.pad_left - (a.S - 1), a.S - 1 - i};
+    DepthwiseRows<Real> sum;
+    sum.height = s.source->height, sum.width = s.source->width;
+    sum.taps = taps, sum.n_taps = a.S, sum.R = a.R, sum.weight_row_step = -a.S;
+    sum.output_row_step = sum.columns = s.output->width;
+    DepthwiseSpread<Real> spread;
+    spread.height = sum.height, spread.width = sum.width, spread.columns = sum.columns;
+    spread.pad_top = a.pad_top, spread.pad_left = a.pad_left;
+    each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
+        const Real* source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
+        const Real* weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * a.R * a.S;
+        Real* dx = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
+        Real* end = dx + (y1 - y0) * s.output->width;
+        if (a.stride_h == 1) {
+            sum.source = source, sum.weight = weight + (a.R - 1) * a.S, sum.output = dx, sum.output_end = end;
+            sum.first_row = y0 + a.pad_top - (a.R - 1), sum.rows = y1 - y0;
+            kernels.depthwise_rows(sum);
+        } else {
+            spread.source = source, spread.weight = weight, spread.output = dx, spread.output_end = end;
+            spread.first_row = y0, spread.rows = y1 - y0;
+            kernels.depthwise_spread(spread);
+        }
+        if (c == 0 && y0 == 0) zero_padding<Real>(call.outputs[0], image);
+    });
 }
 
 // The pixels from `first` on, every `stride`-th, that see the taps phase, phase + stride ...: the first pixel, how many
@@ -47,44 +83,34 @@ struct PhaseOfPixels {
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
-    const Shape<Real> s(*call.problem);
-    const auto& kernels = call.kernels->set<Real>();
-    Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    const std::int64_t stride = s.a.stride_h;
-    ConvTap taps[kMostDepthwiseTaps];
-    DepthwiseRows<Real> sum;
-    sum.height = s.source->height, sum.width = s.source->width, sum.taps = taps;
-    MergePlane<Real> merge;
-    Real* apart = copy + copied_plane<Real>(*s.source);
-    merge.source = apart, merge.row_step = 2 * s.part_step, merge.part_step = s.part_step;
-    merge.columns = s.output->width;
-    each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
-        const Real* weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
-        Real* dx = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
-        sum.source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
-        for (std::int64_t phase = 0; phase < stride * stride; ++phase) {
-            const PhaseOfPixels x(0, phase % stride, stride, s.a.pad_left, s.a.S);
-            const PhaseOfPixels y(y0, phase / stride, stride, s.a.pad_top, s.a.R);
-            for (std::int64_t i = 0; i < x.taps; ++i) {
-                taps[i] = {x.place + i, phase % stride + stride * (x.taps - 1 - i)};
-            }
-            sum.n_taps = x.taps, sum.R = y.taps, sum.first_row = y.place;
-            sum.columns = ceil_div(s.output->width - x.first, stride), sum.rows = ceil_div(y1 - y.first, stride);
-            sum.weight = weight + (phase / stride + stride * (y.taps - 1)) * s.a.S;
-            sum.weight_row_step = -stride * s.a.S;
-            if (stride == 1) {
-                sum.output = dx, sum.output_row_step = s.output->width;
-                sum.output_end = dx + sum.rows * s.output->width;
-            } else {
-                sum.output = apart + (y.first - y0) * merge.row_step + x.first * s.part_step;
-                sum.output_row_step = stride * merge.row_step, sum.output_end = apart + s.chunk * merge.row_step;
-            }
-            if (sum.columns > 0 && sum.rows > 0) kernels.depthwise_rows(sum);
-        }
-        merge.output = dx, merge.rows = y1 - y0;
-        if (stride == 2) kernels.merge_plane(merge);
-        if (c == 0 && y0 == 0) zero_padding<Real>(call.outputs[0], image);
-    });
+    if (by_planes(*call.problem)) return run_planes<Real>(call, task, thread);
+    each_strip(call, task, thread, in_blocks<Real>(*call.problem), View{},
+               [&](ConvTile<Real>& tile, const DepthwiseBlocks<Real>& s, std::int64_t y, std::int64_t end) {
+                   const ConvAttributes& a = s.a;
+                   const std::int64_t stride = a.stride_h;
+                   const ConvOperand<Real> sums = tile.output;
+                   ConvTap taps[kMostDepthwiseTaps];
+                   tile.taps = taps;
+                   for (std::int64_t phase = 0; phase < stride * stride; ++phase) {
+                       const PhaseOfPixels rows(y, phase / stride, stride, a.pad_top, a.R);
+                       const PhaseOfPixels columns(0, phase % stride, stride, a.pad_left, a.S);
+                       tile.n_taps = rows.taps * columns.taps;
+                       for (std::int64_t i = 0; i < tile.n_taps; ++i) {
+                           const std::int64_t r = i / columns.taps, q = i % columns.taps;
+                           const std::int64_t tap = (phase / stride + stride * (rows.taps - 1 - r)) * a.S +
+                                                    phase % stride + stride * (columns.taps - 1 - q);
+                           taps[i] = {r * s.rows.row_step() + q * s.lanes, tap * s.lanes};
+                       }
+                       tile.rows = ceil_div(end - rows.first, stride);
+                       tile.columns = ceil_div(s.output->width - columns.first, stride);
+                       if (tile.rows <= 0 || tile.columns <= 0) continue;
+                       tile.source = s.rows.operand(rows.place, columns.place);
+                       tile.output = sums;
+                       tile.output.data += (rows.first - y) * sums.row_step + columns.first * s.lanes;
+                       widen(&tile.output, stride, stride);
+                       call.kernels->set<Real>().depthwise_tile(tile);
+                   }
+               });
 }
 
 template <class Real>

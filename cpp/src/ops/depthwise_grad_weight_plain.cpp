@@ -4,15 +4,17 @@
 // outputs dw plain (C, 1, R, S), 3 x 3 or 5 x 5
 // attributes those of depthwise_plain
 //
-// A tap's products are added up per lane over a plane, then over the lanes in pairs; images follow in order.
+// A tap's products are added up for each strip of rows, then strip after strip; or, where they are taken from the
+// planes as they lie, per lane over a plane, then over the lanes in pairs. Images follow in order.
 #include "ops/depthwise_plane.hpp"
 
 namespace convlens {
 namespace {
 
+bool by_planes(const Problem& p) { return weight_from_planes(ConvAttributes::of(p), *p.inputs[0]); }
 template <class Real>
-DepthwisePlanes<Real> shape_of(const Problem& p) {
-    return DepthwisePlanes<Real>(p, p.inputs[1], p.inputs[0]);
+DepthwiseBlocks<Real> in_blocks(const Problem& p) {
+    return {p, p.inputs[1], p.inputs[0], false};
 }
 
 template <class Real>
@@ -20,33 +22,39 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.inputs[1], p.inputs[0], p.outputs[0], "x", "dy", "dw"));
     scratch->per_thread_bytes =
-        (copied_plane<Real>(*p.inputs[1]) + copied_plane<Real>(*p.inputs[0])) * static_cast<std::int64_t>(sizeof(Real));
+        by_planes(p) ? DepthwisePlanes<Real>::bytes(copied_plane<Real>(*p.inputs[1]) + copied_plane<Real>(*p.inputs[0]))
+                     : in_blocks<Real>(p).scratch_bytes();
     return {};
 }
 
+// Of channels, or of blocks of them.
 template <class Real>
-std::int64_t channels_a_task(const DepthwisePlanes<Real>& s, std::int64_t n) {
-    return units_per_task(n * s.bytes(pixels_of(*s.source) + pixels_of(*s.output)));
-}
+struct Pieces {
+    std::int64_t count, a_task;
+    explicit Pieces(const Call& call) {
+        const Problem& p = *call.problem;
+        const bool planes = by_planes(p);
+        const std::int64_t bytes = (pixels_of(*p.inputs[0]) + pixels_of(*p.inputs[1])) * sizeof(Real);
+        count = planes ? p.inputs[0]->channels : blocks_of<Real>(*p.inputs[0]);
+        a_task = units_per_task(call.n * bytes * (planes ? 1 : kLanes<Real>));
+    }
+};
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const DepthwisePlanes<Real> s = shape_of<Real>(*call.problem);
-    return ceil_div(s.source->channels, channels_a_task(s, call.n));
+    const Pieces<Real> pieces(call);
+    return ceil_div(pieces.count, pieces.a_task);
 }
 
 template <class Real>
-void run(const Call& call, std::int64_t task, int thread) {
-    const DepthwisePlanes<Real> s = shape_of<Real>(*call.problem);
-    Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    ConvTap taps[kMostDepthwiseTaps];
-    s.forward_taps(taps);
+void run_planes(const Call& call, std::int64_t first, std::int64_t last, Real* copy) {
+    const DepthwisePlanes<Real> s(*call.problem, call.problem->inputs[1], call.problem->inputs[0]);
     DepthwiseRowsGradWeight<Real> add;
-    add.height = s.source->height, add.width = s.source->width, add.first_row = -s.a.pad_top;
-    add.stride = s.a.stride_h, add.taps = taps, add.R = s.a.R;
+    add.height = s.source->height, add.width = s.source->width, add.stride = s.a.stride_h;
+    add.first_row = -s.a.pad_top, add.first_column = -s.a.pad_left;
     add.rows = s.output->height, add.columns = s.output->width;
-    const std::int64_t channels = channels_a_task(s, call.n), count = s.a.R * s.a.S;
-    for (std::int64_t c = task * channels; c < min_of(s.source->channels, (task + 1) * channels); ++c) {
+    const std::int64_t count = s.a.R * s.a.S;
+    for (std::int64_t c = first; c < last; ++c) {
         add.sums = reinterpret_cast<Real*>(call.outputs[0].data) + c * count;
         for (std::int64_t i = 0; i < count; ++i) add.sums[i] = 0;
         for (std::int64_t image = 0; image < call.n; ++image) {
@@ -54,6 +62,55 @@ void run(const Call& call, std::int64_t task, int thread) {
             add.grad = readable_plane<Real>(call.inputs[0], call.n, image, c, copy + copied_plane<Real>(*s.source));
             call.kernels->set<Real>().depthwise_rows_grad_weight(add);
         }
+    }
+}
+
+template <class Real>
+void run_blocks(const Call& call, std::int64_t first, std::int64_t last, Real* scratch) {
+    DepthwiseBlocks<Real> s = in_blocks<Real>(*call.problem);
+    const ConvAttributes& a = s.a;
+    const auto& kernels = call.kernels->set<Real>();
+    const std::int64_t lanes = s.lanes, plane = pixels_of(*s.output), count = a.R * a.S;
+    s.rows.data = scratch;
+    Real *grad = s.rows.data + s.source_elements(), *sums = grad + s.output_elements();
+    s.rows.clear(s.strip_rows);
+    DepthwiseGradWeight<Real> add;
+    add.grad = {grad, s.output->width * lanes, lanes, 0};
+    add.columns = s.output->width, add.taps = a.S, add.source_tap_step = lanes;
+    for (std::int64_t block = first; block < last; ++block) {
+        const std::int64_t channels = min_of(lanes, s.source->channels - block * lanes);
+        std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.bytes(count * lanes)));
+        for (std::int64_t image = 0; image < call.n; ++image) {
+            s.rows.fresh = true;
+            const Real* dy = image_data<Real>(call.inputs[0], image) + block * lanes * plane;
+            for (std::int64_t y = 0; y < s.output->height; y += s.strip) {
+                const std::int64_t end = min_of(y + s.strip, std::int64_t{s.output->height});
+                const Rectangle need = s.need({y, 0, end, 1});
+                s.rows.advance(*call.kernels, image_data<Real>(call.inputs[1], image), block, need.y0, need.y1);
+                add.rows = end - y;
+                kernels.interleave({dy + y * s.output->width, grad, plane, channels, add.rows * s.output->width, 0, 0});
+                for (std::int64_t r = 0; r < a.R; ++r) {
+                    add.output = sums + r * a.S * lanes;
+                    add.source = s.rows.operand(y * a.stride_h - a.pad_top + r, -a.pad_left);
+                    widen(&add.source, a.stride_h, a.stride_w);
+                    kernels.depthwise_grad_weight(add);
+                }
+            }
+        }
+        Real* dw = reinterpret_cast<Real*>(call.outputs[0].data) + block * lanes * count;
+        kernels.deinterleave({sums, dw, count, channels, count, 0, 0});
+    }
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int thread) {
+    const Pieces<Real> pieces(call);
+    const std::int64_t first = task * pieces.a_task, last = min_of(pieces.count, first + pieces.a_task);
+    Real* scratch = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    if (by_planes(*call.problem)) {
+        run_planes(call, first, last, scratch);
+    } else {
+        run_blocks(call, first, last, scratch);
     }
     if (task == 0) zero_padding<Real>(call.outputs[0], 0);
 }

@@ -4,15 +4,20 @@
 // outputs y plain, without halo
 // attributes the first nine of conv2d: strides 1 or 2, no dilation, groups = C
 //
-// Sums go in the order of s, r, after the bias.
+// Sums go in the order of r, s; the bias comes last.
 #include "ops/depthwise_plane.hpp"
 
 namespace convlens {
 namespace {
 
+bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.outputs[0]); }
 template <class Real>
-DepthwisePlanes<Real> shape_of(const Problem& p) {
-    return DepthwisePlanes<Real>(p, p.inputs[0], p.outputs[0]);
+DepthwiseBlocks<Real> in_blocks(const Problem& p) {
+    return {p, p.inputs[0], p.outputs[0], false};
+}
+template <class Real>
+DepthwisePlanes<Real> in_planes(const Problem& p) {
+    return {p, p.inputs[0], p.outputs[0]};
 }
 
 template <class Real>
@@ -28,23 +33,24 @@ Status check(const Problem& p, ScratchNeed* scratch) {
                         p.outputs[0]->channels);
         }
     }
-    scratch->per_thread_bytes = copied_plane<Real>(*p.inputs[0]) * static_cast<std::int64_t>(sizeof(Real));
+    scratch->per_thread_bytes = by_planes(p) ? DepthwisePlanes<Real>::bytes(copied_plane<Real>(*p.inputs[0]))
+                                             : in_blocks<Real>(p).scratch_bytes();
     return {};
 }
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const DepthwisePlanes<Real> s = shape_of<Real>(*call.problem);
-    return ceil_div(s.units(call.n), s.units_a_task());
+    const Problem& p = *call.problem;
+    return by_planes(p) ? in_planes<Real>(p).tasks(call.n) : in_blocks<Real>(p).tasks(call.n);
 }
 
 template <class Real>
-void run(const Call& call, std::int64_t task, int thread) {
-    const DepthwisePlanes<Real> s = shape_of<Real>(*call.problem);
+void run_planes(const Call& call, std::int64_t task, int thread) {
+    const DepthwisePlanes<Real> s = in_planes<Real>(*call.problem);
     const auto& kernels = call.kernels->set<Real>();
     Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
     ConvTap taps[kMostDepthwiseTaps];
-    s.forward_taps(taps);
+    for (std::int64_t i = 0; i < s.a.S; ++i) taps[i] = {i - s.a.pad_left, i};
     DepthwiseRows<Real> sum;
     sum.height = s.source->height, sum.width = s.source->width, sum.stride = s.a.stride_h;
     sum.taps = taps, sum.n_taps = s.a.S, sum.R = s.a.R, sum.weight_row_step = s.a.S;
@@ -59,6 +65,25 @@ void run(const Call& call, std::int64_t task, int thread) {
         kernels.depthwise_rows(sum);
         if (c == 0 && y0 == 0) zero_padding<Real>(call.outputs[0], image);
     });
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int thread) {
+    if (by_planes(*call.problem)) return run_planes<Real>(call, task, thread);
+    const DepthwiseBlocks<Real> shape = in_blocks<Real>(*call.problem);
+    const ConvAttributes& a = shape.a;
+    ConvTap taps[kMostDepthwiseTaps];
+    for (std::int64_t i = 0; i < a.R * a.S; ++i) {
+        taps[i] = {i / a.S * shape.rows.row_step() + i % a.S * shape.lanes, i * shape.lanes};
+    }
+    each_strip(call, task, thread, shape, call.inputs[2],
+               [&](ConvTile<Real>& tile, const DepthwiseBlocks<Real>& s, std::int64_t y, std::int64_t end) {
+                   tile.taps = taps, tile.n_taps = a.R * a.S;
+                   tile.rows = end - y, tile.columns = s.output->width;
+                   tile.source = s.rows.operand(y * a.stride_h - a.pad_top, -a.pad_left);
+                   widen(&tile.source, a.stride_h, a.stride_w);
+                   call.kernels->set<Real>().depthwise_tile(tile);
+               });
 }
 
 template <class Real>

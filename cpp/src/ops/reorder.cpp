@@ -141,11 +141,11 @@ template <class Real>
 struct Rows<Real, Real> {
     static void interleave(const Call& call, const Real* x, Real* y, std::int64_t stride, std::int64_t channels,
                            std::int64_t pixels) {
-        call.kernels->set<Real>().interleave({x, y, stride, channels, pixels});
+        call.kernels->set<Real>().interleave({x, y, stride, channels, pixels, 0, 0});
     }
     static void deinterleave(const Call& call, const Real* x, Real* y, std::int64_t stride, std::int64_t channels,
                              std::int64_t pixels) {
-        call.kernels->set<Real>().deinterleave({x, y, stride, channels, pixels});
+        call.kernels->set<Real>().deinterleave({x, y, stride, channels, pixels, 0, 0});
     }
 };
 

@@ -11,7 +11,7 @@ constexpr int64_t kPlaneSlack = 3 * 64 / static_cast<int64_t>(sizeof(Real));
 
 // output[y output_row_step + x] = bias + sum over tap, r of
 //     source[(first_row + y stride + r) width + x stride + tap.source] * weight[tap.weight + r weight_row_step]
-// in this order, where a source outside of height x width is 0; stride is 1 or 2, R 1, 2, 3 or 5. Lanes beyond the
+// in this order, where a source outside of height x width is 0; stride is 1 and R 3 or 5, or 2 and 3. Lanes beyond the
 // columns are overwritten by the row below; those beyond output_end are not written.
 template <class Real>
 struct DepthwiseRows {
@@ -27,24 +27,26 @@ struct DepthwiseRows {
     int64_t output_row_step = 0, rows = 0, columns = 0;
 };
 
-// Columns that lie in two parts come together: output[y columns + 2 i + p] = source[y row_step + p part_step + i].
+// output[y columns + x] = sum over r, s in falling order of source[i width + j] * weight[3 r + s]
+// where 2 i = first_row + y + pad_top - r, 2 j = x + pad_left - s, and i, j lie in height x width; pads are 0, 1 or 2.
+// Lanes beyond the columns are as those of DepthwiseRows.
 template <class Real>
-struct MergePlane {
+struct DepthwiseSpread {
     const Real* source = nullptr;
-    int64_t row_step = 0, part_step = 0;
+    int64_t height = 0, width = 0, first_row = 0, pad_top = 0, pad_left = 0;
+    const Real* weight = nullptr;
     Real* output = nullptr;
+    Real* output_end = nullptr;
     int64_t rows = 0, columns = 0;
 };
 
-// sums[r S + s] += sum over y, x of grad[y columns + x]
-//     * source[(first_row + y stride + r) width + x stride + taps[s].source]    or 0 outside of height x width,
-// R = S = 3 or 5.
+// sums[3 r + s] += sum over y, x of grad[y columns + x]
+//     * source[(first_row + y stride + r) width + first_column + x stride + s]    or 0 outside of height x width,
+// r and s below 3, stride 1 or 2.
 template <class Real>
 struct DepthwiseRowsGradWeight {
     const Real* source = nullptr;
-    int64_t height = 0, width = 0, first_row = 0, stride = 1;
-    const ConvTap* taps = nullptr;
-    int64_t R = 0;
+    int64_t height = 0, width = 0, first_row = 0, first_column = 0, stride = 1;
     const Real* grad = nullptr;
     int64_t rows = 0, columns = 0;
     Real* sums = nullptr;

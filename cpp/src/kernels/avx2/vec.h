@@ -135,6 +135,21 @@ inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* 
 }
 inline Vec<double> in_order(Vec<double> a) { return {_mm256_permute4x64_pd(a.v, _MM_SHUFFLE(3, 1, 2, 0))}; }
 inline Vec<float> in_order(Vec<float> a) { return {_mm256_castpd_ps(in_order(Vec<double>{_mm256_castps_pd(a.v)}).v)}; }
+// Pieces of 16 bytes, each `step` elements behind the one before; zip within every piece.
+inline Vec<float> load_pieces(const float* p, int64_t step) {
+    return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1)};
+}
+inline Vec<double> load_pieces(const double* p, int64_t step) {
+    return {_mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + step), 1)};
+}
+inline void zip_pieces(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+    low->v = _mm256_unpacklo_ps(a.v, b.v);
+    high->v = _mm256_unpackhi_ps(a.v, b.v);
+}
+inline void zip_pieces(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+    low->v = _mm256_unpacklo_pd(a.v, b.v);
+    high->v = _mm256_unpackhi_pd(a.v, b.v);
+}
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
 inline Vec<float> every_second(Vec<float> a, Vec<float> b) {

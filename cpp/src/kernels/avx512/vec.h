@@ -102,6 +102,32 @@ inline Vec<float> narrow_integers(const void* p, Vec<float>) {
     return {_mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1))};
 }
 inline Vec<double> narrow_integers(const void* p, Vec<double>) { return {_mm512_loadu_pd(p)}; }
+// Pieces of 16 bytes, each `step` elements behind the one before; zip within every piece. Loads put pieces where
+// shuffles would have to bring them.
+inline __m256 load_two_pieces(const float* p, int64_t step) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1);
+}
+inline __m256d load_two_pieces(const double* p, int64_t step) {
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + step), 1);
+}
+inline Vec<float> load_pieces(const float* p, int64_t step) {
+    __m512 v = _mm512_castps256_ps512(load_two_pieces(p, step));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 2 * step), 2);
+    return {_mm512_insertf32x4(v, _mm_loadu_ps(p + 3 * step), 3)};
+}
+inline Vec<double> load_pieces(const double* p, int64_t step) {
+    __m512d v = _mm512_castpd256_pd512(load_two_pieces(p, step));
+    v = _mm512_insertf64x2(v, _mm_loadu_pd(p + 2 * step), 2);
+    return {_mm512_insertf64x2(v, _mm_loadu_pd(p + 3 * step), 3)};
+}
+inline void zip_pieces(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
+    low->v = _mm512_unpacklo_ps(a.v, b.v);
+    high->v = _mm512_unpackhi_ps(a.v, b.v);
+}
+inline void zip_pieces(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* high) {
+    low->v = _mm512_unpacklo_pd(a.v, b.v);
+    high->v = _mm512_unpackhi_pd(a.v, b.v);
+}
 // The lanes of two vectors in turn, from their lower and their upper halves: a0 b0 a1 b1 ...
 inline void zip(Vec<float> a, Vec<float> b, Vec<float>* low, Vec<float>* high) {
     const __m512i lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);

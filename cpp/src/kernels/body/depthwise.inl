@@ -8,7 +8,8 @@ namespace CONVLENS_ISA_NAME {
 namespace {
 
 template <class Real, int Columns>
-void depthwise_columns(const ConvTile<Real>& a, TilePlace place) {
+void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column) {
+    const TilePlace place = {row, column, 0};
     using V = Vec<Real>;
     constexpr int kVecs = kBlockVecs<Real>;
     V sums[Columns][kVecs];
@@ -35,22 +36,27 @@ void depthwise_columns(const ConvTile<Real>& a, TilePlace place) {
 }
 
 template <class Real, int Columns>
-inline void depthwise_rest(const ConvTile<Real>& a, TilePlace place, int64_t columns) {
+inline void depthwise_rest(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t columns) {
     if constexpr (Columns > 0) {
-        if (columns == Columns) return depthwise_columns<Real, Columns>(a, place);
-        depthwise_rest<Real, Columns - 1>(a, place, columns);
+        if (columns == Columns) return depthwise_columns<Real, Columns>(a, row, column);
+        depthwise_rest<Real, Columns - 1>(a, row, column, columns);
     }
 }
 
+// What a whole tile leaves of a row is cut into two, when it would not fit the half of one.
 template <class Real>
 void depthwise_tile(const ConvTile<Real>& a) {
-    constexpr int kColumns = kTileRows<Real> < 8 ? kTileRows<Real> : 8;
+    constexpr int kColumns = kTileRows<Real>, kHalf = kColumns < 8 ? kColumns - 1 : kColumns / 2;
     for (int64_t row = 0; row < a.rows; ++row) {
         int64_t column = 0;
         for (; column + kColumns <= a.columns; column += kColumns) {
-            depthwise_columns<Real, kColumns>(a, {row, column, 0});
+            depthwise_columns<Real, kColumns>(a, row, column);
         }
-        depthwise_rest<Real, kColumns - 1>(a, {row, column, 0}, a.columns - column);
+        for (int64_t left = a.columns - column; left > 0; left = a.columns - column) {
+            const int64_t next = left > kHalf ? left - left / 2 : left;
+            depthwise_rest<Real, kHalf>(a, row, column, next);
+            column += next;
+        }
     }
 }
 

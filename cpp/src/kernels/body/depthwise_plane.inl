@@ -50,22 +50,6 @@ __attribute__((noinline)) void place_rows(RowPlace* rows, int64_t first, int64_t
     }
 }
 
-template <class Real>
-void merge_plane(const MergePlane<Real>& a) {
-    typedef Vec<Real> V;
-    const Real* end = a.output + a.rows * a.columns;
-    for (int64_t row = 0; row < a.rows; ++row) {
-        const Real* from = a.source + row * a.row_step;
-        Real* to = a.output + row * a.columns;
-        for (int64_t left = a.columns; left > 0; left -= 2 * V::width, from += V::width, to += 2 * V::width) {
-            V low, high;
-            zip(V::load(from), V::load(from + a.part_step), &low, &high);
-            store_within(low, to, left, end);
-            if (left > V::width) store_within(high, to + V::width, left - V::width, end);
-        }
-    }
-}
-
 // A load serves all of the rows whose windows it lies in.
 template <int R, int Stride, class Real>
 void sum_rows(const DepthwiseRows<Real>& a) {
@@ -112,35 +96,59 @@ void sum_rows(const DepthwiseRows<Real>& a) {
 
 template <class Real>
 void depthwise_rows(const DepthwiseRows<Real>& a) {
-    if (a.stride == 2) return a.R == 3 ? sum_rows<3, 2>(a) : sum_rows<5, 2>(a);
-    if (a.R == 1) return sum_rows<1, 1>(a);
-    if (a.R == 2) return sum_rows<2, 1>(a);
+    if (a.stride == 2) return sum_rows<3, 2>(a);
     a.R == 3 ? sum_rows<3, 1>(a) : sum_rows<5, 1>(a);
 }
 
-// Adds what Rows rows of the gradient, from `row` on, give to the taps (r, s) of one s.
-template <int Rows, int R, int Stride, class Real>
-inline void add_products(const DepthwiseRowsGradWeight<Real>& a, int64_t tap, int64_t row, Vec<Real>* sums) {
+// One row of the output, which sees `Rows` rows of the source. Neighbouring columns see one and two columns of it; they
+// are put in turn.
+template <int Rows, class Real>
+void spread_row(const DepthwiseSpread<Real>& a, const Real* const* source, const Real* const* weight, bool within,
+                Real* output) {
     typedef Vec<Real> V;
-    constexpr int kSources = (Rows - 1) * Stride + R;
-    RowPlace rows[kSources];
-    place_rows(rows, a.first_row + row * Stride, kSources, a.height, a.width);
-    for (int64_t column = 0; column < a.columns; column += V::width) {
-        const int64_t c = column * Stride + tap;
-        const unsigned there = first_lanes<Real>(a.columns - column);
-        const unsigned bits = there & lanes_within<Stride, Real>(c, a.width);
-        V grad[Rows];
+    V w[Rows][3];
+    CONVLENS_UNROLL
+    for (int i = 0; i < Rows; ++i) {
         CONVLENS_UNROLL
-        for (int t = 0; t < Rows; ++t) grad[t] = keep_where(there, V::load(a.grad + (row + t) * a.columns + column));
+        for (int s = 0; s < 3; ++s) w[i][s] = V::splat(weight[i][s]);
+    }
+    const bool odd = a.pad_left % 2 != 0;
+    int64_t c = (a.pad_left + 1) / 2 - 1;
+    for (int64_t left = a.columns; left > 0; left -= 2 * V::width, c += V::width, output += 2 * V::width) {
+        const unsigned low_bits = within ? lanes_within<1, Real>(c, a.width) : 0,
+                       high_bits = within ? lanes_within<1, Real>(c + 1, a.width) : 0;
+        V one = V::zero(), two = V::zero();
         CONVLENS_UNROLL
-        for (int i = 0; i < kSources; ++i) {
-            const V v = keep_where(bits & rows[i].within, load_apart<Stride>(a.source + c + rows[i].offset, 2));
-            CONVLENS_UNROLL
-            for (int t = 0; t < Rows; ++t) {
-                const int r = i - t * Stride;
-                if (r >= 0 && r < R) sums[r] = fma(grad[t], v, sums[r]);
-            }
+        for (int i = 0; i < Rows; ++i) {
+            const V low = keep_where(low_bits, V::load(source[i] + c)),
+                    high = keep_where(high_bits, V::load(source[i] + c + 1));
+            one = fma(odd ? low : high, w[i][1], one);
+            two = fma(high, w[i][0], fma(low, w[i][2], two));
         }
+        V first, second;
+        zip(odd ? one : two, odd ? two : one, &first, &second);
+        store_within(first, output, left, a.output_end);
+        if (left > V::width) store_within(second, output + V::width, left - V::width, a.output_end);
+    }
+}
+
+template <class Real>
+void depthwise_spread(const DepthwiseSpread<Real>& a) {
+    const Real zeros[3] = {0, 0, 0};
+    for (int64_t y = 0; y < a.rows; ++y) {
+        const int64_t padded = a.first_row + y + a.pad_top, odd = padded % 2;
+        const Real* source[2] = {a.source, a.source};
+        const Real* weight[2] = {zeros, zeros};
+        int count = 0;
+        for (int64_t r = odd ? 1 : 2; r >= 0; r -= 2) {
+            const int64_t row = (padded - r) / 2;
+            if (padded < r || row >= a.height) continue;
+            source[count] = a.source + row * a.width;
+            weight[count++] = a.weight + 3 * r;
+        }
+        Real* output = a.output + y * a.columns;
+        count == 2 ? spread_row<2>(a, source, weight, true, output)
+                   : spread_row<1>(a, source, weight, count == 1, output);
     }
 }
 
@@ -159,35 +167,61 @@ inline Vec<Real> add_lanes(Vec<Real>* v) {
     return v[0];
 }
 
+// A row of the source serves the rows of the gradient whose windows it lies in: these stay in registers.
 template <int R, int Stride, class Real>
 void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
     typedef Vec<Real> V;
-    constexpr int kRows = 7, kGroups = (R + V::width - 1) / V::width;
-    for (int64_t s = 0; s < R; ++s) {
-        V sums[R];
+    constexpr int kKept = (R - 1) / Stride + 1, kGroups = (R * R + V::width - 1) / V::width;
+    V sums[R * R];
+    CONVLENS_UNROLL
+    for (int i = 0; i < R * R; ++i) sums[i] = V::zero();
+    for (int64_t column = 0; column < a.columns; column += V::width) {
+        const unsigned there = first_lanes<Real>(a.columns - column);
+        unsigned bits[R];
         CONVLENS_UNROLL
-        for (int r = 0; r < R; ++r) sums[r] = V::zero();
-        int64_t row = 0;
-        for (; row + kRows <= a.rows; row += kRows) add_products<kRows, R, Stride>(a, a.taps[s].source, row, sums);
-        for (; row < a.rows; ++row) add_products<1, R, Stride>(a, a.taps[s].source, row, sums);
-        Real totals[kGroups * V::width];
-        CONVLENS_UNROLL
-        for (int g = 0; g < kGroups; ++g) {
-            V group[V::width];
-            CONVLENS_UNROLL
-            for (int i = 0; i < V::width; ++i) {
-                const int r = g * V::width + i;
-                group[i] = r < R ? sums[r < R ? r : 0] : V::zero();
-            }
-            add_lanes(group).store(totals + g * V::width);
+        for (int s = 0; s < R; ++s) {
+            bits[s] = there & lanes_within<Stride, Real>(column * Stride + a.first_column + s, a.width);
         }
-        for (int r = 0; r < R; ++r) a.sums[r * R + s] += totals[r];
+        V grad[kKept];
+        CONVLENS_UNROLL
+        for (int k = 0; k < kKept; ++k) grad[k] = V::zero();
+        const Real* next = a.grad + column;
+        int64_t row = a.first_row;
+        for (int64_t y = 0; y < a.rows + kKept - 1; ++y, next += a.columns) {
+            CONVLENS_UNROLL
+            for (int k = kKept - 1; k > 0; --k) grad[k] = grad[k - 1];
+            grad[0] = y < a.rows ? keep_where(there, V::load(next)) : V::zero();
+            CONVLENS_UNROLL
+            for (int phase = 0; phase < Stride; ++phase, ++row) {
+                if (row < 0 || row >= a.height) continue;
+                const Real* source = a.source + row * a.width + column * Stride + a.first_column;
+                CONVLENS_UNROLL
+                for (int s = 0; s < R; ++s) {
+                    const V v = keep_where(bits[s], load_apart<Stride>(source + s, Stride));
+                    CONVLENS_UNROLL
+                    for (int r = phase; r < R; r += Stride) {
+                        sums[r * R + s] = fma(grad[(r - phase) / Stride], v, sums[r * R + s]);
+                    }
+                }
+            }
+        }
     }
+    Real totals[kGroups * V::width];
+    CONVLENS_UNROLL
+    for (int g = 0; g < kGroups; ++g) {
+        V group[V::width];
+        CONVLENS_UNROLL
+        for (int i = 0; i < V::width; ++i) {
+            const int t = g * V::width + i;
+            group[i] = t < R * R ? sums[t < R * R ? t : 0] : V::zero();
+        }
+        add_lanes(group).store(totals + g * V::width);
+    }
+    for (int i = 0; i < R * R; ++i) a.sums[i] += totals[i];
 }
 template <class Real>
 void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
-    if (a.R == 3) return a.stride == 1 ? grad_weight_rows<3, 1>(a) : grad_weight_rows<3, 2>(a);
-    a.stride == 1 ? grad_weight_rows<5, 1>(a) : grad_weight_rows<5, 2>(a);
+    a.stride == 1 ? grad_weight_rows<3, 1>(a) : grad_weight_rows<3, 2>(a);
 }
 
 }  // namespace
@@ -195,6 +229,6 @@ void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
 }  // namespace kernels
 }  // namespace convlens
 
-CONVLENS_EXPORT_KERNEL(merge_plane, MergePlane)
 CONVLENS_EXPORT_KERNEL(depthwise_rows, DepthwiseRows)
+CONVLENS_EXPORT_KERNEL(depthwise_spread, DepthwiseSpread)
 CONVLENS_EXPORT_KERNEL(depthwise_rows_grad_weight, DepthwiseRowsGradWeight)

@@ -19,18 +19,24 @@ inline int64_t square_at(int64_t p, int64_t pixels) {
 template <class Real>
 void interleave(const ReorderArgs<Real>& a) {
     constexpr int64_t width = Vec<Real>::width;
+    const int64_t row_pixels = a.row_pixels > 0 ? a.row_pixels : a.pixels, gap = a.gap * kBlock<Real>;
     for (int64_t p = 0; p < a.pixels && a.pixels >= width; p += width) {
-        const int64_t at = square_at<Real>(p, a.pixels);
+        const int64_t at = square_at<Real>(p, a.pixels), row = at / row_pixels;
         for (int64_t c = 0; c < kBlock<Real>; c += width) {
-            transpose_registers(a.x + c * a.channel_stride + at, a.channel_stride, a.channels - c,
-                                a.y + at * kBlock<Real> + c, kBlock<Real>, width);
+            Real* to = a.y + at * kBlock<Real> + row * gap + c;
+            int64_t left = (row + 1) * row_pixels - at;
+            transpose_to(a.x + c * a.channel_stride + at, a.channel_stride, a.channels - c, [&](int, Vec<Real> v) {
+                v.store(to);
+                const bool last = --left == 0;
+                to += kBlock<Real> + (last ? gap : 0);
+                left = last ? row_pixels : left;
+            });
         }
     }
     if (a.pixels >= width) return;
     for (int64_t p = 0; p < a.pixels; ++p) {
-        for (int64_t c = 0; c < kBlock<Real>; ++c) {
-            a.y[p * kBlock<Real> + c] = c < a.channels ? a.x[c * a.channel_stride + p] : Real(0);
-        }
+        Real* to = a.y + p * kBlock<Real> + p / row_pixels * gap;
+        for (int64_t c = 0; c < kBlock<Real>; ++c) to[c] = c < a.channels ? a.x[c * a.channel_stride + p] : Real(0);
     }
 }
 

@@ -10,29 +10,47 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-// output[i output_step + j] = source[j source_step + i]: log2(width) rounds of perfect shuffles. Rows of the source
-// from `rows` on count as zeros; those of the output from `columns` on are not written.
+// store(i, v): v[j] = source[j source_step + i]. Loads bring pieces of 16 bytes in place; what is left are rounds of
+// perfect shuffles within them. Rows of the source from `rows` on count as zeros.
+template <class Real, class Store>
+__attribute__((always_inline)) inline void transpose_to(const Real* source, int64_t source_step, int64_t rows,
+                                                        Store store) {
+    using V = Vec<Real>;
+    constexpr int kWidth = V::width, kPiece = 16 / static_cast<int>(sizeof(Real));
+    alignas(64) Real square[kWidth * kWidth];
+    if (rows < kWidth) {
+        CONVLENS_KEEP_LOOP
+        for (int i = 0; i < kWidth; ++i) {
+            (i < rows ? V::load(source + i * source_step) : V::zero()).store(square + i * kWidth);
+        }
+        source = square, source_step = kWidth;
+    }
+    CONVLENS_UNROLL
+    for (int i = 0; i < kWidth; i += kPiece) {
+        V v[2][kPiece];
+        CONVLENS_UNROLL
+        for (int j = 0; j < kPiece; ++j) v[0][j] = load_pieces(source + j * source_step + i, kPiece * source_step);
+        int from = 0;
+        CONVLENS_UNROLL
+        for (int done = 1; done < kPiece; done *= 2) {
+            CONVLENS_UNROLL
+            for (int j = 0; j < kPiece / 2; ++j) {
+                zip_pieces(v[from][j], v[from][j + kPiece / 2], &v[1 - from][2 * j], &v[1 - from][2 * j + 1]);
+            }
+            from = 1 - from;
+        }
+        CONVLENS_UNROLL
+        for (int j = 0; j < kPiece; ++j) store(i + j, v[from][j]);
+    }
+}
+
+// output[i output_step + j] = source[j source_step + i]; rows of the output from `columns` on are not written.
 template <class Real>
 inline void transpose_registers(const Real* source, int64_t source_step, int64_t rows, Real* output,
                                 int64_t output_step, int64_t columns) {
-    using V = Vec<Real>;
-    constexpr int kWidth = V::width;
-    V square[2][kWidth];
-    CONVLENS_UNROLL
-    for (int i = 0; i < kWidth; ++i) square[0][i] = i < rows ? V::load(source + i * source_step) : V::zero();
-    int from = 0;
-    CONVLENS_UNROLL
-    for (int done = 1; done < kWidth; done *= 2) {
-        CONVLENS_UNROLL
-        for (int i = 0; i < kWidth / 2; ++i) {
-            zip(square[from][i], square[from][i + kWidth / 2], &square[1 - from][2 * i], &square[1 - from][2 * i + 1]);
-        }
-        from = 1 - from;
-    }
-    CONVLENS_UNROLL
-    for (int i = 0; i < kWidth; ++i) {
-        if (i < columns) square[from][i].store(output + i * output_step);
-    }
+    transpose_to(source, source_step, rows, [=](int i, Vec<Real> v) {
+        if (i < columns) v.store(output + i * output_step);
+    });
 }
 
 }  // namespace

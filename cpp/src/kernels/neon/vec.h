@@ -144,6 +144,15 @@ template <class Real>
 inline Vec<Real> in_order(Vec<Real> a) {
     return a;
 }
+// A piece of 16 bytes is all of a vector here.
+template <class Real>
+inline Vec<Real> load_pieces(const Real* p, int64_t) {
+    return Vec<Real>::load(p);
+}
+template <class Real>
+inline void zip_pieces(Vec<Real> a, Vec<Real> b, Vec<Real>* low, Vec<Real>* high) {
+    zip(a, b, low, high);
+}
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
 inline Vec<float> every_second(Vec<float> a, Vec<float> b) {
