@@ -228,7 +228,7 @@ void run_plain(const Call& call, const Plan& plan, std::int64_t image, std::int6
         run_panel<Real>(call, plan, image, p, row, end, stage);
         for (std::int64_t c = 0; c < channels; c += lanes) {
             call.kernels->set<Real>().deinterleave(
-                {stage + c * pixels, to + c * plane, plane, min_of(lanes, channels - c), pixels});
+                {stage + c * pixels, to + c * plane, plane, min_of(lanes, channels - c), pixels, pixels, 0});
         }
     }
 }
