@@ -42,6 +42,11 @@ class Explanation:
         The target's probability, where the network computes one.
     output : str
         The tensor that `score` was read from.
+    input : str
+        The input that was explained, or the embedding that integers are read through.
+    layout : str
+        Its axes: "NCHW", or "NHWC" where channels are last; "NCL" and "NLC" of signals, else "". Those of `values` too,
+        but for a layer's.
     layer : str or None
         The inner layer that was read.
     layer_values : ndarray of shape (N, 1, h, w) or None
@@ -65,6 +70,8 @@ class Explanation:
     score: Array
     output: str
     probability: Array | None = None
+    input: str = ""
+    layout: str = "NCHW"
     layer: str | None = None
     layer_values: Array | None = None
     delta: Array | None = None
@@ -135,6 +142,8 @@ class Explanation:
             "arguments": {name: _plain(value) for name, value in self.arguments.items()},
             "images": len(self),
             "output": self.output,
+            "input": self.input,
+            "layout": self.layout,
             "layer": self.layer,
             "signed": self.signed,
             "converged": self.converged,
@@ -216,6 +225,8 @@ def load(path: str | os.PathLike[str]) -> Explanation:
         **stored,
         method=known["method"],
         output=known["output"],
+        input=known.get("input", ""),
+        layout=known.get("layout", "NCHW"),
         layer=known["layer"],
         signed=known["signed"],
         converged=known["converged"],

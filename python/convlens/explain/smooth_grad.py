@@ -38,6 +38,7 @@ def smooth_grad(
     seed: int = 0,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> Explanation:
@@ -45,7 +46,7 @@ def smooth_grad(
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`. The target is resolved once, on the clean image.
     n_samples : int
         Noisy copies of each image.
@@ -91,6 +92,7 @@ def smooth_grad(
         target=target,
         of=of,
         output=output,
+        input=input,
         batch_size=batch_size,
         method="smooth_grad",
         arguments={"n_samples": n_samples, "noise_level": noise_level, "seed": seed},

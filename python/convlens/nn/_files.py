@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph, GraphBuilder
-from ._layout import channels_first, check_layout
+from ..graph import Graph, GraphBuilder, channels_first, check_layout
 from ._npz import Arrays, read_npz, replacing, write_npz
 
 FORMAT = 1

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph, GraphBuilder
+from ..graph import Graph, GraphBuilder, channels_first, check_layout, default_layout, layout_of
 from ._build import build_graph
 from ._cache import ProgramCache
 from ._check import check_images, check_inputs
 from ._files import graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
-from ._layout import channels_first, check_layout, default_layout, layout_of
 from ._names import find, find_all, logits_of
 from ._records import LayerTable, buffers, grids, is_parameter, layer_records, says_how, summary, table_rows
 from ._run import run
@@ -525,7 +524,7 @@ def load(path: str | os.PathLike[str]) -> Network:
 
 def _described(inputs: Tensor | Sequence[Tensor], outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    sources = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    sources: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     if not sources or not all(isinstance(source, Tensor) and source.layer is None for source in sources):
         raise TypeError(f"`inputs` (={inputs!r}) must be what nn.Input returned, or several of it")
     if not ends or not all(isinstance(end, Tensor) for end in ends):

@@ -7,8 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..graph import Graph, Node, Window, call_of, cuts_of, resizing_of, transposed_window, window_of
-from ._layout import channels_last_tensors, turned
+from ..graph import (
+    Graph,
+    Node,
+    Window,
+    call_of,
+    channels_last_tensors,
+    cuts_of,
+    resizing_of,
+    transposed_window,
+    turned,
+    window_of,
+)
 
 _WINDOWED = ("Conv", "MaxPool", "AveragePool")
 # Read with channels first below: where they are last, the field is not known.

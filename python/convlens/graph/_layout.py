@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..graph import Graph, Node, TensorType
+from ._ir import Graph, Node, TensorType
 
 #: Layouts by number of axes: channels first, channels last. Tensors of other ranks have none, "".
 LAYOUTS: Mapping[int, tuple[str, str]] = {3: ("NCL", "NLC"), 4: ("NCHW", "NHWC")}
