@@ -108,18 +108,25 @@ def make_plan(
         raise TypeError(f"options ({', '.join(options)}) belong to a single method, not to {len(rows)}")
     explained = find_output(net, output)
     subject = find_subject(net, input, output=explained.name)
+    last = channels_last_tensors(net.graph, net.layouts)
     chosen = None
     if any(row.needs_layer for row in rows):
         before = explained.name
         if layer is None:
-            chosen = choose_layer(net.graph, before=before, source=subject.name)
+            chosen = choose_layer(net.graph, before=before, source=subject.name, last=last)
         else:
             chosen = layer_before(net, layer, before=before, source=subject.name)
     elif layer is not None:
         raise TypeError(f"`layer` (={layer!r}) is of no use to {', '.join(row.name for row in rows)}")
 
-    last = chosen in channels_last_tensors(net.graph, net.layouts)
-    canvas = Canvas(subject.graph, subject.name, explained.name, chosen or "", layout=subject.layout, layer_last=last)
+    canvas = Canvas(
+        subject.graph,
+        subject.name,
+        explained.name,
+        chosen or "",
+        layout=subject.layout,
+        layer_last=chosen in last,
+    )
     seeds: dict[str, str] = {}
     results: dict[str, tuple[str, ...]] = {}
     forward = [explained.name] + ([explained.probability] if explained.probability else [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..graph import Graph, Node, turned
 from ..nn import Network
@@ -14,7 +14,7 @@ _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
 def layer_before(net: Network, layer: str, *, before: str, source: str | None = None) -> str:
-    """Return the tensor that `layer` means, which lies on the way from `source` (by default the first input) to `before`.
+    """Return the tensor that `layer` means, on the way from `source` (by default the first input) to `before`.
 
     Raises
     ------
@@ -34,12 +34,12 @@ def layer_before(net: Network, layer: str, *, before: str, source: str | None = 
     return tensor
 
 
-def choose_layer(graph: Graph, *, before: str, source: str | None = None) -> str:
+def choose_layer(graph: Graph, *, before: str, source: str | None = None, last: Collection[str] = ()) -> str:
     """Choose the layer of a class activation map.
 
     The last tensor of spatial size above 1 that every path from `source` (by default the first input) to `before`
     crosses, after its activation, before the final pooling, and that is not itself the per-class map: a layer with
-    weights must follow.
+    weights must follow. The channels of tensors in `last` are on the last axis.
 
     Raises
     ------
@@ -48,13 +48,13 @@ def choose_layer(graph: Graph, *, before: str, source: str | None = None) -> str
     """
     source = source or next(iter(graph.inputs))
     tensors = _between(graph, before, source)
-    crossed = [t for t in _crossed_by_every_path(graph, tensors, before, source) if _is_spatial(graph, t)]
+    crossed = [t for t in _crossed_by_every_path(graph, tensors, before, source) if _is_spatial(graph, t, t in last)]
     producers = graph.producers()
     # The per-class map is followed by pooling and reshaping only: what counts are weights on the way to `before`.
     weighted = [n for n in graph.nodes if n.op in _WEIGHTED and any(o in tensors or o == before for o in n.outputs)]
-    last = max((graph.nodes.index(node) for node in weighted), default=-1)
+    end = max((graph.nodes.index(node) for node in weighted), default=-1)
     position = {out: i for i, node in enumerate(graph.nodes) for out in node.outputs}
-    crossed = [t for t in crossed if position[t] < last]
+    crossed = [t for t in crossed if position[t] < end]
     if not crossed:
         raise ValueError(
             f"`layer` (=None) cannot be chosen: no tensor with height and width, or length, lies on every path to "
@@ -118,6 +118,6 @@ def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str, 
     return crossed
 
 
-def _is_spatial(graph: Graph, tensor: str) -> bool:
+def _is_spatial(graph: Graph, tensor: str, channels_last: bool) -> bool:
     shape = graph.types[tensor].per_image
-    return len(shape) in (2, 3) and math.prod(shape[1:]) > 1
+    return len(shape) in (2, 3) and math.prod(shape[:-1] if channels_last else shape[1:]) > 1

@@ -32,6 +32,9 @@ def _reshape(site: Site) -> str:
     if batched:
         first = front[0] if front else None
         stays = first in (BATCH, -1, site.batch_size) or first == Batch()
+        if not stays and first == 1 and (-1 in sizes or math.prod(sizes) == elements):
+            site.note(f"node {site.name!r} makes one image of its input; images are run one by one")
+            stays = True
         if not stays or (first == -1 and math.prod(sizes) != elements):
             raise UnsupportedError(
                 f"`shape` (={wanted}) of {site.type(0)} mixes images; the batch must stay the first axis and an image "
@@ -196,7 +199,7 @@ def _expand(site: Site) -> str:
         1 if isinstance(size, Batch) and size == Batch() else int(size) for size in site.known(1, "shape").reshape(-1)
     ]
     rank = site.rank(0)
-    if site.type(0).batched and len(wanted) == rank and wanted[0] == site.batch_size:
+    if site.type(0).batched and len(wanted) >= rank and wanted[len(wanted) - rank] == site.batch_size:
         wanted[0] = 1
     return site.finish("Expand", [site.tensor(0), site.numbers(wanted, "shape")])
 
