@@ -78,6 +78,7 @@ def _named(images: Array, name: str, recipe: Recipe | None, layout: str) -> Arra
             "result of convlens.image.load, or give the number itself"
         )
     colour = recipe.average() if name == "mean" else recipe.colour(1.0 if name == "white" else 0.0)
+    # In the axes of the input, whatever layout the recipe was written for.
     return colour.reshape(
         _per_channel((1, colour.size, 1, 1) if channels_first(layout) else (1, 1, 1, colour.size), layout)
     )

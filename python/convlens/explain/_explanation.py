@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph
+from ..graph import Graph, channels_first
+from ._registry import find
 from ._rows import rows
 
 if TYPE_CHECKING:
@@ -102,6 +103,13 @@ class Explanation:
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[image] for image in range(len(self)))
+
+    @property
+    def channels_first(self) -> Array:
+        """The values with channels on axis 1, as pictures are drawn: of an input whose channels are last, turned."""
+        if channels_first(self.layout) or find(self.method).values == "layer":
+            return self.values
+        return np.moveaxis(self.values, -1, 1)
 
     def total(self) -> Array:
         """Sum of each image's values, in double: shape (N,)."""

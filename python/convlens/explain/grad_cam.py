@@ -39,8 +39,10 @@ def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilin
         axes = tuple(range(2, rank))
     if relu:
         raw = canvas.add("Relu", [raw], name="grad_cam_layer_relu")
-    if upsample is None:
+    if upsample is None and channels_first(canvas.layout):
         return (raw,)
+    if upsample is None:
+        return canvas.add("Transpose", [raw], perm=(0, *axes, 1), name="grad_cam_channels_last"), raw
     full = canvas.add(
         "Resize",
         [raw, "", "", canvas.integers(sizes)],

@@ -36,7 +36,7 @@ def check_inputs(
         raise TypeError(f"`{unknown[0]}` is no input of the network; it takes {listed}")
     missing = [name for name in expected if name not in given]
     if missing:
-        raise TypeError(f"`{missing[0]}` is missing; the network takes {listed}")
+        raise TypeError(f"`{missing[0]}` of the network's inputs is missing; it takes {listed}")
     checked = {
         name: check_images(name, given[name], kind, layouts.get(name, ""), rows.get(name))
         for name, kind in expected.items()

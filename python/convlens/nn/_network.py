@@ -264,16 +264,14 @@ class Network:
     def _gathered(self, placed: tuple[Any, ...], named: Mapping[str, npt.ArrayLike]) -> Any:
         """The inputs of a call by name."""
         names = list(self.graph.inputs)
-        if placed == (None,):
+        if len(placed) == 1 and placed[0] is None:
             placed = ()
             if list(named) == ["images"] and len(names) == 1:
                 return named["images"]
         if len(placed) == 1 and isinstance(placed[0], Mapping):
             return {**placed[0], **named}
         if len(placed) > len(names):
-            raise TypeError(
-                f"the network takes {len(names)} input(s), {', '.join(map(repr, names))}, not {len(placed)}"
-            )
+            raise TypeError(f"the network takes {', '.join(map(repr, names))}, not {len(placed)} inputs")
         given = dict(zip(names, placed, strict=False))
         twice = [name for name in named if name in given]
         if twice:

@@ -21,7 +21,7 @@ from ._package import onnx_package
 from ._paths import module_paths
 from ._registry import CONTRIBUTED, FOLDS, HANDLERS, supported
 from ._site import Site
-from ._tensors import array_of, dtype_name
+from ._tensors import BFLOAT16, array_of, dtype_name
 
 Array = npt.NDArray[Any]
 
@@ -276,8 +276,13 @@ class Importer:
     def value(self, name: str) -> Array | None:
         """What is known of a tensor at import; None where it depends on data."""
         if name in self._stored and name not in self._values:
-            self._values[name] = array_of(self._stored[name], self._folder, f"initialiser {name!r}")
+            self._values[name] = self._decoded(self._stored[name], f"initialiser {name!r}")
         return self._values.get(name)
+
+    def _decoded(self, tensor: Any, what: str) -> Array:
+        if tensor.data_type == BFLOAT16 and len(tensor.dims):
+            self.note("bfloat16 weights were converted to float32")
+        return array_of(tensor, self._folder, what)
 
     def tensor(self, name: str) -> str:
         """A tensor of the graph by the file's name."""
@@ -362,6 +367,8 @@ class Importer:
         elif dtype in ("uint8", "int8") and self._batched:
             self._notes[f"input {name!r} is {dtype} in the file; it takes the same numbers as float32"] = None
             dtype = "float32"
+        elif dtype == "int32" and self._batched:
+            dtype = "int64"  # which any whole numbers become at the call
         shape = self._input_shape(name, kind)
         if math.prod(dim for dim in shape if dim != BATCH) > _MOST_ELEMENTS:
             raise UnsupportedError(f"input {name!r} {shape} is larger than {_MOST_ELEMENTS} elements")
@@ -414,7 +421,7 @@ class Importer:
             if attribute.ref_attr_name:
                 raise ValueError(f"`{attribute.name}` refers to an attribute of a function that it is not in")
             if attribute.HasField("t"):
-                found[attribute.name] = array_of(attribute.t, self._folder, f"`{attribute.name}`")
+                found[attribute.name] = self._decoded(attribute.t, f"`{attribute.name}`")
                 continue
             value = onnx_package("onnx.helper").get_attribute_value(attribute)
             if isinstance(value, bytes):

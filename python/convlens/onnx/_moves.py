@@ -156,7 +156,9 @@ def _part(site: Site, x: str, axis: int, start: int, end: int, step: int = 1) ->
 
 @handles("Gather")
 def _gather(site: Site) -> str:
-    """By indices that are known: slices, joined."""
+    """By indices that are known: slices, joined. By those of each image: rows of a table, an embedding."""
+    if not site.knows(1):
+        return _embedding(site)
     x, rank = site.tensor(0), site.rank(0)
     axis = site.axis(int(site.attribute("axis", 0)), rank)
     site.keep_images_apart(x, [axis], "axis")
@@ -173,6 +175,17 @@ def _gather(site: Site) -> str:
     dims = [*site.shape(0)[:axis], *indices.shape, *site.shape(0)[axis + 1 :]]
     sizes = [0 if dim == BATCH else int(dim) for dim in dims]
     return site.finish("Reshape", [taken, site.numbers(sizes, "shape")])
+
+
+def _embedding(site: Site) -> str:
+    axis, table = site.axis(int(site.attribute("axis", 0)), site.rank(0)), site.type(0)
+    indices = site.type(1)
+    if table.batched or axis != 0 or not indices.batched or indices.dtype != "int64":
+        raise UnsupportedError(
+            f"`indices` ({site.inputs[1]!r}) are {indices} into axis {axis} of {table}; supported: what follows from "
+            "constants and shapes, and integers of each image into axis 0 of weights"
+        )
+    return site.finish("Gather", [site.tensor(0), site.tensor(1)], axis=0)
 
 
 def _taken(site: Site, x: str, axis: int, indices: list[int]) -> str:
