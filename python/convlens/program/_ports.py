@@ -38,6 +38,7 @@ INPUTS = {
     "arg_max": "P",
     "matmul": "PP",
     "gather": "VL",
+    "gather": "PL",
 }
 OUTPUTS = {
     "reorder": "B",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .._errors import UnsupportedError
 from ..graph import Cut, Node, cuts_of, permutation_of, split_sizes
 from ._context import Context
 from ._rules import Gradients, Rule
@@ -80,12 +79,6 @@ def _transpose(ctx: Context, node: Node, grads: Gradients) -> Gradients:
 def _expand(ctx: Context, node: Node, grads: Gradients) -> Gradients:
     assert grads[0] is not None
     return (ctx.reduced(grads[0], node.inputs[0], node.outputs[0]),)
-
-
-@_row("Gather")
-def _gather(ctx: Context, node: Node, grads: Gradients) -> Gradients:
-    """Whole numbers have no gradient; that of a table, a sum over the places that read each row, has no kernel."""
-    raise UnsupportedError(f"the gradient of the table {node.inputs[0]!r} is not supported; that of its result is")
 
 
 def _sliced(ctx: Context, tensor: str, cuts: Sequence[tuple[int, Cut]]) -> str:
