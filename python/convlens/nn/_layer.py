@@ -166,7 +166,8 @@ class Layer(ABC):
         inputs = [builder.input(f"input{i}", kind.dtype, kind.shape) for i, kind in enumerate(kinds)]
         owned = {}
         for spec in self.parameters(kinds):
-            zero = np.broadcast_to(np.zeros((), kinds[0].dtype), spec.shape)
+            dtype = kinds[0].dtype if kinds[0].dtype.startswith("float") else "float32"
+            zero = np.broadcast_to(np.zeros((), dtype), spec.shape)
             owned[spec.suffix] = builder.constant(zero, spec.suffix)
         self.emit(builder, inputs, owned, "layer", "result")
         return builder.types["result"]

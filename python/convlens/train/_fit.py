@@ -291,6 +291,11 @@ def _logits(net: Network) -> str:
 def _checked(
     net: Network, logits: str, images_name: str, labels_name: str, images: npt.ArrayLike, labels: npt.ArrayLike
 ) -> _Data:
+    if len(net.graph.inputs) > 1:
+        raise UnsupportedError(
+            f"`net` takes {', '.join(map(repr, net.graph.inputs))}; training is of networks of one input: train the part "
+            "that reads it, and give the rest as its input"
+        )
     array = net.check_images(images, name=images_name)
     if not len(array):
         raise ValueError(f"`{images_name}` holds no image")
