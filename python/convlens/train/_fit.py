@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._errors import UnsupportedError
 from ..nn import Network
 from ..program import Entry, Program, State, Weights
 from ..program import compile as compile_program
