@@ -37,7 +37,6 @@ INPUTS = {
     "dropout_mask": "L",
     "arg_max": "P",
     "matmul": "PP",
-    "gather": "VL",
     "gather": "PL",
 }
 OUTPUTS = {

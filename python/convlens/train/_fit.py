@@ -294,8 +294,8 @@ def _checked(
 ) -> _Data:
     if len(net.graph.inputs) > 1:
         raise UnsupportedError(
-            f"`net` takes {', '.join(map(repr, net.graph.inputs))}; training is of networks of one input: train the part "
-            "that reads it, and give the rest as its input"
+            f"`net` takes {', '.join(map(repr, net.graph.inputs))}; training is of networks of one input: train "
+            "the part that reads it"
         )
     array = net.check_images(images, name=images_name)
     if not len(array):
