@@ -181,6 +181,7 @@ CHECKS: dict[str, Check] = {
     "scale_factor": factors,
     **dict.fromkeys(("axis", "sizes"), one_or_several()),
     **dict.fromkeys(("in_channels", "out_channels", "in_features", "out_features", "num_parameters"), whole(1)),
+    **dict.fromkeys(("num_embeddings", "embedding_dim"), whole(1)),
     **dict.fromkeys(("dim0", "dim1", "start_dim", "start"), whole()),
     "length": whole(0),
     **dict.fromkeys(("input_shape", "weight_shape"), several(0)),

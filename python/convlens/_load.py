@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def load(
-    source: Any, *, outputs: str | Sequence[str] | None = None, input_shape: Sequence[int] | None = None
+    source: Any,
+    *,
+    outputs: str | Sequence[str] | None = None,
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    layout: str | Mapping[str, str] | None = None,
 ) -> Network:
     """Read a network from a file.
 
@@ -21,7 +25,7 @@ def load(
     source : path-like, bytes or onnx.ModelProto
         An .onnx file, its bytes or what the onnx package made of it (extra ``[onnx]``); or what ``net.save`` wrote, an
         .npz or a .safetensors file (extra ``[safetensors]``).
-    outputs, input_shape
+    outputs, input_shape, layout
         Of ONNX alone: see :func:`convlens.onnx.load`.
 
     Returns
@@ -42,14 +46,14 @@ def load(
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix in (".npz", ".safetensors"):
         from .nn import load as load_saved
 
-        if outputs is not None or input_shape is not None:
-            raise ValueError("`outputs` and `input_shape` are for ONNX files; a saved network has its own")
+        if outputs is not None or input_shape is not None or layout is not None:
+            raise ValueError("`outputs`, `input_shape` and `layout` are for ONNX files; a saved network has its own")
         return load_saved(source)
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix != ".onnx":
         raise ValueError(f"`source` (={str(source)!r}) must end in .onnx, .npz or .safetensors{_hint(Path(source))}")
     from .onnx import load as load_onnx
 
-    return load_onnx(source, outputs=outputs, input_shape=input_shape)
+    return load_onnx(source, outputs=outputs, input_shape=input_shape, layout=layout)
 
 
 def _hint(path: Path) -> str:

@@ -17,6 +17,9 @@ class InterpretedProgram:
             int(np.prod(kind.per_image, dtype=np.int64)) for kind in self.graph.types.values() if kind.batched
         )
 
+    def inputs(self, entry):
+        return dict.fromkeys(self.entries[entry].inputs)
+
     def workspace(self, n):
         return InterpretedWorkspace(self, n)
 
@@ -42,7 +45,7 @@ class InterpretedNetwork(nn.Network):
     """Runs every entry through ``reference.run``. ``on_run`` is called before each."""
 
     def __init__(self, net, on_run=None):
-        super().__init__(graph=net.graph)
+        super().__init__(graph=net.graph, layouts=net.layouts)
         self.on_run = on_run
         self.largest = 0
 

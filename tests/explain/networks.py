@@ -36,6 +36,48 @@ def residual(seed=0, *, dtype="float32"):
     return with_biases(nn.Network(inputs=x, outputs=y, seed=seed), seed).astype(dtype)
 
 
+def channels_last(seed=0, *, dtype="float32"):
+    """The weights of :func:`small`, images (N, H, W, C)."""
+    layers = [
+        nn.Permute(dims=(0, 3, 1, 2)),
+        nn.Conv2d(out_channels=4, kernel_size=(3, 2), padding=(0, 1, 2, 0)),
+        nn.ReLU(),
+        nn.MaxPool2d(kernel_size=2),
+        nn.Conv2d(out_channels=6, kernel_size=(2, 3)),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(out_features=CLASSES),
+    ]
+    net = nn.Sequential(*layers, input_shape=(*SHAPE[1:], SHAPE[0]), seed=seed)
+    net.set_parameters(small(seed).parameters)
+    return net.astype(dtype)
+
+
+def two_inputs(seed=0, *, dtype="float32"):
+    """An image, and three numbers that scale its channels and join the head."""
+    x, meta = nn.Input(SHAPE), nn.Input((3,), name="meta")
+    a = nn.ReLU()(nn.Conv2d(out_channels=4, kernel_size=(3, 2), stride=2, name="a")(x))
+    shift = nn.Reshape(shape=(4, 1, 1))(nn.Linear(out_features=4, name="shift")(meta))
+    b = nn.ReLU()(nn.Conv2d(out_channels=6, kernel_size=3, padding="same", name="b")(nn.Mul()(a, shift)))
+    joined = nn.Concat()(nn.Flatten()(nn.GlobalAvgPool2d()(b)), meta)
+    y = nn.Linear(out_features=CLASSES, name="logits")(joined)
+    return with_biases(nn.Network(inputs=[x, meta], outputs=y, seed=seed), seed).astype(dtype)
+
+
+def given(net, n=3, seed=0):
+    """Arrays for every input of a network: one as it is, several by name."""
+    arrays = {
+        name: np.random.default_rng([seed, i]).standard_normal((n, *kind.per_image)).astype(kind.dtype)
+        for i, (name, kind) in enumerate(net.graph.inputs.items())
+    }
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
+
+
+def part(arrays, index):
+    """Some of the images of :func:`given`."""
+    return {n: array[index] for n, array in arrays.items()} if isinstance(arrays, dict) else arrays[index]
+
+
 def linear(*, dtype="float32"):
     """The score is a weighted sum of the pixels; returns the network and its weights (K, C, H, W)."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(out_features=CLASSES), input_shape=SHAPE, seed=3).astype(dtype)

@@ -11,7 +11,20 @@ import pytest
 import convlens as cl
 from convlens import explain, nn
 from explain.interpreted import InterpretedNetwork
-from explain.networks import CLASSES, SHAPE, first_row, images, linear, residual, small, spot
+from explain.networks import (
+    CLASSES,
+    SHAPE,
+    channels_last,
+    first_row,
+    given,
+    images,
+    linear,
+    part,
+    residual,
+    small,
+    spot,
+    two_inputs,
+)
 
 METHODS = explain.methods()
 ALL = pytest.mark.parametrize("name", METHODS)
@@ -51,13 +64,25 @@ def test_values_have_the_shape_the_registry_promises(name):
 
 
 @ALL
-@pytest.mark.parametrize("make", [small, residual])
+@pytest.mark.parametrize("make", [small, residual, channels_last, two_inputs])
 def test_programs_agree_with_the_oracle_in_float64(name, make):
-    net, x = make(dtype="float64"), images(2, dtype="float64")
+    net = make(dtype="float64")
+    x = given(net, 2)
     compiled, plain = call(name, net, x), call(name, InterpretedNetwork(net), x)
     assert np.abs(compiled.values - plain.values).max() <= 1e-8 * np.abs(plain.values).max()
     assert np.array_equal(compiled.target, plain.target)
     assert np.allclose(compiled.score, plain.score, rtol=1e-10, atol=1e-12)
+
+
+@ALL
+def test_channels_last_give_the_same_map_turned(name):
+    """Noise, windows, upsampling and baselines follow the layout of the input."""
+    net, x = channels_last(dtype="float64"), images(2, dtype="float64")
+    ours, theirs = call(name, net, np.moveaxis(x, 1, -1)), call(name, small(dtype="float64"), x)
+    assert net.layout == ours.layout == "NHWC"
+    assert np.abs(ours.channels_first - theirs.values).max() <= 1e-12 * np.abs(theirs.values).max()
+    if METHODS[name].values != "layer":
+        assert ours.values.shape == (2, *SHAPE[1:], SHAPE[0] if METHODS[name].values == "input" else 1)
 
 
 # What the values are where the score is a weighted sum w.x + b of the pixels, from zero.
@@ -120,19 +145,23 @@ def test_permuting_the_batch_permutes_the_maps(name):
 
 
 @ALL
-def test_an_image_in_a_batch_has_the_bits_it_has_alone(name):
-    net, x = small(), images(5)
+@pytest.mark.parametrize("make", [small, channels_last, two_inputs])
+def test_an_image_in_a_batch_has_the_bits_it_has_alone(name, make):
+    net = make()
+    x = given(net, 5)
     together = call(name, net, x)
     for image in range(1 if METHODS[name].seeded else 5):
-        alone = call(name, net, x[image : image + 1])
+        alone = call(name, net, part(x, slice(image, image + 1)))
         assert same_bits(together[image].values, alone.values)
         assert together.score[image] == alone.score[0]
 
 
 @ALL
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
-def test_chunks_do_not_change_the_bits(name, batch_size):
-    net, x = small(), images(5)
+@pytest.mark.parametrize("make", [small, channels_last, two_inputs])
+def test_chunks_do_not_change_the_bits(name, batch_size, make):
+    net = make()
+    x = given(net, 5)
     assert same_bits(call(name, net, x).values, call(name, net, x, batch_size=batch_size).values)
 
 

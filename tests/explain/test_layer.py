@@ -122,7 +122,8 @@ def test_what_every_path_crosses_leaves_out_both_sides_of_a_sum():
     a = conv(2, "a")(x)
     y = nn.Flatten(name="flat")(nn.Add(name="sum")(a, conv(2, "b")(a)))
     graph = nn.Network(inputs=x, outputs=nn.Linear(out_features=2, name="logits")(y)).graph
-    assert _crossed_by_every_path(graph, _between(graph, "logits"), "logits") == ["a", "sum", "flat"]
+    tensors = _between(graph, "logits", "images")
+    assert _crossed_by_every_path(graph, tensors, "logits", "images") == ["a", "sum", "flat"]
 
 
 def test_without_a_spatial_layer_the_error_says_so():

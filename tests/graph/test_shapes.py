@@ -136,6 +136,8 @@ CASES = [
     ),
     ("Split", [(F, N, 7, 2), ints(3, 4)], {"axis": 1}, [(F, N, 3, 2), (F, N, 4, 2)]),
     ("Split", [(F, N, 7)], {"axis": -1, "num_outputs": 3}, [(F, N, 3), (F, N, 3), (F, N, 1)]),
+    ("Gather", [(F, 7, 5, 2), (I64, N, 3)], {}, [(F, N, 3, 5, 2)]),
+    ("Gather", [(F, 7, 5), (I64, 4)], {"axis": 1}, [(F, 7, 4)]),
     ("Transpose", [(F, N, 3, 4, 5)], {"perm": (0, 2, 3, 1)}, [(F, N, 4, 5, 3)]),
     ("Transpose", [(F, 3, 4)], {}, [(F, 4, 3)]),
     ("Expand", [(F, N, 3, 1), ints(1, 3, 4)], {}, [(F, N, 3, 4)]),
@@ -175,6 +177,7 @@ def test_every_operator_has_a_case():
 
 X = (F, N, 4, 8, 8)
 ERRORS = [
+    ("Gather", [(F, 7, 5), (F, N, 3)], {}, r"`indices` must be int64 or int32, not float32"),
     ("Conv", [X, (F, 8, 3, 3, 3)], {}, r"node 'node1' \(Conv\): `weight` expects 3 input channels "
      r"a group, the input has 4 \[`x` 't0' is float32\(N, 4, 8, 8\); `weight` 't1' is float32\(8, 3, 3, 3\)\]"),
     ("Conv", [X, (F, 8, 2, 3, 3)], {"group": 4}, r"expects 2 .* a group, the input has 4 in 4 groups, 1 a group"),
@@ -268,6 +271,8 @@ def test_a_broken_rule_is_named_with_node_and_shapes(op, operands, attributes, t
 UNSUPPORTED = [
     ("MaxPoolOffset", [(F, N, 4, 20, 20)], {"kernel_shape": (17, 17)}, r"must have at most 256 elements"),
     ("LSTM", [X], {}, r"no such operator; the operator set is Abs, Add"),
+    ("Gather", [X, (I64, N, 3)], {}, r"`data` is float32\(N, 4, 8, 8\); a table must be the same for all images"),
+    ("Gather", [(F, 7, 5), (I64, N, 3)], {"axis": 1}, r"`axis` \(=1\) must be 0 where the indices are given for each"),
     ("Dropout", [X, scalar(0.5), np.array(True)], {}, r"`training_mode` must be false; dropout is active in train.fit"),
     ("Reshape", [(F, N, 3), (I64, 2)], {}, r"`shape` \('t1'\) must be a constant: shapes that depend on data"),
     ("Pad", [X, ints(*[0] * 8)], {"mode": "reflect"}, r"`mode` \(='reflect'\) must be 'constant'"),

@@ -12,6 +12,8 @@ LAYERS = sorted(
     if isinstance(value, type) and issubclass(value, nn.Layer) and value is not nn.Layer
 )
 
+#: What a layer is called on where it takes no floating-point numbers.
+DTYPES = {"Embedding": "int64"}
 IMAGE, SIGNAL, FEATURES = (4, 8, 6), (4, 9), (12,)
 CONV = {"out_channels": 6, "stride": 2, "padding": 1, "dilation": 1, "groups": 2, "bias": True}
 POOL = {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}
@@ -35,6 +37,7 @@ USES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "Div": ({}, IMAGE),
     "Dropout": ({"p": 0.2}, IMAGE),
     "ELU": ({"alpha": 0.7}, IMAGE),
+    "Embedding": ({"num_embeddings": 5, "embedding_dim": 3}, SIGNAL),
     "Flatten": ({}, IMAGE),
     "GELU": ({"approximate": "tanh"}, IMAGE),
     "GlobalAvgPool1d": ({}, SIGNAL),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convlens import UnsupportedError, nn
-from nn.layers import LAYERS, USES
+from nn.layers import DTYPES, LAYERS, USES
 from ops.calls import WRONG_VALUES
 
 SHAPES = [(4, 8, 6), (4, 9), (12,), (1, 1, 1), (1,), (2, 3, 4, 5), (2, 2, 2, 2, 2), (3, 7, 1), (2**31, 2, 2)]
@@ -17,7 +17,7 @@ SHAPES = [(4, 8, 6), (4, 9), (12,), (1, 1, 1), (1,), (2, 3, 4, 5), (2, 2, 2, 2, 
 def use(layer, sizes, shape):
     """Build a network of one layer; None, or the error."""
     try:
-        x = nn.Input(shape)
+        x = nn.Input(shape, dtype=DTYPES.get(layer, "float32"))
         made = getattr(nn, layer)(**sizes)
         made(*[x] * made.arity)
     except (TypeError, ValueError, UnsupportedError) as error:
@@ -36,9 +36,12 @@ def test_every_layer_has_a_use():
 @pytest.mark.parametrize("layer", LAYERS)
 def test_its_use_runs(layer):
     sizes, shape = USES[layer]
-    x, made = nn.Input(shape), getattr(nn, layer)(**sizes)
+    x, made = nn.Input(shape, dtype=DTYPES.get(layer, "float32")), getattr(nn, layer)(**sizes)
     y = made(*[x] * made.arity)
-    assert nn.Network(inputs=x, outputs=y)(np.ones((2, *shape), np.float32)).shape == (2, *y.shape[1:])
+    assert nn.Network(inputs=x, outputs=y)(np.ones((2, *shape), DTYPES.get(layer, "float32"))).shape == (
+        2,
+        *y.shape[1:],
+    )
 
 
 @pytest.mark.parametrize("layer", LAYERS)

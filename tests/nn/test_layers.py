@@ -205,7 +205,7 @@ def test_same_padding_puts_the_odd_row_at_the_bottom():
             lambda x: nn.Sequential(nn.ReLU(name="a"), nn.ReLU(name="a"), input_shape=(1, 2, 2)),
             "'a'.* used by two layers",
         ),
-        (lambda x: nn.Network(inputs=x, outputs=nn.Add()(x, nn.Input((3, 8, 10)))), "a network has one input"),
+        (lambda x: nn.Network(inputs=x, outputs=nn.Add()(x, nn.Input((3, 8, 10)))), "that is not among `inputs`"),
     ],
 )
 def test_wrong_value_is_named_with_its_remedy(wrong, text):

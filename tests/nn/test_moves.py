@@ -29,6 +29,37 @@ def test_a_layer_is_what_numpy_does(layer, expected):
     np.testing.assert_allclose(net(images()), expected(images()), rtol=1e-6, atol=1e-6)
 
 
+def test_an_embedding_is_looked_up_and_explained():
+    tokens = nn.Input((9,), name="tokens", dtype="int64")
+    embedded = nn.Embedding(num_embeddings=11, embedding_dim=4, name="words")(tokens)
+    y = nn.ReLU(name="relu")(nn.Conv1d(out_channels=6, kernel_size=3)(nn.Permute(dims=(0, 2, 1))(embedded)))
+    net = nn.Network(inputs=tokens, outputs=nn.Linear(out_features=2)(nn.Flatten()(y)), seed=0)
+    x = np.random.default_rng(0).integers(0, 11, (3, 9))
+    table = net.parameters["words.weight"]
+    assert table.shape == (11, 4)
+    np.testing.assert_array_equal(net.activations(x, "words")["words"], table[x])
+    np.testing.assert_allclose(net(x), reference.run(net.graph, {"tokens": x})["logits"], rtol=1e-5, atol=1e-5)
+    assert net.astype(np.float64).parameters["words.weight"].dtype == np.float64
+    assert explain.saliency(net, x, 1).values.shape == (3, 9, 4)
+    assert explain.grad_cam(net, x, 1).values.shape == (3, 9, 1)
+    with pytest.raises(ValueError, match="Embedding needs integers"):
+        nn.Embedding(num_embeddings=3, embedding_dim=2)(nn.Input((9,)))
+
+
+def test_a_network_has_several_inputs():
+    a, b = nn.Input((4,), name="a"), nn.Input((4,), name="b")
+    net = nn.Network(inputs=[a, b], outputs=nn.Sub(name="difference")(a, b))
+    x, y = np.float32([[1, 2, 3, 4]]), np.float32([[4, 2, 0, 1]])
+    np.testing.assert_array_equal(net(x, y), x - y)
+    np.testing.assert_array_equal(net(b=y, a=x), x - y)
+    assert explain.saliency(net, {"a": x, "b": y}, 1, input="b").values.tolist() == [[0, -1, 0, 0]]
+    one, other = nn.Input((4,)), nn.Input((4,))
+    with pytest.raises(ValueError, match=r"`inputs` are called 'images', 'images': give each nn.Input a `name`"):
+        nn.Network(inputs=[one, other], outputs=nn.Add()(one, other))
+    with pytest.raises(ValueError, match="that is not among `inputs`"):
+        nn.Network(inputs=a, outputs=nn.Add()(a, b))
+
+
 def shuffled():
     """A unit of ShuffleNet v2 and one of SqueezeNet, U-Net's skip: every layer, used as they are."""
     x = nn.Input((4, 8, 8))

@@ -78,6 +78,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "conv_transpose2d": {"x": X, "weight": TW, "bias": V, **TRANSPOSED},
     "conv_transpose2d_grad_input": {"grad_output": numbers(*T), "weight": TW, "input_shape": X.shape, **TRANSPOSED},
     "conv_transpose2d_grad_weight": {"grad_output": numbers(*T), "x": X, "weight_shape": TW.shape, **TRANSPOSED},
+    "embedding": {"x": np.array([[3, 0], [-1, 1]]), "weight": numbers(4, 5)},
     "cross_entropy": {"logits": numbers(3, 4), "labels": np.array([0, 3, 1]), "reduction": "mean"},
     "cross_entropy_grad": {
         "logits": numbers(3, 4), "labels": np.array([0, 3, 1]), "grad_output": 1.5, "reduction": "mean"

@@ -39,6 +39,32 @@ def test_concat_split_and_narrow(shape, axis, dtype, isa):
     np.testing.assert_array_equal(g, reference.narrow_grad(y, whole.shape, axis, 3))
 
 
+@pytest.mark.parametrize("shape", [(1,), (7,), (3, 20), (2, 3, 40), (2, 1, 3, 2, 5)], ids=str)
+@pytest.mark.parametrize("table", [(1, 1), (5, 3), (9, 64), (3, 1000)], ids=str)
+def test_embedding(shape, table, dtype, isa):
+    weight = normal(1, *table, dtype=dtype)
+    x = np.random.default_rng(0).integers(-table[0], table[0], shape)
+    y = ops.embedding(x, weight)
+    np.testing.assert_array_equal(y, weight[x])
+    np.testing.assert_array_equal(y, reference.embedding(x, weight))
+    assert ops.embedding(x[:0], weight).shape == (0, *shape[1:], table[1])
+
+
+def test_embedding_refuses_rows_that_are_not_there():
+    for x, text in (([[5]], "reaches from 5 to 5; `weight` has the rows 0 to 3"), ([[-5]], "reaches from -5")):
+        with pytest.raises(ValueError, match=text):
+            ops.embedding(np.array(x), np.ones((4, 2)))
+
+
+@pytest.mark.parity
+def test_embedding_is_pytorchs():
+    functional = pytest.importorskip("torch.nn.functional")
+    torch = pytest.importorskip("torch")
+    x, weight = np.array([[3, 0, 1], [2, 2, 3]]), normal(1, 4, 5, dtype=np.float64)
+    want = functional.embedding(torch.from_numpy(x), torch.from_numpy(weight)).numpy()
+    np.testing.assert_array_equal(ops.embedding(x, weight), want)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_permute_and_transpose(shape, dtype, isa):
     x = normal(1, *shape, dtype=dtype)

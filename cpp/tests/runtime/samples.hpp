@@ -143,6 +143,12 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("arg_max", {made}, {highest}, {0, 1});
     b.instruction("matmul", {dmade, made}, {product}, {1, 1, 1, 1, 0, 0, 1, 1, 5});
     b.entry("plain");
+
+    const std::int32_t table = b.weight("table", Layout::plain, 20 * 7, 1, 1);
+    const std::int32_t index = b.port("index", false, 3, 1, 2, true, DType::int64);
+    const std::int32_t found = b.port("rows", true, 3, 2, 7);
+    b.instruction("gather", {table, index}, {found}, {20, 7});
+    b.entry("rows");
     return b;
 }
 

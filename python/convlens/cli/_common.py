@@ -24,9 +24,18 @@ def command(commands: Commands, name: str, *, help: str, description: str, examp
     return parser
 
 
-def load_network(path: str) -> Network:
+def load_network(path: str, layout: str | None = None) -> Network:
     """Read NET of the command line."""
-    return load(path)
+    return load(path, layout=layout)
+
+
+def add_layout(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """The option of :func:`load_network`."""
+    parser.add_argument(
+        "--layout",
+        choices=("NCHW", "NHWC"),
+        help="where the channels of an ONNX file's input are (default: as the file suggests; info says it)",
+    )
 
 
 def names(text: str) -> list[str]:

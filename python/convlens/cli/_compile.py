@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         if options.layer:
             raise ValueError("--layer belongs to --explain grad_cam")
         graph = net.graph
-        entries = {"forward": Entry(inputs=(net.input_name,), outputs=net.graph.outputs)}
+        entries = {"forward": Entry(inputs=tuple(net.graph.inputs), outputs=net.graph.outputs)}
     program = compile_program(graph, entries, dtype=net.dtype)
     data = program.to_bytes(net.weights)
     with replacing(out) as file:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from ..explain._progress import Progress
+from ..graph import spatial_axes
 from ..image import RECIPES, Recipe
 from ..image._recipe import FILTERS
 from ..nn import Network
-from ._common import Commands, command, load_network, names, one_line
+from ._common import Commands, add_layout, command, load_network, names, one_line
 from .why import FORMATS, MOST_ROWS, PAGES, Labels, Loaded, Reader, Shown, Sink, numbers, page, recipe_of, sheet, size
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="such as 0.485,0.456,0.406")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="such as 0.229,0.224,0.225")
     group.add_argument("--scale", type=float, metavar="FACTOR", help="of pixels, 0 to 255 (default: 1/255)")
+    add_layout(group)
     group.add_argument("--channels", choices=("RGB", "BGR", "grey"))
     group.add_argument("--filter", choices=FILTERS)
 
@@ -101,11 +103,12 @@ def run(options: argparse.Namespace) -> int:
     if options.batch < 1:
         raise ValueError(f"--batch (={options.batch}) must be at least 1")
     labels = Labels.read(options.labels)
-    net = load_network(options.net)
+    net = load_network(options.net, options.layout)
     target = labels.target(options.target)
     recipe, said = recipe_of(net, options)
     given = {**dict(options.option), **{n: v for n in ("layer", "output") if (v := getattr(options, n)) is not None}}
-    arguments = [_arguments(row.function, given, net.input_shape, recipe) for row in rows]
+    sizes = [net.input_shape[axis - 1] for axis in spatial_axes(net.layout)]
+    arguments = [_arguments(row.function, given, sizes, recipe) for row in rows]
     for name in given:
         if not any(name in each for each in arguments):
             option = f"--{name}" if name in ("layer", "output") else f"--option {name}"
@@ -287,11 +290,11 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def _arguments(
-    function: Callable[..., Any], given: Mapping[str, Any], shape: tuple[int, ...], recipe: Recipe | None
+    function: Callable[..., Any], given: Mapping[str, Any], sizes: Sequence[int], recipe: Recipe | None
 ) -> dict[str, Any]:
     """What of `given` a method takes, and what the command line knows better than its defaults."""
     takes = inspect.signature(function).parameters
-    known: dict[str, Any] = {"window": max(1, min(shape[1:]) // 7), "recipe": recipe}
+    known: dict[str, Any] = {"window": max(1, min(sizes, default=1) // 7), "recipe": recipe}
     return {name: value for name, value in {**known, **given}.items() if name in takes}
 
 

@@ -14,7 +14,7 @@ from ..graph import Graph
 from ..nn import Network
 from ..nn._records import in_bytes, table
 from ..transform import TABLES, RuleTable
-from ._common import Commands, command, load_network
+from ._common import Commands, add_layout, command, load_network
 
 
 def add_to(commands: Commands) -> None:
@@ -32,6 +32,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "net", metavar="MODEL", nargs="?", help="a network: .onnx (extra [onnx]), or what net.save wrote"
     )
+    add_layout(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         print(_installation())
         return 0
     try:
-        net = load_network(options.net)
+        net = load_network(options.net, options.layout)
     except UnsupportedError:
         if Path(options.net).suffix == ".onnx":
             print(_imports(options.net))
@@ -58,7 +59,7 @@ def _memory(net: Network) -> str:
     from ..program import Entry
     from ..program import compile as compile_program
 
-    entry = Entry(inputs=(net.input_name,), outputs=net.graph.outputs)
+    entry = Entry(inputs=tuple(net.graph.inputs), outputs=net.graph.outputs)
     program = compile_program(net.graph, {"forward": entry}, dtype=net.dtype)
     return f"memory {in_bytes(program.arena_bytes(1, 1))} to run one image on one thread, beside the weights"
 

@@ -20,15 +20,30 @@ class Canvas:
         The network's input, and the tensor that is explained.
     layer : str
         The inner tensor that a method with ``needs_layer`` reads; empty for the others.
+    layout : str
+        The axes of `images`, such as "NHWC".
+    layer_last : bool
+        Whether the channels of `layer` are on its last axis.
     notes : list of str
         What a user of the method must be told, such as a rule beyond its paper.
     """
 
-    def __init__(self, graph: Graph, images: str, output: str, layer: str = "") -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        images: str,
+        output: str,
+        layer: str = "",
+        *,
+        layout: str = "NCHW",
+        layer_last: bool = False,
+    ) -> None:
         self.graph = graph
         self.images = images
         self.output = output
         self.layer = layer
+        self.layout = layout
+        self.layer_last = layer_last
         self.seed = ""
         self.notes: list[str] = []
 

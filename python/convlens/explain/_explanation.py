@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph
+from ..graph import Graph, channels_first
+from ._registry import find
 from ._rows import rows
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class Explanation:
         The target's probability, where the network computes one.
     output : str
         The tensor that `score` was read from.
+    input : str
+        The input that was explained, or the embedding that integers are read through.
+    layout : str
+        Its axes: "NCHW", or "NHWC" where channels are last; "NCL" and "NLC" of signals, else "". Those of `values` too,
+        but for a layer's.
     layer : str or None
         The inner layer that was read.
     layer_values : ndarray of shape (N, 1, h, w) or None
@@ -65,6 +71,8 @@ class Explanation:
     score: Array
     output: str
     probability: Array | None = None
+    input: str = ""
+    layout: str = "NCHW"
     layer: str | None = None
     layer_values: Array | None = None
     delta: Array | None = None
@@ -95,6 +103,13 @@ class Explanation:
 
     def __iter__(self) -> Iterator[Explanation]:
         return (self[image] for image in range(len(self)))
+
+    @property
+    def channels_first(self) -> Array:
+        """The values with channels on axis 1, as pictures are drawn: of an input whose channels are last, turned."""
+        if channels_first(self.layout) or find(self.method).values == "layer":
+            return self.values
+        return np.moveaxis(self.values, -1, 1)
 
     def total(self) -> Array:
         """Sum of each image's values, in double: shape (N,)."""
@@ -135,6 +150,8 @@ class Explanation:
             "arguments": {name: _plain(value) for name, value in self.arguments.items()},
             "images": len(self),
             "output": self.output,
+            "input": self.input,
+            "layout": self.layout,
             "layer": self.layer,
             "signed": self.signed,
             "converged": self.converged,
@@ -216,6 +233,8 @@ def load(path: str | os.PathLike[str]) -> Explanation:
         **stored,
         method=known["method"],
         output=known["output"],
+        input=known.get("input", ""),
+        layout=known.get("layout", "NCHW"),
         layer=known["layer"],
         signed=known["signed"],
         converged=known["converged"],

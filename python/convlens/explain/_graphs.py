@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._errors import UnsupportedError
-from ..graph import Graph
+from ..graph import Graph, channels_last_tensors
 from ..nn import Network
 from ._canvas import Canvas
 from ._layer import choose_layer, layer_before
 from ._output import Output, find_output
 from ._registry import Method, find, programs
+from ._subject import Subject, find_subject
 
 if TYPE_CHECKING:
     from ..program import Entry
@@ -33,6 +34,7 @@ class Plan:
     results: Mapping[str, tuple[str, ...]]
     shapes: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
+    subject: Subject
 
 
 def graph_of(
@@ -41,6 +43,7 @@ def graph_of(
     *,
     layer: str | None = None,
     output: str | None = None,
+    input: str | None = None,
     **options: Any,
 ) -> tuple[Graph, dict[str, Entry]]:
     """Build the graph that computes explanations, with its entry points.
@@ -55,6 +58,8 @@ def graph_of(
         The layer of grad_cam and activations; None is the automatic choice.
     output : str, optional
         The tensor to explain; None is the logits.
+    input : str, optional
+        The input to explain; see :func:`convlens.explain.saliency`.
     **options
         Keyword arguments of a single method's program, such as ``relu=False`` of grad_cam.
 
@@ -62,9 +67,10 @@ def graph_of(
     -------
     graph : Graph
     entries : dict of str to Entry
-        ``forward`` takes the images and gives the logits (and the layer, for activations). Each other method has an
-        entry of its name: it takes ``<method>_seed``, the gradient of what is explained with respect to the logits
-        (one-hot for a class), and gives the values; Grad-CAM's raw map follows its values.
+        ``forward`` takes the images (the explained input, then the others) and gives the logits (and the layer, for
+        activations). Each other method has an entry of its name: it takes ``<method>_seed``, the gradient of what is
+        explained with respect to the logits (one-hot for a class), and gives the values; Grad-CAM's raw map follows
+        its values.
 
     Raises
     ------
@@ -81,12 +87,18 @@ def graph_of(
     >>> entries["saliency"].inputs
     ('saliency_seed',)
     """
-    graph, plan = make_plan(net, method, layer=layer, output=output, **options)
+    graph, plan = make_plan(net, method, layer=layer, output=output, input=input, **options)
     return graph, dict(plan.entries)
 
 
 def make_plan(
-    net: Network, method: str | Sequence[str], *, layer: str | None = None, output: str | None = None, **options: Any
+    net: Network,
+    method: str | Sequence[str],
+    *,
+    layer: str | None = None,
+    output: str | None = None,
+    input: str | None = None,
+    **options: Any,
 ) -> tuple[Graph, Plan]:
     """As :func:`graph_of`, with everything a caller in Python needs to know."""
     from ..program import Entry
@@ -95,14 +107,26 @@ def make_plan(
     if options and len(rows) != 1:
         raise TypeError(f"options ({', '.join(options)}) belong to a single method, not to {len(rows)}")
     explained = find_output(net, output)
+    subject = find_subject(net, input, output=explained.name)
+    last = channels_last_tensors(net.graph, net.layouts)
     chosen = None
     if any(row.needs_layer for row in rows):
         before = explained.name
-        chosen = choose_layer(net.graph, before=before) if layer is None else layer_before(net, layer, before=before)
+        if layer is None:
+            chosen = choose_layer(net.graph, before=before, source=subject.name, last=last)
+        else:
+            chosen = layer_before(net, layer, before=before, source=subject.name)
     elif layer is not None:
         raise TypeError(f"`layer` (={layer!r}) is of no use to {', '.join(row.name for row in rows)}")
 
-    canvas = Canvas(net.graph, net.input_name, explained.name, chosen or "")
+    canvas = Canvas(
+        subject.graph,
+        subject.name,
+        explained.name,
+        chosen or "",
+        layout=subject.layout,
+        layer_last=chosen in last,
+    )
     seeds: dict[str, str] = {}
     results: dict[str, tuple[str, ...]] = {}
     forward = [explained.name] + ([explained.probability] if explained.probability else [])
@@ -116,13 +140,14 @@ def make_plan(
             entries[row.name] = Entry(inputs=(canvas.seed,), outputs=results[row.name])
         else:
             forward += results[row.name]
-    forward = [name for name in dict.fromkeys(forward) if name != net.input_name]
-    entries = {"forward": Entry(inputs=(net.input_name,), outputs=tuple(forward)), **entries}
+    forward = [name for name in dict.fromkeys(forward) if name != subject.name]
+    given = (subject.name, *subject.held)
+    entries = {"forward": Entry(inputs=given, outputs=tuple(forward)), **entries}
     wanted = dict.fromkeys([*forward, *(name for names in results.values() for name in names)])
     graph = canvas.graph.subgraph(tuple(wanted))
     shapes = {name: graph.types[name].per_image for name in wanted}
-    notes = tuple(dict.fromkeys(canvas.notes))
-    return graph, Plan(entries, explained, chosen, seeds, results, shapes, notes)
+    notes = tuple(dict.fromkeys([*subject.notes, *canvas.notes]))
+    return graph, Plan(entries, explained, chosen, seeds, results, shapes, notes, subject)
 
 
 def _pure(name: str) -> Method:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from ..graph import Graph, Node
+from ..graph import Graph, Node, turned
 from ..nn import Network
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
@@ -13,8 +13,8 @@ _PASSES_ON = ("Identity", "Dropout")
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
-def layer_before(net: Network, layer: str, *, before: str) -> str:
-    """Return the tensor that `layer` means, which `before` must depend on.
+def layer_before(net: Network, layer: str, *, before: str, source: str | None = None) -> str:
+    """Return the tensor that `layer` means, on the way from `source` (by default the first input) to `before`.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def layer_before(net: Network, layer: str, *, before: str) -> str:
     if not isinstance(layer, str):
         raise TypeError(f"`layer` (={layer!r}) must be a str: a name from net.layers(), a glob, or the end of a name")
     tensor = net.find(layer)
-    tensors = _between(net.graph, before)
+    tensors = _between(net.graph, before, source or net.input_name)
     if tensor not in tensors:
         near = list(tensors)[-5:]
         raise ValueError(
@@ -34,25 +34,27 @@ def layer_before(net: Network, layer: str, *, before: str) -> str:
     return tensor
 
 
-def choose_layer(graph: Graph, *, before: str) -> str:
+def choose_layer(graph: Graph, *, before: str, source: str | None = None, last: Collection[str] = ()) -> str:
     """Choose the layer of a class activation map.
 
-    The last tensor of spatial size above 1 that every path from the input to `before` crosses, after its activation,
-    before the final pooling, and that is not itself the per-class map: a layer with weights must follow.
+    The last tensor of spatial size above 1 that every path from `source` (by default the first input) to `before`
+    crosses, after its activation, before the final pooling, and that is not itself the per-class map: a layer with
+    weights must follow. The channels of tensors in `last` are on the last axis.
 
     Raises
     ------
     ValueError
         If the network has no such tensor.
     """
-    tensors = _between(graph, before)
-    crossed = [t for t in _crossed_by_every_path(graph, tensors, before) if _is_spatial(graph, t)]
+    source = source or next(iter(graph.inputs))
+    tensors = _between(graph, before, source)
+    crossed = [t for t in _crossed_by_every_path(graph, tensors, before, source) if _is_spatial(graph, t, t in last)]
     producers = graph.producers()
     # The per-class map is followed by pooling and reshaping only: what counts are weights on the way to `before`.
     weighted = [n for n in graph.nodes if n.op in _WEIGHTED and any(o in tensors or o == before for o in n.outputs)]
-    last = max((graph.nodes.index(node) for node in weighted), default=-1)
+    end = max((graph.nodes.index(node) for node in weighted), default=-1)
     position = {out: i for i, node in enumerate(graph.nodes) for out in node.outputs}
-    crossed = [t for t in crossed if position[t] < last]
+    crossed = [t for t in crossed if position[t] < end]
     if not crossed:
         raise ValueError(
             f"`layer` (=None) cannot be chosen: no tensor with height and width, or length, lies on every path to "
@@ -61,7 +63,7 @@ def choose_layer(graph: Graph, *, before: str) -> str:
     chosen = crossed[-1]
     while True:
         node = producers[_before_rounding(producers, chosen)]
-        if not _passes_on(node) or node.inputs[0] not in crossed:
+        if not _passes_on(graph, node) or node.inputs[0] not in crossed:
             return chosen
         chosen = node.inputs[0]
 
@@ -74,19 +76,19 @@ def _before_rounding(producers: Mapping[str, Node], tensor: str) -> str:
     return before if before in producers else tensor
 
 
-def _passes_on(node: Node) -> bool:
-    """A pool, or what an adaptive maximum or mean is made of, or a node that changes nothing."""
+def _passes_on(graph: Graph, node: Node) -> bool:
+    """A pool, or what an adaptive maximum or mean is made of, or a node that changes nothing but axes."""
     adaptive = node.op == "Resize" and node.attributes.get("mode") in ("windows", "area")
-    return adaptive or node.op in (*_POOLS, *_PASSES_ON)
+    return adaptive or node.op in (*_POOLS, *_PASSES_ON) or bool(turned(node, graph.types))
 
 
-def _between(graph: Graph, before: str) -> dict[str, None]:
-    """Float tensors made from the inputs that `before` depends on, in order, without `before` itself."""
+def _between(graph: Graph, before: str, source: str) -> dict[str, None]:
+    """Float tensors made from `source` that `before` depends on, in order, without `before` itself."""
     needed = {before}
     for node in reversed(graph.nodes):
         if needed.intersection(node.outputs):
             needed.update(node.inputs)
-    made = set(graph.inputs)
+    made = {source}
     tensors: dict[str, None] = {}
     for node in graph.nodes:
         if made.intersection(node.inputs):
@@ -97,15 +99,15 @@ def _between(graph: Graph, before: str) -> dict[str, None]:
     return tensors
 
 
-def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str) -> list[str]:
-    """The tensors whose removal parts the input from `before`: where one is made, no earlier one is still needed."""
+def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str, source: str) -> list[str]:
+    """The tensors whose removal parts `source` from `before`: where one is made, no earlier one is still needed."""
     on_path = {*tensors, before}
     last_use: dict[str, int] = {}
     for i, node in enumerate(graph.nodes):
         if on_path.intersection(node.outputs):
-            last_use.update((name, i) for name in node.inputs if name in on_path or name in graph.inputs)
+            last_use.update((name, i) for name in node.inputs if name in on_path or name == source)
     crossed = []
-    live_until = max((last_use.get(name, -1) for name in graph.inputs), default=-1)
+    live_until = last_use.get(source, -1)
     for i, node in enumerate(graph.nodes):
         for out in node.outputs:
             if out not in on_path:
@@ -116,6 +118,6 @@ def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str) 
     return crossed
 
 
-def _is_spatial(graph: Graph, tensor: str) -> bool:
+def _is_spatial(graph: Graph, tensor: str, channels_last: bool) -> bool:
     shape = graph.types[tensor].per_image
-    return len(shape) in (2, 3) and math.prod(shape[1:]) > 1
+    return len(shape) in (2, 3) and math.prod(shape[:-1] if channels_last else shape[1:]) > 1

@@ -58,7 +58,7 @@ def find_output(net: Network, output: str | None = None) -> Output:
     if output is not None:
         name = net.find(output, what="output")
         kind = graph.types[name]
-        if name == net.input_name or not kind.batched or not kind.dtype.startswith("float"):
+        if name in graph.inputs or not kind.batched or not kind.dtype.startswith("float"):
             raise ValueError(
                 f"`output` (={output!r}) is {kind}; it must be a computed floating-point tensor with a batch"
             )

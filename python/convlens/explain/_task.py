@@ -19,6 +19,7 @@ from ._goal import Goal, make_goal
 from ._graphs import Plan, make_plan
 from ._registry import find
 from ._rows import rows
+from ._subject import arrays_of
 
 if TYPE_CHECKING:
     from ..program import Entry, Program
@@ -51,8 +52,8 @@ class Task:
     net : Network
     program : str
         The method whose pure program is driven; "" if forward passes are enough.
-    images : array_like of shape (N, C, H, W)
-    target, of, output, layer
+    images : array_like of shape (N, C, H, W), or mapping of input name to array_like
+    target, of, output, layer, input
         See :func:`convlens.explain.saliency` and :func:`convlens.explain.grad_cam`.
     batch_size : int, optional
         Images (steps, samples, windows) run at once; None bounds the arena to 32 MB.
@@ -74,21 +75,30 @@ class Task:
         of: str = "output",
         output: str | None = None,
         layer: str | None = None,
+        input: str | None = None,
         batch_size: int | None = None,
         method: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self.images = check_images(net, images)
+        net = net.fitting(images)
+        given = net.check_inputs(images)
         self.entry = program
         self.method = find(method or program)
         self.graph, self.weights = net.graph, net.weights
-        self.input = net.input_name
-        self.plan, self.program = _compiled(net, program, layer, output, options)
-        self.output = self.plan.output
+        self.plan, self.program = _compiled(net, program, layer, output, input, options)
+        self.output, self.subject = self.plan.output, self.plan.subject
+        arrays = arrays_of(net, self.subject, given)
+        only = len(net.graph.inputs) == 1 and self.subject.is_input
+        for name, array in arrays.items():
+            check_finite(array, "images" if only else name)
+        self.images = arrays.pop(self.subject.name)
+        self.held = arrays
         self.goal = make_goal(self.output, len(self.images), target, of)
         self.batch_size = self._batch_size(batch_size)
         self.arguments = {"target": target, "of": of, "output": output, "batch_size": batch_size, **(arguments or {})}
+        if input is not None:
+            self.arguments["input"] = input
 
     def _batch_size(self, given: int | None) -> int:
         if given is not None:
@@ -121,7 +131,7 @@ class Task:
         try:
             for part in self.parts():
                 seed = partial(_resolved_seed, self.goal.take(part)) if results else None
-                given = self.run(self.images[part], seed)
+                given = self.run(self.images[part], part, seed)
                 for name, array in arrays.items():
                     array[part] = given[name]
                 done = part.stop
@@ -142,14 +152,18 @@ class Task:
         chosen = flat[np.arange(len(flat)), index]
         return np.exp(chosen) if self.output.operator == "LogSoftmax" else chosen
 
-    def run(self, images: Array, seed: Callable[[Array], Array] | None = None) -> dict[str, Array]:
+    def run(
+        self, images: Array, which: slice | Array, seed: Callable[[Array], Array] | None = None
+    ) -> dict[str, Array]:
         """Run the forward entry on at most ``batch_size`` images and then, given a seed, the method's own.
 
-        `seed` makes the gradient of the score from the logits.
+        `which` says of which images of the call they are, whose other inputs are held; `seed` makes the gradient of the
+        score from the logits.
         """
         workspace = self.program.workspace(len(images))
         try:
-            results = dict(workspace.run("forward", {self.input: images}, self.weights))
+            inputs = {self.subject.name: images, **{name: array[which] for name, array in self.held.items()}}
+            results = dict(workspace.run("forward", inputs, self.weights))
             if seed is not None and self.entry in self.plan.seeds:
                 inputs = {self.plan.seeds[self.entry]: seed(results[self.output.name])}
                 results.update(workspace.run(self.entry, inputs, self.weights))
@@ -172,6 +186,8 @@ class Task:
             output=self.output.name,
             probability=clean.probability,
             layer=self.plan.layer,
+            input=self.subject.name,
+            layout=self.subject.layout,
             notes=notes,
             arguments=self.arguments,
             converged=converged,
@@ -182,16 +198,21 @@ class Task:
 
 
 def _compiled(
-    net: Network, program: str, layer: str | None, output: str | None, options: Mapping[str, Any]
+    net: Network,
+    program: str,
+    layer: str | None,
+    output: str | None,
+    input: str | None,
+    options: Mapping[str, Any],
 ) -> tuple[Plan, Program]:
     """The plan and Program of a call, kept for the next one. Both depend on the graph's structure, not its weights."""
-    key = ("explain", program, layer, output, tuple(sorted(options.items())))
+    key = ("explain", program, layer, output, input, tuple(sorted(options.items())))
     plans = _PLANS.setdefault(net, {})
     if key not in plans:
-        plans[key] = make_plan(net, program or (), layer=layer, output=output, **options)[1]
+        plans[key] = make_plan(net, program or (), layer=layer, output=output, input=input, **options)[1]
 
     def build() -> tuple[Graph, Mapping[str, Entry]]:
-        graph, plan = make_plan(net, program or (), layer=layer, output=output, **options)
+        graph, plan = make_plan(net, program or (), layer=layer, output=output, input=input, **options)
         return graph, plan.entries
 
     return plans[key], net.program(key, build)
@@ -201,16 +222,14 @@ def _resolved_seed(goal: Goal, logits: Array) -> Array:
     return goal.resolve(logits).seed(logits)
 
 
-def check_images(net: Network, images: npt.ArrayLike, *, name: str = "images") -> Array:
-    """Return `images` as the network takes them; NaN and infinity have no explanation."""
-    checked = net.check_images(images, name=name)
-    if not np.isfinite(checked).all():
-        bad = np.flatnonzero(~rows(np.isfinite(checked)).all(axis=1))
+def check_finite(array: Array, name: str) -> None:
+    """Refuse NaN and infinity: they have no explanation."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = np.flatnonzero(~rows(np.isfinite(array)).all(axis=1))
         raise ValueError(
             f"`{name}` has NaN or infinite values (first in image {bad[0]}, {len(bad)} in all): an explanation of them "
             f"would be meaningless; drop the images, or replace the values with np.nan_to_num({name})"
         )
-    return checked
 
 
 def at_least(name: str, value: Any, least: int) -> int:

@@ -30,13 +30,14 @@ def activations(
     *,
     layer: str | None = None,
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
 ) -> Explanation:
     """Compute the values of an inner layer.
 
     Parameters
     ----------
-    net, images, output, batch_size
+    net, images, output, input, batch_size
         As of :func:`convlens.explain.saliency`.
     target : optional
         Which score is reported; it does not change the values.
@@ -73,6 +74,7 @@ def activations(
         images,
         target=target,
         output=output,
+        input=input,
         layer=layer,
         batch_size=batch_size,
         arguments=arguments,

@@ -31,13 +31,14 @@ def deconvnet(
     *,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
 ) -> Explanation:
     """Propagate the score back, passing each ReLU what is positive.
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`.
 
     Returns
@@ -54,6 +55,6 @@ def deconvnet(
     ----------
     Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901.
     """
-    task = Task(net, "deconvnet", images, target=target, of=of, output=output, batch_size=batch_size)
+    task = Task(net, "deconvnet", images, target=target, of=of, output=output, input=input, batch_size=batch_size)
     clean, (values,) = task.vectors()
     return task.explanation(values, clean)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from ..graph import channels_first, spatial_axes
 from ..nn import Network
 from ..transform import GRADIENT
 from ._canvas import Canvas
@@ -17,7 +18,8 @@ from ._task import Task
 
 def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilinear") -> tuple[str, ...]:
     layer = canvas.layer
-    sizes = canvas.shape(canvas.images)[1:]
+    where = spatial_axes(canvas.layout)
+    sizes = [canvas.shape(canvas.images)[axis - 1] for axis in where]
     if len(canvas.shape(layer)) not in (2, 3):
         kind = canvas.graph.types[layer]
         raise ValueError(f"`layer` (={layer!r}) is {kind}; Grad-CAM needs a layer with height and width, (N, K, h, w)")
@@ -26,15 +28,21 @@ def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilin
             f"`layer` (={layer!r}) is {canvas.graph.types[layer]} and the images {canvas.graph.types[canvas.images]}: "
             "a map of other axes cannot be upsampled to them; pass upsample=None"
         )
-    axes = tuple(range(2, 1 + len(canvas.shape(layer))))
+    rank = 1 + len(canvas.shape(layer))
+    first, axes = (1, tuple(range(2, rank))) if not canvas.layer_last else (rank - 1, tuple(range(1, rank - 1)))
     gradient = canvas.gradient(layer, GRADIENT, seed="grad_cam_seed")
     weights = canvas.add("ReduceMean", [gradient, canvas.integers(axes)], keepdims=1)
     weighted = canvas.add("Mul", [layer, weights])
-    raw = canvas.add("ReduceSum", [weighted, canvas.integers([1])], keepdims=1, name="grad_cam_layer")
+    raw = canvas.add("ReduceSum", [weighted, canvas.integers([first])], keepdims=1, name="grad_cam_layer")
+    if canvas.layer_last:  # one channel: only its axis moves
+        raw = canvas.add("Transpose", [raw], perm=(0, rank - 1, *axes), name="grad_cam_layer")
+        axes = tuple(range(2, rank))
     if relu:
         raw = canvas.add("Relu", [raw], name="grad_cam_layer_relu")
-    if upsample is None:
+    if upsample is None and channels_first(canvas.layout):
         return (raw,)
+    if upsample is None:
+        return canvas.add("Transpose", [raw], perm=(0, *axes, 1), name="grad_cam_channels_last"), raw
     full = canvas.add(
         "Resize",
         [raw, "", "", canvas.integers(sizes)],
@@ -43,6 +51,8 @@ def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilin
         mode="linear",
         coordinate_transformation_mode="half_pixel",
     )
+    if not channels_first(canvas.layout):
+        full = canvas.add("Transpose", [full], perm=(0, *axes, 1), name="grad_cam_channels_last")
     return full, raw
 
 
@@ -64,13 +74,14 @@ def grad_cam(
     upsample: str | None = "bilinear",
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
 ) -> Explanation:
     """Weight a layer's channels by the mean of their gradients and add them up.
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`.
     layer : str, optional
         A layer by name, ending or glob; see ``net.layers()``. None is the last one with height and width that every
@@ -83,8 +94,9 @@ def grad_cam(
     Returns
     -------
     Explanation
-        With values of shape (N, 1, H, W), (N, 1, L) for signals, or (N, 1, h, w) without upsampling; the map at the
-        layer's size is ``layer_values``. ``relu=False, upsample=None`` is Captum's LayerGradCam.
+        With values of shape (N, 1, H, W), (N, 1, L) for signals, with the images' own axes (N, H, W, 1) where channels
+        are last; or (N, 1, h, w) without upsampling. The map at the layer's size is ``layer_values``.
+        ``relu=False, upsample=None`` is Captum's LayerGradCam.
 
     Notes
     -----
@@ -117,6 +129,7 @@ def grad_cam(
         target=target,
         of=of,
         output=output,
+        input=input,
         layer=layer,
         batch_size=batch_size,
         arguments={"layer": layer, **options},

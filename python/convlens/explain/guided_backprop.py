@@ -30,13 +30,14 @@ def guided_backprop(
     *,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
 ) -> Explanation:
     """Propagate the score back, passing each ReLU only what is positive and belongs to an active unit.
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`.
 
     Returns
@@ -55,6 +56,6 @@ def guided_backprop(
     Springenberg, Dosovitskiy, Brox and Riedmiller, "Striving for Simplicity: The All Convolutional Net",
     arXiv:1412.6806.
     """
-    task = Task(net, "guided_backprop", images, target=target, of=of, output=output, batch_size=batch_size)
+    task = Task(net, "guided_backprop", images, target=target, of=of, output=output, input=input, batch_size=batch_size)
     clean, (values,) = task.vectors()
     return task.explanation(values, clean)

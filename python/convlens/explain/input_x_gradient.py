@@ -32,13 +32,14 @@ def input_x_gradient(
     *,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
 ) -> Explanation:
     """Multiply the input by the gradient of the score.
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`.
 
     Returns
@@ -65,6 +66,8 @@ def input_x_gradient(
     >>> bool(np.allclose(why.total(), why.score))
     True
     """
-    task = Task(net, "input_x_gradient", images, target=target, of=of, output=output, batch_size=batch_size)
+    task = Task(
+        net, "input_x_gradient", images, target=target, of=of, output=output, input=input, batch_size=batch_size
+    )
     clean, (values,) = task.vectors()
     return task.explanation(values, clean)

@@ -41,6 +41,7 @@ def integrated_gradients(
     tolerance: float = 0.05,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
     recipe: Recipe | None = None,
     progress: bool = False,
@@ -49,7 +50,7 @@ def integrated_gradients(
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`.
     baselines : float, array_like or {"black", "white", "mean", "blur"}, optional
         Where the path begins, in input space; 0 by default, which is grey where images are normalised. The names need
@@ -100,11 +101,12 @@ def integrated_gradients(
         target=target,
         of=of,
         output=output,
+        input=input,
         batch_size=batch_size,
         method="integrated_gradients",
         arguments=given | ({"tolerance": tolerance} if n_steps == "auto" else {}),
     )
-    start = make_baselines(task.images, baselines, recipe)
+    start = make_baselines(task.images, baselines, recipe, task.subject.layout)
     clean = task.clean()
     difference = clean.score - _scores(task, start)
     path = _Path(task, task.goal, start)
@@ -202,7 +204,7 @@ def _until_converged(path: _Path, difference: Array, tolerance: float, progress:
 def _scores(task: Task, images: Array) -> Array:
     score = np.empty(len(images))
     for part in task.parts():
-        logits = task.run(images[part])[task.output.name]
+        logits = task.run(images[part], part)[task.output.name]
         score[part] = task.goal.take(part).score(logits)
     return score
 

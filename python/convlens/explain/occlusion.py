@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..graph import spatial_axes
 from ..image import Recipe
 from ..nn import Network
 from ._baseline import make_baselines
@@ -35,6 +36,7 @@ def occlusion(
     baselines: Any = None,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
     recipe: Recipe | None = None,
     progress: bool = False,
@@ -43,7 +45,7 @@ def occlusion(
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`. The target is resolved once, on the uncovered image.
     window : int or tuple of int, optional
         Height and width (of signals the length) of what is covered, in pixels, over all channels; None is a seventh of
@@ -82,7 +84,6 @@ def occlusion(
     >>> bool(np.allclose(why.values.ravel(), net.parameters["linear1.weight"][2], atol=1e-6))
     True
     """
-    window, stride = _extents(net.input_shape, window, stride)
     task = Task(
         net,
         "",
@@ -90,15 +91,20 @@ def occlusion(
         target=target,
         of=of,
         output=output,
+        input=input,
         batch_size=batch_size,
         method="occlusion",
-        arguments={"window": window, "stride": stride, "baselines": baselines, "recipe": recipe},
+        arguments={"baselines": baselines, "recipe": recipe},
     )
-    places = windows(task.images.shape[2:], window, stride)
-    cover = make_baselines(task.images, baselines, recipe)
+    axes = spatial_axes(task.subject.layout)
+    sizes = tuple(task.images.shape[axis] for axis in axes)
+    window, stride = _extents(task, sizes, window, stride)
+    task.arguments |= {"window": window, "stride": stride}
+    places = [_placed(place, axes, task.images.ndim) for place in windows(sizes, window, stride)]
+    cover = make_baselines(task.images, baselines, recipe, task.subject.layout)
     clean = task.clean()
     n = len(task.images)
-    lost = np.zeros((n, 1, *task.images.shape[2:]))
+    lost = np.zeros((n, *(size if axis in axes else 1 for axis, size in enumerate(task.images.shape) if axis)))
     count = np.zeros(lost.shape, np.int64)
     interrupted = False
     with Progress("occlusion", n * len(places), show=progress) as bar:
@@ -127,24 +133,33 @@ def _cover(
         some = places[first : first + at_once]
         batch = np.concatenate([images] * len(some))
         for i, place in enumerate(some):
-            every = (slice(None), slice(None), *place)
-            batch[i * n : (i + 1) * n][every] = hidden[every]
-        logits = task.run(batch)[task.output.name]
+            batch[i * n : (i + 1) * n][place] = hidden[place]
+        which = np.tile(np.arange(len(task.images))[part], len(some))
+        logits = task.run(batch, which)[task.output.name]
         for i, place in enumerate(some):
             drop = score[part] - goal.score(logits[i * n : (i + 1) * n])
-            where = (part, slice(None), *place)
+            where = (part, *place[1:])
             lost[where] += drop.reshape(n, *[1] * (lost.ndim - 1))
             count[where] += 1
         bar.step(len(batch))
 
 
-def _extents(image: tuple[int, ...], window: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    if len(image) not in (2, 3):
+def _placed(window: Window, axes: tuple[int, ...], rank: int) -> Window:
+    """The slices of a batch that a window covers, over all channels."""
+    place = [slice(None)] * rank
+    for axis, taken in zip(axes, window, strict=True):
+        place[axis] = taken
+    return tuple(place)
+
+
+def _extents(task: Task, sizes: tuple[int, ...], window: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if not sizes:
         raise ValueError(
-            f"occlusion covers windows of images (N, C, H, W) or signals (N, C, L); the network takes (N, {image})"
+            "occlusion covers windows of images (N, C, H, W) or signals (N, C, L); "
+            f"{task.subject.name!r} is {task.subject.kind}"
         )
-    axes = len(image) - 1
-    extent = _each("window", max(1, round(min(image[1:]) / 7)) if window is None else window, axes)
+    axes = len(sizes)
+    extent = _each("window", max(1, round(min(sizes) / 7)) if window is None else window, axes)
     return extent, tuple((size + 1) // 2 for size in extent) if stride is None else _each("stride", stride, axes)
 
 

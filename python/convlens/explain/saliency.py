@@ -30,6 +30,7 @@ def saliency(
     *,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
 ) -> Explanation:
     """Compute the gradient of the score with respect to the input.
@@ -37,8 +38,9 @@ def saliency(
     Parameters
     ----------
     net : Network
-    images : array_like of shape (N, C, H, W)
-        In the network's dtype and input range.
+    images : array_like of shape (N, C, H, W), or mapping of input name to array_like
+        In the network's dtype, input range and axes: (N, H, W, C) where ``net.layout`` is "NHWC". Of a network of
+        several inputs, all of them by name.
     target : None, int, int array (N,), tuple of int, list of N tuples, or float array, optional
         Which output is explained: a class for all images, one for each, a place such as ``(class, y, x)``, or a float
         array of the output's shape weighting it. None is the top class of each clean image; where there is none
@@ -47,13 +49,16 @@ def saliency(
         Explain a logit, or the cross-entropy of the labels in `target`.
     output : str, optional
         The tensor to explain; None is the logits, also where the network ends in Softmax, LogSoftmax or Sigmoid.
+    input : str, optional
+        Which input is explained; the others are held as they are given. None is the first one of images or signals.
+        Integers are explained at the embedding that they are read through.
     batch_size : int, optional
         Images run at once; None bounds the arena to 32 MB. The result has the same bits for any.
 
     Returns
     -------
     Explanation
-        With values of shape (N, C, H, W), signed. ``why.total()`` sums them for each image.
+        With values of the shape of the explained input, (N, C, H, W), signed. ``why.total()`` sums them for each image.
 
     Raises
     ------
@@ -82,6 +87,6 @@ def saliency(
     >>> np.array_equal(why.values[0].ravel(), net.parameters["linear1.weight"][1])
     True
     """
-    task = Task(net, "saliency", images, target=target, of=of, output=output, batch_size=batch_size)
+    task = Task(net, "saliency", images, target=target, of=of, output=output, input=input, batch_size=batch_size)
     clean, (values,) = task.vectors()
     return task.explanation(values, clean)

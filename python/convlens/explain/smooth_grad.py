@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..graph import channels_first
 from ..nn import Network
 from ..perturb import check_seed, normal
 from ._average import weighted_sum
@@ -38,6 +39,7 @@ def smooth_grad(
     seed: int = 0,
     of: str = "output",
     output: str | None = None,
+    input: str | None = None,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> Explanation:
@@ -45,7 +47,7 @@ def smooth_grad(
 
     Parameters
     ----------
-    net, images, target, of, output, batch_size
+    net, images, target, of, output, input, batch_size
         As of :func:`convlens.explain.saliency`. The target is resolved once, on the clean image.
     n_samples : int
         Noisy copies of each image.
@@ -91,6 +93,7 @@ def smooth_grad(
         target=target,
         of=of,
         output=output,
+        input=input,
         batch_size=batch_size,
         method="smooth_grad",
         arguments={"n_samples": n_samples, "noise_level": noise_level, "seed": seed},
@@ -101,7 +104,7 @@ def smooth_grad(
     sigma = noise_level * (flat.max(axis=1, initial=-np.inf) - flat.min(axis=1, initial=np.inf)) if n else np.empty(0)
 
     def variant(image: int, sample: int) -> Array:
-        noise = normal(task.images.shape[1:], seed=seed, image=image, sample=sample)
+        noise = _noise(task, seed, image, sample)
         return np.asarray(task.images[image] + (sigma[image] * noise).astype(task.images.dtype))
 
     with Progress("SmoothGrad", n * n_samples, show=progress) as bar:
@@ -114,3 +117,12 @@ def smooth_grad(
         fewest, missing = int(sums.done[some].min()), int((~some).sum())
         notes = (f"interrupted: maps average at least {fewest} of {n_samples} samples, {missing} are missing (NaN)",)
     return task.explanation(values.astype(task.images.dtype), clean, converged=not sums.interrupted, notes=notes)
+
+
+def _noise(task: Task, seed: int, image: int, sample: int) -> Array:
+    """Noise of one image: that of its channels-first twin, where channels are last."""
+    shape, layout = task.images.shape[1:], task.subject.layout
+    if channels_first(layout):
+        return normal(shape, seed=seed, image=image, sample=sample)
+    drawn = normal((shape[-1], *shape[:-1]), seed=seed, image=image, sample=sample)
+    return np.moveaxis(drawn, 0, -1)

@@ -7,6 +7,16 @@ from ._ir import GraphBuilder as GraphBuilder
 from ._ir import Node as Node
 from ._ir import Shape as Shape
 from ._ir import TensorType as TensorType
+from ._layout import LAYOUTS as LAYOUTS
+from ._layout import by_sizes as by_sizes
+from ._layout import channel_axis as channel_axis
+from ._layout import channels_first as channels_first
+from ._layout import channels_last_tensors as channels_last_tensors
+from ._layout import check_layout as check_layout
+from ._layout import default_layout as default_layout
+from ._layout import layout_of as layout_of
+from ._layout import spatial_axes as spatial_axes
+from ._layout import turned as turned
 from ._problem import ConvProblem as ConvProblem
 from ._problem import PoolProblem as PoolProblem
 from ._problem import parse_problem as parse_problem

@@ -206,3 +206,17 @@ def _unsqueeze(call: Call) -> TensorType:
         raise UnsupportedError(f"`axes` (={given}) must not hold 0: the batch N stays the first axis")
     dims = iter(x.shape)
     return TensorType(x.dtype, tuple(1 if i in axes else next(dims) for i in range(rank)))
+
+
+# Rows of a table by whole numbers, which may count from the end. The table is the same for all images.
+@shape_rule("Gather", "data indices", axis=0)
+def _gather(call: Call) -> TensorType:
+    data, indices = call.kind("data", _ANY), call.kind("indices", ("int64", "int32"))
+    if data.batched:
+        raise UnsupportedError(f"`data` is {data}; a table must be the same for all images, without the batch")
+    if not data.shape:
+        raise ValueError("`data` must have at least one axis")
+    axis = axis_of(int(call.attribute("axis")), len(data.shape))
+    if indices.batched and axis != 0:
+        raise UnsupportedError(f"`axis` (={axis}) must be 0 where the indices are given for each image")
+    return TensorType(data.dtype, (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))

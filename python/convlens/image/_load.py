@@ -21,7 +21,7 @@ _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, MemoryError)
 
 
-def load(source: Any, recipe: str | Recipe = "imagenet") -> tuple[Array, Array, Recipe]:
+def load(source: Any, recipe: str | Recipe = "imagenet", *, layout: str | None = None) -> tuple[Array, Array, Recipe]:
     """Load images as a network takes them (extra ``[image]``).
 
     Parameters
@@ -31,10 +31,12 @@ def load(source: Any, recipe: str | Recipe = "imagenet") -> tuple[Array, Array, 
         other, and every file and picture, is resized and cropped.
     recipe : str or Recipe
         One of :data:`convlens.image.RECIPES`, or your own.
+    layout : {"NCHW", "NHWC"}, optional
+        Instead of the recipe's: pass ``net.layout``.
 
     Returns
     -------
-    images : ndarray of shape (N, C, H, W), float32
+    images : ndarray of shape (N, C, H, W), or (N, H, W, C) where channels are last, float32
         N is 1 unless `source` is a list.
     picture : ndarray of shape (H, W, 3) or (H, W), uint8
         What the network saw, to show; (N, H, W, 3) or (N, H, W) of a list.
@@ -59,6 +61,8 @@ def load(source: Any, recipe: str | Recipe = "imagenet") -> tuple[Array, Array, 
     known = RECIPES.get(recipe) if isinstance(recipe, str) else recipe
     if not isinstance(known, Recipe):
         raise ValueError(f"`recipe` (={recipe!r}) must be a Recipe or one of {', '.join(map(repr, RECIPES))}")
+    if layout is not None:
+        known = dataclasses.replace(known, layout=layout)
     several = isinstance(source, (list, tuple)) or (isinstance(source, np.ndarray) and source.ndim == 4)
     if several and len(source) == 0:
         raise ValueError("`source` is empty: give at least one image")

@@ -31,6 +31,8 @@ class Recipe:
         Pixels of 0 to 255 are multiplied by it first.
     mean, std : tuple of float
         Subtracted and divided by then, one number per channel; left out, 0 and 1.
+    layout : {"NCHW", "NHWC"}
+        Whether the channels of the input come before height and width, or after them as in Keras.
     source : str
         Where the numbers are from.
     notes : tuple of str
@@ -44,12 +46,15 @@ class Recipe:
     scale: float = 1 / 255
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    layout: str = "NCHW"
     source: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.channels not in ("RGB", "BGR", "grey"):
             raise ValueError(f'`channels` (={self.channels!r}) must be "RGB", "BGR" or "grey"')
+        if self.layout not in ("NCHW", "NHWC"):
+            raise ValueError(f'`layout` (={self.layout!r}) must be "NCHW" or "NHWC"')
         if self.filter not in FILTERS:
             raise ValueError(f"`filter` (={self.filter!r}) must be one of {', '.join(map(repr, FILTERS))}")
         count = 1 if self.channels == "grey" else 3
@@ -74,21 +79,24 @@ class Recipe:
             raise ValueError(f"`resize` (={self.resize}) must be at least the larger side of `size` (={self.size})")
 
     def prepare(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Normalise pixels (H, W, 3) or (H, W), 0 to 255, of the right size: (C, H, W), float32."""
+        """Normalise pixels (H, W, 3) or (H, W), 0 to 255, of the right size: (C, H, W) or (H, W, C), float32."""
         planes = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
         if self.channels == "BGR":
             planes = planes[..., ::-1]
         scaled = (planes.astype(np.float64) * self.scale - self.mean) / self.std
-        return np.ascontiguousarray(np.moveaxis(scaled, -1, 0), dtype=np.float32)
+        turned = scaled if self.layout == "NHWC" else np.moveaxis(scaled, -1, 0)
+        return np.ascontiguousarray(turned, dtype=np.float32)
 
     def colour(self, level: float) -> npt.NDArray[Any]:
-        """The input value (C, 1, 1) of a grey `level`: 0 is black, 1 is white."""
-        value = (255 * level * self.scale - np.array(self.mean)) / np.array(self.std)
-        return np.asarray(value.reshape(-1, 1, 1))
+        """The input value (C, 1, 1), or (1, 1, C), of a grey `level`: 0 is black, 1 is white."""
+        return self._per_channel((255 * level * self.scale - np.array(self.mean)) / np.array(self.std))
 
     def average(self) -> npt.NDArray[Any]:
-        """The input value (C, 1, 1) of the mean colour, which is 0: black where the recipe subtracts no mean."""
-        return np.zeros((len(self.mean), 1, 1))
+        """The input value (C, 1, 1), or (1, 1, C), of the mean colour: 0, black where the recipe subtracts no mean."""
+        return self._per_channel(np.zeros(len(self.mean)))
+
+    def _per_channel(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.asarray(value.reshape((1, 1, -1) if self.layout == "NHWC" else (-1, 1, 1)))
 
     def describe(self) -> dict[str, Any]:
         """The recipe as JSON can hold it."""
@@ -107,7 +115,7 @@ class Recipe:
             value = f"{scale} - {_numbers(self.mean)}"
         if set(self.std) != {1.0}:
             value = f"({value}) / {_numbers(self.std)}" if any(self.mean) else f"{scale} / {_numbers(self.std)}"
-        return f"{fitted}, {self.channels}, {value}"
+        return f"{fitted}, {self.channels}{' last' if self.layout == 'NHWC' else ''}, {value}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -38,6 +38,7 @@ from ._layers import Tanh as Tanh
 from ._layers import ZeroPad2d as ZeroPad2d
 from ._moves import ChannelShuffle as ChannelShuffle
 from ._moves import Concat as Concat
+from ._moves import Embedding as Embedding
 from ._moves import Mean as Mean
 from ._moves import Permute as Permute
 from ._moves import Slice as Slice

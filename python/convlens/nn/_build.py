@@ -12,12 +12,12 @@ from ._layer import Layer, Tensor
 LOGITS = "logits"
 
 
-def build_graph(source: Tensor, ends: Sequence[Tensor], *, seed: int, dtype: str) -> Graph:
-    """Emit every layer between `source` and `ends`, in the order they were called.
+def build_graph(sources: Sequence[Tensor], ends: Sequence[Tensor], *, seed: int, dtype: str) -> Graph:
+    """Emit every layer between `sources` and `ends`, in the order they were called.
 
     Parameters
     ----------
-    source : Tensor
+    sources : sequence of Tensor
         What :func:`convlens.nn.Input` returned.
     ends : sequence of Tensor
         The network's outputs.
@@ -31,10 +31,16 @@ def build_graph(source: Tensor, ends: Sequence[Tensor], *, seed: int, dtype: str
     Graph
         Nodes and tensors are named after the layers; parameters are its constants.
     """
-    steps = _between(source, ends)
-    names = _layer_names(steps, taken={source.name or ""})
+    steps = _between(sources, ends)
+    called = [source.name or "images" for source in sources]
+    if len(set(called)) < len(called):
+        raise ValueError(f"`inputs` are called {', '.join(map(repr, called))}: give each nn.Input a `name` of its own")
+    names = _layer_names(steps, taken=set(called))
     builder = GraphBuilder()
-    tensors = {source: builder.input(source.name or "images", dtype, source.shape)}
+    tensors = {}
+    for source, given in zip(sources, called, strict=True):
+        own = source.type.dtype
+        tensors[source] = builder.input(given, dtype if own.startswith("float") else own, source.shape)
     owned: dict[Layer, dict[str, str]] = {}
     uses: dict[Layer, int] = {}
     for step in steps:
@@ -66,17 +72,17 @@ def build_graph(source: Tensor, ends: Sequence[Tensor], *, seed: int, dtype: str
     return builder.build([tensors[end] for end in ends])
 
 
-def _between(source: Tensor, ends: Iterable[Tensor]) -> list[Tensor]:
-    """Every tensor the ends are computed from, in creation order; `source` must be the only input."""
+def _between(sources: Sequence[Tensor], ends: Iterable[Tensor]) -> list[Tensor]:
+    """Every tensor the ends are computed from, in creation order, without the `sources`."""
     found: set[Tensor] = set()
     waiting = list(ends)
     while waiting:
         tensor = waiting.pop()
-        if tensor in found or tensor is source:
+        if tensor in found or tensor in sources:
             continue
         if tensor.layer is None:
             raise ValueError(
-                f"`outputs` depend on a second nn.Input ({tensor.name!r}, {tensor.shape}): a network has one input"
+                f"`outputs` depend on an nn.Input ({tensor.name!r}, {tensor.shape}) that is not among `inputs`"
             )
         found.add(tensor)
         waiting.extend(tensor.inputs)

@@ -38,5 +38,24 @@ class ProgramCache:
                 self._programs.popitem(last=False)
             return program
 
+    def within(self, prefix: Hashable) -> ProgramCache:
+        """The cache as a network of another size sees it: its keys are apart, the bound is one."""
+        return _Part(self, prefix)
+
     def __len__(self) -> int:
         return len(self._programs)
+
+
+class _Part(ProgramCache):
+    """The Programs under one prefix."""
+
+    def __init__(self, whole: ProgramCache, prefix: Hashable) -> None:
+        super().__init__(whole._limit_bytes)
+        self._whole = whole
+        self._prefix = prefix
+
+    def get(self, key: Hashable, make: Callable[[], Program]) -> Program:
+        return self._whole.get((self._prefix, key), make)
+
+    def __len__(self) -> int:
+        return len(self._whole)

@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph, GraphBuilder
+from ..graph import Graph, GraphBuilder, channels_first, check_layout
 from ._npz import Arrays, read_npz, replacing, write_npz
 
 FORMAT = 1
@@ -19,10 +20,11 @@ _GRAPH = "graph.json"
 _METADATA = "convlens"
 
 
-def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
+def save_graph(graph: Graph, path: str | os.PathLike[str], layouts: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write `graph` and its constants as .npz or .safetensors; the old file stays until the new one is whole."""
     path = Path(path)
-    text = json.dumps(graph_to_json(graph), indent=1)
+    last = {name: layout for name, layout in layouts.items() if not channels_first(layout)}
+    text = json.dumps(graph_to_json(graph) | ({"layouts": last} if last else {}), indent=1)
     arrays = {name: np.asarray(array) for name, array in graph.constants.items()}
     if path.suffix == ".npz":
         with replacing(path) as file:
@@ -35,8 +37,11 @@ def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
         raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors")
 
 
-def load_graph(path: str | os.PathLike[str]) -> Graph:
-    """Read what :func:`save_graph` wrote; types are inferred anew, so a file that contradicts itself is an error."""
+def load_graph(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, str]]:
+    """Read what :func:`save_graph` wrote, with the layouts of inputs whose channels are last.
+
+    Types are inferred anew, so a file that contradicts itself is an error.
+    """
     path = Path(path)
     if path.suffix == ".npz":
         arrays, texts = read_npz(path)
@@ -51,7 +56,10 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
             "net.set_parameters"
         )
     try:
-        return graph_from_json(json.loads(text), arrays)
+        data = json.loads(text)
+        graph = graph_from_json(data, arrays)
+        layouts = {name: str(layout) for name, layout in data.get("layouts", {}).items()}
+        return graph, {name: check_layout(layout, graph.inputs[name], name) for name, layout in layouts.items()}
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"`path` (={str(path)!r}) does not hold a network convlens can read: {error}") from error
 

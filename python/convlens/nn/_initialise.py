@@ -29,7 +29,7 @@ def initialise(scheme: str | float, shape: tuple[int, ...], dtype: str, rng: np.
     Parameters
     ----------
     scheme : str or float
-        One of SCHEMES, or the value of every element.
+        One of SCHEMES, "normal" (variance 1), or the value of every element.
     shape : tuple of int
         ``(K, C / groups, R, S)``, ``(out_features, in_features)`` or ``(C,)``.
     dtype : str
@@ -54,6 +54,8 @@ def initialise(scheme: str | float, shape: tuple[int, ...], dtype: str, rng: np.
     """
     if not isinstance(scheme, str):
         return np.full(shape, scheme, dtype)
+    if scheme == "normal":  # of tables, as PyTorch draws them
+        return rng.standard_normal(shape).astype(dtype)
     if scheme in ("zeros", "ones"):
         return np.full(shape, float(scheme == "ones"), dtype)
     window = math.prod(shape[2:])

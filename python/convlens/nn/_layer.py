@@ -73,7 +73,7 @@ class Tensor:
         return f"Tensor({', '.join(map(str, self.shape))}) from {origin}"
 
 
-def Input(shape: Sequence[int], *, name: str = "images") -> Tensor:
+def Input(shape: Sequence[int], *, name: str = "images", dtype: str = "float32") -> Tensor:
     """Begin a network described by calls.
 
     Parameters
@@ -82,6 +82,9 @@ def Input(shape: Sequence[int], *, name: str = "images") -> Tensor:
         Shape of one image, ``(C, H, W)``, without the batch.
     name : str
         Name of the input tensor.
+    dtype : {"float32", "int64", "int32"}
+        Integers are categories or tokens, for :class:`convlens.nn.Embedding`. Floating-point inputs follow the network
+        (``net.astype``).
 
     Returns
     -------
@@ -97,8 +100,10 @@ def Input(shape: Sequence[int], *, name: str = "images") -> Tensor:
     """
     if not isinstance(shape, (list, tuple)) or not shape:
         raise TypeError(f"`shape` (={shape!r}) must be the shape of one image, such as (1, 28, 28), without the batch")
+    if dtype not in ("float32", "int64", "int32"):
+        raise ValueError(f"`dtype` (={dtype!r}) must be 'float32', 'int64' or 'int32'")
     sizes = tuple(integer("shape", size, at_least=1) for size in shape)
-    return Tensor(TensorType("float32", (BATCH, *sizes)), None, (), name)
+    return Tensor(TensorType(dtype, (BATCH, *sizes)), None, (), name)
 
 
 class Layer(ABC):
@@ -161,7 +166,8 @@ class Layer(ABC):
         inputs = [builder.input(f"input{i}", kind.dtype, kind.shape) for i, kind in enumerate(kinds)]
         owned = {}
         for spec in self.parameters(kinds):
-            zero = np.broadcast_to(np.zeros((), kinds[0].dtype), spec.shape)
+            dtype = kinds[0].dtype if kinds[0].dtype.startswith("float") else "float32"
+            zero = np.broadcast_to(np.zeros((), dtype), spec.shape)
             owned[spec.suffix] = builder.constant(zero, spec.suffix)
         self.emit(builder, inputs, owned, "layer", "result")
         return builder.types["result"]

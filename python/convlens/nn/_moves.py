@@ -153,6 +153,52 @@ class Permute(_Mover):
         builder.add("Transpose", inputs, {"perm": self.dims}, name=name, outputs=[tensor])
 
 
+class Embedding(Layer):
+    """Look rows of a table up by whole numbers: categories, tokens. Called on an ``nn.Input`` of integers.
+
+    Parameters
+    ----------
+    num_embeddings : int
+        Rows of the table.
+    embedding_dim : int
+        Numbers a row.
+    name : str, optional
+
+    Notes
+    -----
+    Explanations are of what is looked up, ``(N, ..., embedding_dim)``. The table starts with a variance of 1, and
+    training it is not supported.
+
+    Examples
+    --------
+    >>> from convlens import nn
+    >>> tokens = nn.Input((12,), name="tokens", dtype="int64")
+    >>> nn.Embedding(num_embeddings=1000, embedding_dim=8)(tokens).shape
+    ('N', 12, 8)
+    """
+
+    stem = "embedding"
+    positions: ClassVar[Mapping[int, tuple[str, ...]]] = {
+        2: ("num_embeddings", "embedding_dim"),
+        1: ("num_embeddings",),
+    }
+
+    def __init__(self, *, num_embeddings: int, embedding_dim: int, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.num_embeddings = integer("num_embeddings", num_embeddings, at_least=1)
+        self.embedding_dim = integer("embedding_dim", embedding_dim, at_least=1)
+
+    def parameters(self, inputs: Sequence[TensorType]) -> tuple[ParameterSpec, ...]:
+        if inputs[0].dtype not in ("int64", "int32"):
+            raise ValueError(f'Embedding needs integers, not {inputs[0]}: make nn.Input with `dtype`="int64"')
+        return (ParameterSpec("weight", (self.num_embeddings, self.embedding_dim), "normal"),)
+
+    def emit(
+        self, builder: GraphBuilder, inputs: Sequence[str], parameters: Mapping[str, str], name: str, tensor: str
+    ) -> None:
+        builder.add("Gather", [parameters["weight"], inputs[0]], {"axis": 0}, name=name, outputs=[tensor])
+
+
 class ChannelShuffle(_Mover):
     """Deal the channels of `groups` groups out in turn, as ShuffleNet does between grouped convolutions.
 

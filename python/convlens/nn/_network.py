@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph, GraphBuilder
+from ..graph import Graph, GraphBuilder, channels_first, check_layout, default_layout, layout_of
 from ._build import build_graph
 from ._cache import ProgramCache
-from ._check import check_images
+from ._check import check_images, check_inputs
 from ._files import graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
 from ._names import find, find_all, logits_of
-from ._records import LayerTable, buffers, grids, is_parameter, layer_records, says_how, summary
+from ._records import LayerTable, buffers, grids, is_parameter, layer_records, says_how, summary, table_rows
 from ._run import run
+from ._sizes import Converted, OpenSizes, Source
 from ._state_dict import LoadedKeys, match
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ class Network:
 
     Parameters
     ----------
-    inputs : Tensor, optional
+    inputs : Tensor or sequence of Tensor, optional
         What :func:`convlens.nn.Input` returned.
     outputs : Tensor or sequence of Tensor, optional
         The ends of the network. One makes ``net(x)`` return an array, several a dict.
     graph : Graph, optional
-        A graph with one input, instead of `inputs` and `outputs`.
+        A graph instead of `inputs` and `outputs`. The first axis of every input is the batch.
     seed : int
         Of the initial weights: Kaiming for convolutions, Glorot for linear layers, zero biases; see
         :class:`convlens.nn.Conv2d`. The same seed gives the same bits.
@@ -51,6 +52,13 @@ class Network:
     paths : mapping of str to str, optional
         Tensors by module path, such as ``layer4.1.relu``, of the source that the graph was exported from: more names
         for :meth:`find`.
+    layouts : mapping of str to str, optional
+        Layouts of inputs, "NCHW" or "NHWC", where the graph does not say so: a Transpose before the first convolution
+        says that channels come last.
+    source : optional
+        What makes the network for images of another size, where a file leaves sizes open.
+    open_axes : mapping, optional
+        By input, the sizes of one image, None where open.
 
     Notes
     -----
@@ -70,12 +78,15 @@ class Network:
     def __init__(
         self,
         *,
-        inputs: Tensor | None = None,
+        inputs: Tensor | Sequence[Tensor] | None = None,
         outputs: Tensor | Sequence[Tensor] | None = None,
         graph: Graph | None = None,
         seed: int = 0,
         notes: Sequence[str] = (),
         paths: Mapping[str, str] | None = None,
+        layouts: Mapping[str, str] | None = None,
+        source: Source | None = None,
+        open_axes: Mapping[str, tuple[int | None, ...]] | None = None,
     ) -> None:
         if graph is None:
             if inputs is None or outputs is None:
@@ -83,27 +94,36 @@ class Network:
             graph = _described(inputs, outputs, seed)
         elif inputs is not None or outputs is not None:
             raise TypeError("Network takes `inputs` and `outputs`, or a `graph`, not both")
-        if len(graph.inputs) != 1:
-            raise ValueError(f"`graph` has the inputs {list(graph.inputs)}: a network has exactly one")
+        if not graph.inputs or not all(kind.batched for kind in graph.inputs.values()):
+            listed = ", ".join(f"{name!r} {kind}" for name, kind in graph.inputs.items()) or "none"
+            raise ValueError(f"`graph` has the inputs {listed}: a network has at least one, each with the batch first")
         self.graph = _frozen(graph)
         self.notes = tuple(notes)
         self.paths = MappingProxyType(dict(paths or {}))
+        self.layouts = MappingProxyType(_layouts(self.graph, layouts or {}))
         self.version = 0
+        self._sizes = OpenSizes(source, open_axes or {}) if source is not None else None
         self._programs = ProgramCache()
         self._replay: Replay | None = None
         self._lock = threading.Lock()
         self._weights: Weights | None = None
+        self._weights_like: Network | None = None
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
     @property
     def input_name(self) -> str:
-        """Name of the input tensor."""
+        """Name of the (first) input tensor."""
         return next(iter(self.graph.inputs))
 
     @property
+    def layout(self) -> str:
+        """Axes of the (first) input: "NCHW", or "NHWC" where channels are last; "NCL" and "NLC" of signals, else ""."""
+        return self.layouts[self.input_name]
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one image, ``(C, H, W)``."""
+        """Shape of one image, ``(C, H, W)``, of the (first) input."""
         return self.graph.inputs[self.input_name].per_image
 
     @property
@@ -119,7 +139,12 @@ class Network:
     @property
     def dtype(self) -> str:
         """float32 or float64: what it takes and computes in."""
-        return self.graph.inputs[self.input_name].dtype
+        kinds = self.graph.inputs.values() if self._takes_floats else self.graph.types.values()
+        return next((kind.dtype for kind in kinds if kind.dtype.startswith("float")), "float32")
+
+    @property
+    def _takes_floats(self) -> bool:
+        return any(kind.dtype.startswith("float") for kind in self.graph.inputs.values())
 
     @property
     def parameters(self) -> Mapping[str, Array]:
@@ -135,11 +160,11 @@ class Network:
 
     def layers(self) -> LayerTable:
         """Return name, operator, shape, parameters and receptive field of every layer; it prints as a table."""
-        return layer_records(self.graph)
+        return layer_records(self.graph, self.layouts)
 
     def summary(self) -> str:
         """Return a text of shapes, parameters, arithmetic and memory."""
-        return summary(self.graph)
+        return summary(self.graph, self.layouts)
 
     def find(self, name: str, *, what: str = "layer") -> str:
         """Return the one tensor that `name` means: a tensor, a node, a module path, a glob or a unique ending.
@@ -153,12 +178,16 @@ class Network:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def __call__(self, images: npt.ArrayLike) -> Any:
+    def __call__(self, images: Any = None, /, *more: npt.ArrayLike, **named: npt.ArrayLike) -> Any:
         """Compute the outputs, as inference.
 
         Parameters
         ----------
         images : ndarray of shape (N, C, H, W), float32 (float64 after ``astype``)
+            In the input's own axes: (N, H, W, C) where ``net.layout`` is "NHWC". Of a network of several inputs, the
+            first, or all of them as a mapping of names to arrays.
+        *more, **named
+            The other inputs, in order or by name.
 
         Returns
         -------
@@ -168,14 +197,22 @@ class Network:
         ------
         TypeError, ValueError
             dtype or shape do not fit; the message says what to do.
+
+        Notes
+        -----
+        Where a file leaves height and width open, the first images of a size compile the network for it.
         """
+        if more or named:
+            return self._outputs(self._gathered((images, *more), named))
+        if self._sizes is not None or len(self.graph.inputs) > 1:
+            return self._outputs(images)
         replay = self._replay or self._new_replay()
         result = replay.call((images,), None)
         if result is NotImplemented:
             return replay.first(self._outputs, (images,), {})
         return self._outputs(images) if result is None else result
 
-    def _outputs(self, images: npt.ArrayLike) -> Any:
+    def _outputs(self, images: Any) -> Any:
         results = self._forward(images, self.graph.outputs)
         return results if len(self.graph.outputs) > 1 else results[self.output_name]
 
@@ -188,12 +225,12 @@ class Network:
                 self._replay = Replay(ReplayTable(REPLAYS), ("images",))
             return self._replay
 
-    def activations(self, images: npt.ArrayLike, names: str | Iterable[str]) -> dict[str, Array]:
+    def activations(self, images: Any, names: str | Iterable[str]) -> dict[str, Array]:
         """Compute the tensors inside the network.
 
         Parameters
         ----------
-        images : ndarray of shape (N, C, H, W)
+        images : ndarray of shape (N, C, H, W), or mapping of input name to ndarray
         names : str or iterable of str
             Layers by name, ending or glob; ``"*"`` is every one.
 
@@ -204,24 +241,77 @@ class Network:
         """
         return self._forward(images, find_all(self.graph, names, paths=self.paths))
 
-    def _forward(self, images: npt.ArrayLike, outputs: Sequence[str]) -> dict[str, Array]:
-        checked = self.check_images(images)
-        wanted = tuple(name for name in outputs if name != self.input_name)
-        results = {self.input_name: checked}
+    def _forward(self, images: Any, outputs: Sequence[str]) -> dict[str, Array]:
+        if self._sizes is not None and (fitting := self.fitting(images)) is not self:
+            return fitting._forward(images, outputs)
+        checked = self.check_inputs(images)
+        wanted = tuple(name for name in outputs if name not in checked)
+        results = dict(checked)
         if wanted:
             program = self.program(("forward", wanted), lambda: self._forward_graph(wanted))
-            results |= run(program, "forward", {self.input_name: checked}, self.weights)
+            needed = checked if len(checked) == 1 else {name: checked[name] for name in program.inputs("forward")}
+            results |= run(program, "forward", needed, self.weights)
         return {name: results[name] for name in outputs}
 
     def _forward_graph(self, outputs: tuple[str, ...]) -> tuple[Graph, dict[str, Entry]]:
         from ..program import Entry
 
         graph = self.graph.subgraph(outputs)
-        return graph, {"forward": Entry(inputs=(self.input_name,), outputs=outputs)}
+        return graph, {"forward": Entry(inputs=tuple(graph.inputs), outputs=outputs)}
 
     def check_images(self, images: npt.ArrayLike, *, name: str = "images") -> Array:
         """Return `images` as the network takes them, or raise an error that says what to do, calling them `name`."""
-        return check_images(name, images, self.graph.inputs[self.input_name])
+        if len(self.graph.inputs) > 1:
+            raise TypeError(
+                f"`{name}` is one array, the network takes {', '.join(map(repr, self.graph.inputs))}: give a mapping "
+                "of these names to arrays"
+            )
+        source = self.input_name
+        rows = None if self._takes_floats else table_rows(self.graph).get(source)
+        return check_images(name, images, self.graph.inputs[source], self.layouts[source], rows)
+
+    def check_inputs(self, images: Any, *, name: str = "images") -> dict[str, Array]:
+        """Return every input as the network takes it, by name.
+
+        Parameters
+        ----------
+        images : array_like, or mapping of input name to array_like
+        name : str
+            What errors call the array of a network's only input.
+        """
+        if not isinstance(images, Mapping):
+            return {self.input_name: self.check_images(images, name=name)}
+        return check_inputs(images, self.graph.inputs, self.layouts, table_rows(self.graph))
+
+    def _gathered(self, placed: tuple[Any, ...], named: Mapping[str, npt.ArrayLike]) -> Any:
+        """The inputs of a call by name."""
+        names = list(self.graph.inputs)
+        if len(placed) == 1 and placed[0] is None:
+            placed = ()
+            if list(named) == ["images"] and len(names) == 1:
+                return named["images"]
+        if len(placed) == 1 and isinstance(placed[0], Mapping):
+            return {**placed[0], **named}
+        if len(placed) > len(names):
+            raise TypeError(f"the network takes {', '.join(map(repr, names))}, not {len(placed)} inputs")
+        given = dict(zip(names, placed, strict=False))
+        twice = [name for name in named if name in given]
+        if twice:
+            raise TypeError(f"`{twice[0]}` is given twice, by position and by name")
+        return {**given, **named}
+
+    def fitting(self, images: Any) -> Network:
+        """The network for the size of `images`: this one, unless the file that it is from leaves sizes open."""
+        if self._sizes is None:
+            return self
+        given = images if isinstance(images, Mapping) else {self.input_name: images}
+        shapes = self._sizes.wanted(self, given)
+        return self if shapes is None else self._sizes.network(self, shapes)
+
+    def follow(self, net: Network, key: Hashable) -> None:
+        """Keep Programs in the cache of `net`, under `key`, and share its packed weights."""
+        self._programs = net._programs.within(key)
+        self._weights_like = net
 
     def program(self, key: Hashable, build: Callable[[], tuple[Graph, Mapping[str, Entry]]]) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
@@ -250,7 +340,8 @@ class Network:
 
         with self._lock:
             if self._weights is None:
-                self._weights = Weights(self.graph.constants)
+                like = None if self._weights_like is None else self._weights_like.weights
+                self._weights = Weights(self.graph.constants, like=like)
             return self._weights
 
     def set_parameters(self, parameters: Mapping[str, npt.ArrayLike]) -> None:
@@ -275,6 +366,8 @@ class Network:
             self._weights = None
             self._replay = None
             self.version += 1
+            if self._sizes is not None:
+                self._sizes.forget()
 
     def load_state_dict(
         self,
@@ -344,28 +437,42 @@ class Network:
         name = np.dtype(dtype).name
         if name not in ("float32", "float64"):
             raise ValueError(f"`dtype` (={name!r}) must be float32 or float64")
-        return Network(graph=_converted(self.graph, name), notes=self.notes, paths=self.paths)
+        made = self._made()
+        if self._sizes is not None:
+            made["source"] = Converted(self._sizes.source, name)
+        return Network(graph=_converted(self.graph, name), **made)
+
+    def _made(self) -> dict[str, Any]:
+        """What it was made from, beside its graph."""
+        made: dict[str, Any] = {"notes": self.notes, "paths": dict(self.paths), "layouts": dict(self.layouts)}
+        if self._sizes is not None:
+            made |= {"source": self._sizes.source, "open_axes": self._sizes.open_axes}
+        return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write graph and weights to one file, .npz or .safetensors (extra ``[safetensors]``).
 
-        The file at `path` is replaced when the new one is whole. ``nn.load`` reads it; so does ``np.load``.
+        The file at `path` is replaced when the new one is whole. ``nn.load`` reads it; so does ``np.load``. It is of
+        one size of images, ``net.input_shape``, whatever a file that the network is from leaves open.
         """
-        save_graph(self.graph, path)
+        save_graph(self.graph, path, self.layouts)
 
     def __repr__(self) -> str:
-        kinds = f"{self.input_name} {self.graph.inputs[self.input_name]} -> {', '.join(self.graph.outputs)}"
+        given = (
+            f"{name} {kind}{'' if channels_first(self.layouts[name]) else ' ' + self.layouts[name]}"
+            for name, kind in self.graph.inputs.items()
+        )
+        kinds = f"{', '.join(given)} -> {', '.join(self.graph.outputs)}"
         count = sum(array.size for array in self.parameters.values())
         return f"Network({kinds}; {len(self.graph.nodes)} layers, {count:,} parameters, version {self.version})"
 
     def __getstate__(self) -> dict[str, Any]:
         graph = self.graph
-        made = {"notes": self.notes, "paths": dict(self.paths)}
         return {
             "graph": graph_to_json(graph),
             "constants": dict(graph.constants),
             "version": self.version,
-            "made": made,
+            "made": self._made(),
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -432,16 +539,31 @@ def load(path: str | os.PathLike[str]) -> Network:
     --------
     read_state_dict : Read the arrays of a PyTorch checkpoint, for a network built here.
     """
-    return Network(graph=load_graph(path))
+    graph, layouts = load_graph(path)
+    return Network(graph=graph, layouts=layouts)
 
 
-def _described(inputs: Tensor, outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:
+def _described(inputs: Tensor | Sequence[Tensor], outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    if not isinstance(inputs, Tensor) or inputs.layer is not None:
-        raise TypeError(f"`inputs` (={inputs!r}) must be what nn.Input returned")
+    sources: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    if not sources or not all(isinstance(source, Tensor) and source.layer is None for source in sources):
+        raise TypeError(f"`inputs` (={inputs!r}) must be what nn.Input returned, or several of it")
     if not ends or not all(isinstance(end, Tensor) for end in ends):
         raise TypeError(f"`outputs` (={outputs!r}) must be the tensor, or the tensors, that layers returned")
-    return build_graph(inputs, ends, seed=seed, dtype="float32")
+    return build_graph(sources, ends, seed=seed, dtype="float32")
+
+
+def _layouts(graph: Graph, given: Mapping[str, str]) -> dict[str, str]:
+    """The layout of every input: as given, as the graph says, or channels first."""
+    unknown = [name for name in given if name not in graph.inputs]
+    if unknown:
+        raise ValueError(f"`layouts` names {unknown[0]!r}; the inputs are {', '.join(map(repr, graph.inputs))}")
+    return {
+        name: check_layout(given[name], kind, name)
+        if given.get(name)
+        else layout_of(graph, name) or default_layout(kind)
+        for name, kind in graph.inputs.items()
+    }
 
 
 def _frozen(graph: Graph) -> Graph:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from ..graph import Graph, Node, Window, call_of, cuts_of, resizing_of, transposed_window, window_of
+from ..graph import (
+    Graph,
+    Node,
+    Window,
+    call_of,
+    channels_last_tensors,
+    cuts_of,
+    resizing_of,
+    transposed_window,
+    turned,
+    window_of,
+)
 
 _WINDOWED = ("Conv", "MaxPool", "AveragePool")
+# Read with channels first below: where they are last, the field is not known.
+_AXES_MATTER = ("Pad", "Resize", "Concat", "Slice", "Split", "Expand")
 _SEE_ALL = (
     *("GlobalAveragePool", "GlobalMaxPool", "Reshape", "Gemm", "Transpose", "Squeeze", "Unsqueeze"),
     *("LayerNormalization", "InstanceNormalization", "GroupNormalization"),
@@ -44,8 +59,12 @@ class ReceptiveField:
 _Axis = tuple[float, float, float]  # size, stride, offset
 
 
-def receptive_fields(graph: Graph) -> dict[str, ReceptiveField | None]:
+def receptive_fields(
+    graph: Graph, layouts: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, ReceptiveField | None]:
     """The field of every tensor that has one; None means that a cell may see the whole image.
+
+    Of tensors whose channels are last it is that of their height and width too.
 
     Notes
     -----
@@ -59,19 +78,27 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveField | None]:
     fields: dict[str, ReceptiveField | None] = {}
     for name, kind in graph.inputs.items():
         axes = len(kind.shape) - 2
-        fields[name] = ReceptiveField((1,) * axes, (1,) * axes, (0,) * axes) if axes in (1, 2) else None
+        image = axes in (1, 2) and kind.dtype.startswith("float")
+        fields[name] = ReceptiveField((1,) * axes, (1,) * axes, (0,) * axes) if image else None
+    last = channels_last_tensors(graph, layouts)
     for node in graph.nodes:
         if fields.keys().isdisjoint(node.inputs):
             continue  # made of constants: it sees nothing
         for out in node.outputs:
             if out:
-                fields[out] = _of_node(graph, node, fields) if len(graph.types[out].shape) in (3, 4) else None
+                fields[out] = _of_node(graph, node, fields, last) if len(graph.types[out].shape) in (3, 4) else None
     return fields
 
 
-def _of_node(graph: Graph, node: Node, fields: dict[str, ReceptiveField | None]) -> ReceptiveField | None:
+def _of_node(
+    graph: Graph, node: Node, fields: dict[str, ReceptiveField | None], last: set[str]
+) -> ReceptiveField | None:
     sources = [fields.get(name) for name in node.inputs if name and name in fields]
-    if not sources or any(source is None for source in sources) or _mixes(graph, node):
+    if not sources or any(source is None for source in sources):
+        return None
+    if turned(node, graph.types) == ("first" if node.inputs[0] in last else "last"):
+        return sources[0]
+    if _mixes(graph, node) or (not last.isdisjoint(node.inputs) and node.op in _AXES_MATTER):
         return None
     known = [source for source in sources if source is not None]
     n = len(graph.types[node.outputs[0]].shape) - 2

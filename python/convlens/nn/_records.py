@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from ..graph import Graph, Node, Shape
 from ._receptive_field import ReceptiveField, receptive_fields
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 # Operators that move elements and compute nothing.
 _MOVES = frozenset(
     {
         *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Pad", "Dropout"),
-        *("Concat", "Slice", "Split", "Transpose", "Expand"),
+        *("Concat", "Slice", "Split", "Transpose", "Expand", "Gather"),
     }
 )
 
@@ -99,9 +101,9 @@ def _by(sizes: Sequence[float]) -> str:
     return " x ".join(f"{size:g}" for size in sizes)
 
 
-def layer_records(graph: Graph) -> LayerTable:
-    """Describe every node of `graph`."""
-    fields = receptive_fields(graph)
+def layer_records(graph: Graph, layouts: Mapping[str, str] = _NONE) -> LayerTable:
+    """Describe every node of `graph`, whose inputs have these layouts."""
+    fields = receptive_fields(graph, layouts)
     seen: set[str] = set()
     made_of = {name: [name] if is_parameter(graph, name) else [] for name in graph.constants}
     records = []
@@ -140,6 +142,16 @@ def says_how(graph: Graph, name: str) -> bool:
     return short and any(node.op == "Resize" and name in node.inputs[1:] for node in graph.nodes)
 
 
+def table_rows(graph: Graph) -> dict[str, int]:
+    """By integer input, the rows of the smallest table that it is looked up in as it is."""
+    rows: dict[str, int] = {}
+    for node in graph.nodes:
+        if node.op == "Gather" and node.inputs[1] in graph.inputs:
+            size = int(graph.types[node.inputs[0]].shape[0])
+            rows[node.inputs[1]] = min(size, rows.get(node.inputs[1], size))
+    return rows
+
+
 def buffers(graph: Graph) -> set[str]:
     """The running statistics: followed in training, not learned."""
     return {name for node in graph.nodes if node.op == "BatchNormalization" for name in node.inputs[3:5]}
@@ -176,9 +188,9 @@ def flops(graph: Graph, node: Node) -> int:
     return out
 
 
-def summary(graph: Graph) -> str:
+def summary(graph: Graph, layouts: Mapping[str, str] = _NONE) -> str:
     """A table of the layers and the totals that decide whether a network fits."""
-    records = layer_records(graph)
+    records = layer_records(graph, layouts)
     names = [name for name in graph.constants if is_parameter(graph, name)]
     elements = sum(graph.constants[name].size for name in names)
     followed = sum(graph.constants[name].size for name in buffers(graph))
@@ -187,7 +199,7 @@ def summary(graph: Graph) -> str:
         math.prod(graph.types[record.tensor].per_image) * np.dtype(graph.types[record.tensor].dtype).itemsize
         for record in records
     ]
-    inputs = ", ".join(f"{name} {kind}" for name, kind in graph.inputs.items())
+    inputs = ", ".join(f"{name} {kind} {layouts.get(name, '')}".rstrip() for name, kind in graph.inputs.items())
     return "\n".join(
         [
             f"input {inputs}",

@@ -144,7 +144,7 @@ def _cast(site: Site) -> str:
         wanted = dtype_name(int(site.attribute("to", 1)), "`to`")
     wanted = "float32" if wanted in ("float16", "bfloat16", "float64") else wanted
     have = site.type_of(x).dtype
-    if wanted == have:
+    if wanted == have or {wanted, have} == {"int32", "int64"}:
         return x
     if have == "bool" and wanted == "float32":
         one, zero = (site.constant(np.array(value, wanted), f"{site.name}.scalar") for value in (1.0, 0.0))

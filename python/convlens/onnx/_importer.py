@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from .._errors import UnsupportedError
 from ..graph import BATCH, Dim, Graph, GraphBuilder
-from ..transform import fold_constants
+from ..transform import channels_first_layers, fold_constants
 from . import _dense, _elementwise, _fold, _moves, _norms, _quantised, _windows  # noqa: F401  (they register the handlers)
 from ._batch import Batch
 from ._package import onnx_package
 from ._paths import module_paths
 from ._registry import CONTRIBUTED, FOLDS, HANDLERS, supported
 from ._site import Site
-from ._tensors import array_of, dtype_name
+from ._tensors import BFLOAT16, array_of, dtype_name
 
 Array = npt.NDArray[Any]
 
@@ -35,11 +35,15 @@ _MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, Ze
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph, what had to be changed to make it, and the tensors that modules of the source end in, by their paths."""
+    """A graph, what had to be changed to make it, the tensors that modules of the source end in, by their paths.
+
+    `values` are the initialisers that were read, for the next import of the same file.
+    """
 
     graph: Graph
     notes: tuple[str, ...] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Array] = field(default_factory=dict)
 
 
 def import_model(
@@ -49,6 +53,7 @@ def import_model(
     outputs: Sequence[str] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     batched: bool = True,
+    values: Mapping[str, Array] | None = None,
 ) -> Imported:
     """Convert a ModelProto.
 
@@ -63,6 +68,8 @@ def import_model(
         For inputs whose sizes are open.
     batched : bool
         Whether the first axis of every input is the number of images, whatever the file says.
+    values : mapping of str to ndarray, optional
+        Initialisers that were decoded before.
 
     Raises
     ------
@@ -71,14 +78,21 @@ def import_model(
     UnsupportedError
         If an operator on the way to `outputs` has no handler, or is asked for something convlens does not do.
     """
-    importer = Importer(model, folder, shapes or {}, batched)
+    importer = Importer(model, folder, shapes or {}, batched, values)
     return importer.run(outputs)
 
 
 class Importer:
     """The state of one import: tensors known as values, tensors of the graph, what remains to say."""
 
-    def __init__(self, model: Any, folder: Path | None, shapes: Mapping[str, Sequence[int]], batched: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        folder: Path | None,
+        shapes: Mapping[str, Sequence[int]],
+        batched: bool,
+        values: Mapping[str, Array] | None = None,
+    ) -> None:
         self.builder = GraphBuilder()
         self.opset = _opset_of(model)
         self.batch_size: int | None = None
@@ -99,7 +113,7 @@ class Importer:
                     raise ValueError(f"tensor {name!r} is made twice")
                 self._producers[name] = index
         self._taken = {*self._stored, *self._inputs, *self._producers}
-        self._values: dict[str, Array] = {}
+        self._values: dict[str, Array] = dict(values or {})
         self._scalars: dict[tuple[str, str, bytes], str] = {}
         self._notes: dict[str, None] = {}
         self._paths: dict[str, str] = {}
@@ -120,9 +134,15 @@ class Importer:
         graph = self.builder.build(wanted).subgraph(wanted)
         if self._over_constants:
             graph = fold_constants(graph, keep=self._whole)
+        if self._batched:
+            graph, moved = channels_first_layers(graph)
+            if moved:
+                some = ", ".join(map(repr, moved[:3])) + (" ..." if len(moved) > 3 else "")
+                self.note(f"Transposes were cancelled: {some} ({len(moved)}) have channels first, in the file last")
         computed = graph.producers()
         paths = {path: tensor for path, tensor in self._paths.items() if tensor in computed}
-        return Imported(graph, tuple(self._notes), paths)
+        values = {name: self._values[name] for name in self._stored if name in self._values}
+        return Imported(graph, tuple(self._notes), paths, values)
 
     def convert(self, outputs: Sequence[str] | None = None) -> list[str]:
         """Convert the nodes that `outputs` need, and return the tensors that `outputs` are."""
@@ -256,8 +276,13 @@ class Importer:
     def value(self, name: str) -> Array | None:
         """What is known of a tensor at import; None where it depends on data."""
         if name in self._stored and name not in self._values:
-            self._values[name] = array_of(self._stored[name], self._folder, f"initialiser {name!r}")
+            self._values[name] = self._decoded(self._stored[name], f"initialiser {name!r}")
         return self._values.get(name)
+
+    def _decoded(self, tensor: Any, what: str) -> Array:
+        if tensor.data_type == BFLOAT16 and len(tensor.dims):
+            self.note("bfloat16 weights were converted to float32")
+        return array_of(tensor, self._folder, what)
 
     def tensor(self, name: str) -> str:
         """A tensor of the graph by the file's name."""
@@ -342,6 +367,8 @@ class Importer:
         elif dtype in ("uint8", "int8") and self._batched:
             self._notes[f"input {name!r} is {dtype} in the file; it takes the same numbers as float32"] = None
             dtype = "float32"
+        elif dtype == "int32" and self._batched:
+            dtype = "int64"  # which any whole numbers become at the call
         shape = self._input_shape(name, kind)
         if math.prod(dim for dim in shape if dim != BATCH) > _MOST_ELEMENTS:
             raise UnsupportedError(f"input {name!r} {shape} is larger than {_MOST_ELEMENTS} elements")
@@ -383,7 +410,9 @@ class Importer:
             return
         self.batch_size = size
         if size > 1:
-            self._notes[f"the file is for batches of {size} images; the network takes any number"] = None
+            self.note(f"the file is for batches of {size} images; the network takes any number")
+        else:
+            self.note("the file is for one image; the network takes any number and runs them one by one")
 
     def _attributes(self, node: Any) -> dict[str, Any]:
         """A node's attributes as Python has them."""
@@ -392,7 +421,7 @@ class Importer:
             if attribute.ref_attr_name:
                 raise ValueError(f"`{attribute.name}` refers to an attribute of a function that it is not in")
             if attribute.HasField("t"):
-                found[attribute.name] = array_of(attribute.t, self._folder, f"`{attribute.name}`")
+                found[attribute.name] = self._decoded(attribute.t, f"`{attribute.name}`")
                 continue
             value = onnx_package("onnx.helper").get_attribute_value(attribute)
             if isinstance(value, bytes):

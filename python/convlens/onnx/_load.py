@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from .._errors import UnsupportedError
+from ..graph import Graph, by_sizes, channels_first, check_layout, layout_of
 from ..nn import Network
-from ._importer import import_model
+from ._importer import Imported, import_model
 from ._model import Source, read_model
+from ._package import onnx_package
+
+Array = npt.NDArray[Any]
+Sizes = tuple[int, ...]
+
+# Height and width, length, or how many integers, that open sizes are listed at, in the order they are tried.
+_USUAL = ((224, 1024, 16), (256, 512, 32), (32, 128, 8))
 
 
 def load(
-    source: Source, *, outputs: str | Sequence[str] | None = None, input_shape: Sequence[int] | None = None
+    source: Source,
+    *,
+    outputs: str | Sequence[str] | None = None,
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    layout: str | Mapping[str, str] | None = None,
 ) -> Network:
     """Read a convolutional network from an ONNX file.
 
@@ -21,14 +38,21 @@ def load(
         Of opset 7 or newer. External data are read from the folder of the path, and from nowhere else.
     outputs : str or sequence of str, optional
         Tensors or nodes to compute instead of the file's outputs; what they do not need may be unsupported.
-    input_shape : sequence of int, optional
-        Shape of one image, such as ``(3, 224, 224)``, where the file leaves sizes open.
+    input_shape : sequence of int, or mapping of input name to it, optional
+        Shape of one image, such as ``(3, 224, 224)``, where the file leaves sizes open: the size that layers are listed
+        at. Open height, width and length are 224 and 1024 without it; open channels need it.
+    layout : {"NCHW", "NHWC"}, or mapping of input name to it, optional
+        Which axis of the input holds the channels, instead of what the file suggests: a Transpose before the first
+        convolution, or a last axis of 1, 3 or 4, says that they are last. It changes nothing that is computed, but
+        which axes maps have and windows cover. Of signals "NCL" and "NLC".
 
     Returns
     -------
     Network
-        Tensors and nodes keep their names. The first axis of the input is the number of images, whatever number the
-        file gives; ``net.notes`` says what else was changed, such as weights in half precision converted to float32.
+        Tensors and nodes keep their names. The first axis of each input is the number of images, whatever number the
+        file gives. Where the file leaves sizes open, images of any size run: the first of a size compile the network
+        for it. ``net.layout`` is the layout of the input; ``net.notes`` says what was changed, such as weights in half
+        precision converted to float32.
 
     Raises
     ------
@@ -50,17 +74,152 @@ def load(
     Network(x float32(N, 3, 4, 4) -> y; 1 layers, 0 parameters, version 0)
     """
     model, folder = read_model(source)
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [info.name for info in model.graph.input if info.name not in stored]
-    shapes = {} if input_shape is None else dict.fromkeys(inputs, tuple(input_shape))
     wanted = [outputs] if isinstance(outputs, str) else outputs
-    imported = import_model(model, folder=folder, outputs=wanted, shapes=shapes)
-    if len(imported.graph.inputs) != 1:
-        raise UnsupportedError(
-            f"the outputs {list(imported.graph.outputs)} need the inputs {list(imported.graph.inputs)}; a network has "
-            "one: ask by `outputs` for tensors that need only one of them"
+    open_axes = _open_axes(model)
+    given = _given_shapes(model, input_shape)
+    imported = _imported(model, folder, wanted, given, open_axes)
+    layouts = _layouts(imported.graph, layout)
+    network = _network(imported, layouts)
+    open_axes = {name: axes for name, axes in open_axes.items() if name in imported.graph.inputs and None in axes}
+    if not open_axes:
+        return network
+    for name in open_axes:
+        sizes = " x ".join(map(str, imported.graph.inputs[name].per_image))
+        network.notes += (f"input {name!r} has open sizes: images of any size run; layers are listed for {sizes}",)
+    origin = File(_without_weights(model), imported.values, None if wanted is None else tuple(wanted), layouts)
+    return Network(
+        graph=network.graph,
+        notes=network.notes,
+        paths=imported.paths,
+        layouts=layouts,
+        source=origin,
+        open_axes=open_axes,
+    )
+
+
+@dataclass(frozen=True)
+class File:
+    """An ONNX file of open sizes, to make a network for each size of."""
+
+    model: bytes
+    values: Mapping[str, Array]
+    outputs: tuple[str, ...] | None
+    layouts: Mapping[str, str]
+
+    def network(self, shapes: Mapping[str, Sizes]) -> Network:
+        """The network for inputs of these shapes."""
+        model, _ = read_model(self.model)
+        return _network(import_model(model, outputs=self.outputs, shapes=shapes, values=self.values), self.layouts)
+
+
+def _network(imported: Imported, layouts: Mapping[str, str]) -> Network:
+    notes = imported.notes
+    for name, kind in imported.graph.inputs.items():
+        if not channels_first(layouts.get(name, "")):
+            notes += (f"input {name!r} is {layouts[name]}: channels are last",)
+        if kind.dtype in ("uint8", "int8", "bool"):
+            raise UnsupportedError(
+                f"input {name!r} is {kind.dtype}; supported: floating-point numbers, int32 and int64"
+            )
+    return Network(graph=imported.graph, notes=notes, paths=imported.paths, layouts=layouts)
+
+
+def _layouts(graph: Graph, layout: str | Mapping[str, str] | None) -> dict[str, str]:
+    """The layout of each input of images and signals: as asked, as the graph says, as its sizes suggest."""
+    if isinstance(layout, Mapping):
+        unknown = [name for name in layout if name not in graph.inputs]
+        if unknown:
+            raise ValueError(f"`layout` names {unknown[0]!r}; the inputs are {', '.join(map(repr, graph.inputs))}")
+        asked = {name: check_layout(text, graph.inputs[name], name) for name, text in layout.items()}
+    elif layout is not None:
+        images = {n: kind for n, kind in graph.inputs.items() if len(kind.shape) in (3, 4)} or graph.inputs
+        asked = {name: check_layout(layout, kind, name) for name, kind in images.items()}
+    else:
+        asked = {}
+    found = {name: layout_of(graph, name) or by_sizes(kind) for name, kind in graph.inputs.items()}
+    return {name: text for name, text in {**found, **asked}.items() if text}
+
+
+def _inputs(model: Any) -> Iterator[tuple[str, Any]]:
+    """The inputs that are not initialisers, with their types."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return ((info.name, info.type.tensor_type) for info in model.graph.input if info.name not in stored)
+
+
+def _open_axes(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """The sizes of one image of each input, None where the file leaves them open."""
+    return {
+        name: tuple(
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value else None for dim in kind.shape.dim[1:]
         )
-    ((name, kind),) = imported.graph.inputs.items()
-    if not kind.dtype.startswith("float"):
-        raise UnsupportedError(f"input {name!r} is {kind.dtype}; a network takes floating-point images")
-    return Network(graph=imported.graph, notes=imported.notes, paths=imported.paths)
+        for name, kind in _inputs(model)
+        if kind.HasField("shape") and len(kind.shape.dim) > 1
+    }
+
+
+def _given_shapes(
+    model: Any, input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None
+) -> dict[str, Sequence[int]]:
+    names = [name for name, _ in _inputs(model)]
+    if input_shape is None:
+        return {}
+    if not isinstance(input_shape, Mapping):
+        return dict.fromkeys(names, tuple(input_shape))
+    unknown = [name for name in input_shape if name not in names]
+    if unknown:
+        raise ValueError(f"`input_shape` names {unknown[0]!r}; the inputs are {', '.join(map(repr, names))}")
+    return {name: tuple(shape) for name, shape in input_shape.items()}
+
+
+def _imported(
+    model: Any,
+    folder: Path | None,
+    outputs: Sequence[str] | None,
+    given: Mapping[str, Sequence[int]],
+    open_axes: Mapping[str, tuple[int | None, ...]],
+) -> Imported:
+    """Import, with usual sizes where the file leaves them open: a layer after a Flatten fits one size alone."""
+    first: Exception | None = None
+    values: dict[str, Array] = {}
+    for image, length, count in _USUAL:
+        usual = {
+            name: shape
+            for name, axes in open_axes.items()
+            if name not in given and (shape := _filled(_kind(model, name), axes, image, length, count)) is not None
+        }
+        try:
+            return import_model(model, folder=folder, outputs=outputs, shapes={**usual, **given}, values=values)
+        except (ValueError, UnsupportedError) as error:
+            first = first or error
+            if not usual:
+                break
+    assert first is not None
+    raise first
+
+
+def _kind(model: Any, name: str) -> Any:
+    return next(kind for other, kind in _inputs(model) if other == name)
+
+
+def _filled(kind: Any, axes: tuple[int | None, ...], image: int, length: int, count: int) -> tuple[int, ...] | None:
+    """The shape of one image with open sizes filled in; None where nothing is open, or the channels are."""
+    integers = kind.elem_type in (6, 7)
+    if None not in axes:
+        return None
+    if integers:
+        return tuple(count if size is None else size for size in axes)
+    if len(axes) not in (2, 3) or (axes[0] is None and axes[-1] is None):
+        return None
+    return tuple((image if len(axes) == 3 else length) if size is None else size for size in axes)
+
+
+def _without_weights(model: Any) -> bytes:
+    """The file again, with its initialisers' names and shapes alone: what they hold was decoded."""
+    slim = onnx_package().ModelProto(ir_version=model.ir_version)
+    slim.opset_import.extend(model.opset_import)
+    for field in ("node", "input", "output"):
+        getattr(slim.graph, field).extend(getattr(model.graph, field))
+    for tensor in model.graph.initializer:
+        kept = slim.graph.initializer.add(name=tensor.name, data_type=tensor.data_type)
+        kept.dims.extend(tensor.dims)
+    return bytes(slim.SerializeToString())

@@ -32,6 +32,9 @@ def _reshape(site: Site) -> str:
     if batched:
         first = front[0] if front else None
         stays = first in (BATCH, -1, site.batch_size) or first == Batch()
+        if not stays and first == 1 and (-1 in sizes or math.prod(sizes) == elements):
+            site.note(f"node {site.name!r} makes one image of its input; images are run one by one")
+            stays = True
         if not stays or (first == -1 and math.prod(sizes) != elements):
             raise UnsupportedError(
                 f"`shape` (={wanted}) of {site.type(0)} mixes images; the batch must stay the first axis and an image "
@@ -153,7 +156,9 @@ def _part(site: Site, x: str, axis: int, start: int, end: int, step: int = 1) ->
 
 @handles("Gather")
 def _gather(site: Site) -> str:
-    """By indices that are known: slices, joined."""
+    """By indices that are known: slices, joined. By those of each image: rows of a table, an embedding."""
+    if not site.knows(1):
+        return _embedding(site)
     x, rank = site.tensor(0), site.rank(0)
     axis = site.axis(int(site.attribute("axis", 0)), rank)
     site.keep_images_apart(x, [axis], "axis")
@@ -170,6 +175,17 @@ def _gather(site: Site) -> str:
     dims = [*site.shape(0)[:axis], *indices.shape, *site.shape(0)[axis + 1 :]]
     sizes = [0 if dim == BATCH else int(dim) for dim in dims]
     return site.finish("Reshape", [taken, site.numbers(sizes, "shape")])
+
+
+def _embedding(site: Site) -> str:
+    axis, table = site.axis(int(site.attribute("axis", 0)), site.rank(0)), site.type(0)
+    indices = site.type(1)
+    if table.batched or axis != 0 or not indices.batched or indices.dtype != "int64":
+        raise UnsupportedError(
+            f"`indices` ({site.inputs[1]!r}) are {indices} into axis {axis} of {table}; supported: what follows from "
+            "constants and shapes, and integers of each image into axis 0 of weights"
+        )
+    return site.finish("Gather", [site.tensor(0), site.tensor(1)], axis=0)
 
 
 def _taken(site: Site, x: str, axis: int, indices: list[int]) -> str:
@@ -196,7 +212,7 @@ def _expand(site: Site) -> str:
         1 if isinstance(size, Batch) and size == Batch() else int(size) for size in site.known(1, "shape").reshape(-1)
     ]
     rank = site.rank(0)
-    if site.type(0).batched and len(wanted) == rank and wanted[0] == site.batch_size:
+    if site.type(0).batched and len(wanted) >= rank and wanted[len(wanted) - rank] == site.batch_size:
         wanted[0] = 1
     return site.finish("Expand", [site.tensor(0), site.numbers(wanted, "shape")])
 

@@ -58,6 +58,8 @@ def _pads(site: Site, sizes: tuple[int, ...], window: dict[str, list[int]]) -> l
 
 
 def _kernel_of_weight(site: Site) -> list[int]:
+    if site.type(1).batched:
+        raise UnsupportedError(f"its weight {site.inputs[1]!r} is given for each image; supported: weights of the file")
     return [int(size) for size in site.shape(1)[2:]]
 
 

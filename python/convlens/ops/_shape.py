@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .._arguments import checked
 from ..graph import GraphBuilder
 from ..transform import backward
-from ._call import MAX_NDIM, Array, Build, floats, replayed, run, same_dtype
+from ._call import MAX_NDIM, Array, Build, array_of, floats, replayed, run, same_dtype
 
 Axes = int | Sequence[int] | None
 
@@ -54,6 +54,43 @@ def concat(arrays: Sequence[npt.ArrayLike], axis: int = 1) -> Array:
         return np.concatenate(list(parts.values()), place)
     names = {f"x{i}": part for i, part in enumerate(filled.values())}
     return _run(("concat", place), names, lambda b, at: [b.add("Concat", *names, axis=place + at)], place == 0)[0]
+
+
+@checked
+def embedding(x: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
+    """Look rows of a table up by whole numbers (PyTorch's ``embedding``).
+
+    Parameters
+    ----------
+    x : ndarray of integers, of 1 to 5 axes
+        Rows; negative ones count from the end.
+    weight : ndarray of shape (V, D), float32 or float64
+
+    Returns
+    -------
+    ndarray of shape (*x.shape, D)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embedding(np.array([[2, 0, -1]]), np.eye(3)[:, :2]).tolist()
+    [[[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]]
+    """
+    table, indices = floats(weight, "weight", 2, "(V, D)"), array_of(x, "x")
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise TypeError(f"`x` is {indices.dtype}; it must be integers, the rows of `weight`")
+    if not 1 <= indices.ndim < MAX_NDIM or 0 in table.shape:
+        raise ValueError(
+            f"`x` has shape {indices.shape} and `weight` {table.shape}; `x` must have 1 to {MAX_NDIM - 1} axes, "
+            "`weight` at least one row and column"
+        )
+    rows = len(table)
+    if indices.size and not -rows <= indices.min() <= indices.max() < rows:
+        raise ValueError(f"`x` reaches from {indices.min()} to {indices.max()}; `weight` has the rows 0 to {rows - 1}")
+    if 0 in indices.shape[1:]:
+        return np.zeros((*indices.shape, table.shape[1]), table.dtype)
+    arrays = {"weight": table, "x": np.ascontiguousarray(indices, dtype=np.int64)}
+    return run(("embedding",), arrays, lambda b: [b.add("Gather", "weight", "x", axis=0)], ("weight",))[0]
 
 
 @replayed

@@ -117,7 +117,7 @@ def _grid(pictures: int, rows: int, columns: int | None) -> tuple[int, int]:
 
 
 def _values(name: str, given: Explained | npt.ArrayLike) -> tuple[Array, bool]:
-    values = np.asarray(getattr(given, "values", given), dtype=np.float64)
+    values = np.asarray(getattr(given, "channels_first", getattr(given, "values", given)), dtype=np.float64)
     if values.ndim != 4:
         raise ValueError(f"`maps[{name!r}]` has the shape {values.shape}; it must be (N, C, H, W)")
     signed = getattr(given, "signed", None)

@@ -148,13 +148,14 @@ def explanation(why: Explained, picture: npt.ArrayLike | None = None, **options:
             "axes.plot(np.asarray(why)[0].T)"
         )
     options.setdefault("title", title_of(why))
-    if why.values.ndim == 4 and why.values.shape[1] > 4:
+    values = getattr(why, "channels_first", why.values)
+    if values.ndim == 4 and values.shape[1] > 4:
         from ._grid import feature_maps
 
-        return feature_maps(why.values[0], **options)
+        return feature_maps(values[0], **options)
     if why.signed and why.arguments.get("of") == "loss":
         options.setdefault("ends", ("lowers", "raises"))
-    return (signed_map if why.signed else overlay)(why.values, picture, **options)
+    return (signed_map if why.signed else overlay)(values, picture, **options)
 
 
 def title_of(why: Explained) -> str:

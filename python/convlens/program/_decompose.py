@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..graph import Call, Graph, GraphBuilder, Node, call_of
 from ..transform import NORMALISATIONS, Emitter, expand_norm
 from ._integers import WholeNumbers, quantised, shifted
+from ._lookup import looked_up_at_once
 
 # formula(e, call, x) writes nodes and returns the result; None leaves the node as it is.
 Formula = Callable[[Emitter, Call, str], str | None]
@@ -39,6 +40,7 @@ def decompose(graph: Graph, dtype: str = "float32") -> tuple[Graph, dict[str, fl
     numbers : dict
         The constants that formulas brought along, in double: a graph in float32 may be computed in float64.
     """
+    graph = looked_up_at_once(graph)
     if not any(node.op in FORMULAS for node in graph.nodes):
         return graph, {}
     builder = GraphBuilder()

@@ -43,6 +43,12 @@ def number(value: float) -> Expression:
     return Expression((), number=value)
 
 
+def constants_of(expression: Expression) -> set[str]:
+    """The names of the constants that an expression reads."""
+    own = {expression.name} if expression.name else set()
+    return own.union(*map(constants_of, expression.inputs))
+
+
 def freeze(value: Any) -> Any:
     """An attribute in a form that can be hashed."""
     return tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else value

@@ -37,6 +37,7 @@ INPUTS = {
     "dropout_mask": "L",
     "arg_max": "P",
     "matmul": "PP",
+    "gather": "PL",
 }
 OUTPUTS = {
     "reorder": "B",
@@ -66,6 +67,7 @@ OUTPUTS = {
     "dropout_mask": "M",
     "arg_max": "P",
     "matmul": "P",
+    "gather": "P",
 }
 # Those that work on plain tensors as well, when all of their operands are.
 PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"})
@@ -73,6 +75,6 @@ PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_g
 PLAIN_TWINS = {"conv2d": 3, "conv2d_grad_input": 2, "conv2d_grad_weight": 2}
 MOST_PLAIN_TAPS = 1 << 10  # of a kernel, and phases of a stride, that instructions on plain tensors take
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
-_WRITES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat", "arg_max", "matmul"})
+_WRITES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat", "arg_max", "matmul", "gather"})
 WRITES_IMAGES = _WRITES | {"conv2d"}
 WRITES_PIXELS = _WRITES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}

@@ -375,7 +375,13 @@ def _matmul(s: Selection, op: Op) -> Step:
     return s.step("matmul", op.inputs, op.outputs, [1, 1, 1, 1, 0, 0, 1, 1, op.attributes["matrices"]], [op])
 
 
+def _gather(s: Selection, op: Op) -> Step:
+    rows, *inner = (int(size) for size in s.flow.types[op.inputs[0]].shape)
+    return s.step("gather", op.inputs, op.outputs, [rows, math.prod(inner)], [op])
+
+
 MATCHERS: dict[str, Matcher] = {
+    "Gather": _gather,
     "Conv": _conv,
     "ConvGradInput": _conv_grad_input,
     "ConvGradWeight": _conv_grad_weight,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._expression import evaluate
+from ._expression import constants_of, evaluate
 from ._pack import Bytes, pack, padded
 from ._tensors import WeightKey
 
@@ -26,6 +26,8 @@ class Weights:
     ----------
     arrays : mapping of name to ndarray
         A graph's constants. Writeable arrays are copied, so that later changes cannot tear a run.
+    like : Weights, optional
+        Of the same network for another size of images: what both pack of the same arrays is packed once.
 
     Attributes
     ----------
@@ -37,13 +39,14 @@ class Weights:
     Any number of threads may use one. To change a weight, make new Weights; calls under way finish with the old ones.
     """
 
-    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]], *, like: Weights | None = None) -> None:
         self._arrays = {name: _frozen(np.asarray(array)) for name, array in arrays.items()}
         self.version = next(_versions)
         self._packed: dict[tuple[Hashable, str], Bytes] = {}
         self._by_content: dict[Hashable, Bytes] = {}
         self._lock = threading.Lock()
         self._from_file = False
+        self._like = like
 
     @property
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -70,11 +73,21 @@ class Weights:
                 found = self._packed[key, dtype] = self._pack(key, dtype)
             return found
 
+    def _shared(self, key: WeightKey) -> bool:
+        """Whether all that a slot is packed from lies in the arrays of both."""
+        if self._like is None:
+            return False
+        mine, theirs = self._arrays, self._like._arrays
+        read = {*constants_of(key.expression), *(() if key.scale is None else constants_of(key.scale))}
+        return all(n in mine and n in theirs and _is_same(mine[n], theirs[n]) for n in read)
+
     def _pack(self, key: Hashable, dtype: str) -> Bytes:
         if not isinstance(key, WeightKey) or self._from_file:
             raise ValueError(
                 "`weights` are of another Program: one read from a file runs with the Weights read beside it"
             )
+        if self._like is not None and self._shared(key):
+            return self._like.packed(key, dtype)
         try:
             value = evaluate(key.expression, self._arrays)
             scale = None if key.scale is None else evaluate(key.scale, self._arrays).reshape(-1)
@@ -98,6 +111,11 @@ class Weights:
         made._from_file = True
         made._packed = {(key, dtype): array for key, array in packed.items()}
         return made
+
+
+def _is_same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    """Whether two read-only arrays are the same memory."""
+    return a.dtype == b.dtype and a.__array_interface__ == b.__array_interface__
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

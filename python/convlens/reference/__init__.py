@@ -63,6 +63,7 @@ from ._shape import amax_grad as amax_grad
 from ._shape import amin as amin
 from ._shape import amin_grad as amin_grad
 from ._shape import concat as concat
+from ._shape import embedding as embedding
 from ._shape import expand as expand
 from ._shape import expand_grad as expand_grad
 from ._shape import mean as mean

@@ -316,6 +316,13 @@ def _run_slice_grad(call: Call, n: int, dy: Array) -> Array:
     return dx
 
 
+@_operation("Gather")
+def _run_gather(call: Call, n: int, data: Array, indices: Array) -> Array:
+    axis = int(call.attribute("axis")) % data.ndim
+    found = _shape.embedding(indices, np.moveaxis(data, axis, 0))
+    return np.ascontiguousarray(np.moveaxis(found, range(indices.ndim), range(axis, axis + indices.ndim)))
+
+
 @_operation("Transpose")
 def _run_transpose(call: Call, n: int, x: Array) -> Array:
     return np.ascontiguousarray(x.transpose(permutation_of(call)))

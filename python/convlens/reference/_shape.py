@@ -27,6 +27,15 @@ def concat(arrays: Sequence[npt.ArrayLike], axis: int = 1) -> Array:
     return y
 
 
+def embedding(x: npt.ArrayLike, weight: npt.ArrayLike) -> Array:
+    """Row ``x[...]`` of `weight` at each place; negative numbers count from the end."""
+    indices, table = np.asarray(x), np.asarray(weight)
+    y = np.zeros((*indices.shape, *table.shape[1:]), table.dtype)
+    for place in np.ndindex(*indices.shape):
+        y[place] = table[int(indices[place])]
+    return y
+
+
 def split(x: npt.ArrayLike, sizes: Sequence[int], axis: int = 1) -> list[Array]:
     """Cut an array into parts of `sizes` along an axis: the inverse, and the gradient, of :func:`concat`."""
     x = np.asarray(x)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._errors import UnsupportedError
 from ..nn import Network
 from ..program import Entry, Program, State, Weights
 from ..program import compile as compile_program
@@ -291,6 +292,11 @@ def _logits(net: Network) -> str:
 def _checked(
     net: Network, logits: str, images_name: str, labels_name: str, images: npt.ArrayLike, labels: npt.ArrayLike
 ) -> _Data:
+    if len(net.graph.inputs) > 1:
+        raise UnsupportedError(
+            f"`net` takes {', '.join(map(repr, net.graph.inputs))}; training is of networks of one input: train "
+            "the part that reads it"
+        )
     array = net.check_images(images, name=images_name)
     if not len(array):
         raise ValueError(f"`{images_name}` holds no image")

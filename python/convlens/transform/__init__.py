@@ -3,6 +3,7 @@
 from ._adaptive import expand_adaptive_pool as expand_adaptive_pool
 from ._backward import backward as backward
 from ._batch_norm import expand_batch_norm_training as expand_batch_norm_training
+from ._channels import channels_first_layers as channels_first_layers
 from ._context import Context as Context
 from ._dropout import expand_dropout as expand_dropout
 from ._emit import Emitter as Emitter

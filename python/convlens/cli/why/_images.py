@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...graph import channel_axis, channels_first, spatial_axes
 from ...image import RECIPES, Recipe
 from ...image import load as load_image
 from ...nn import Network
@@ -37,7 +38,9 @@ def recipe_of(net: Network, options: argparse.Namespace) -> tuple[Recipe | None,
     Fields given as options replace the recipe's own; without a recipe they replace those of pixels of 0 to 1.
     """
     given = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
-    channels, height, width = net.input_shape if len(net.input_shape) == 3 else (0, 0, 0)
+    axes = spatial_axes(net.layout)
+    height, width = (net.input_shape[axis - 1] for axis in axes) if len(axes) == 2 else (0, 0)
+    channels = net.input_shape[channel_axis(net.layout) - 1] if len(axes) == 2 else 0
     if channels not in (1, 3):
         if given or options.recipe:
             raise ValueError(
@@ -61,8 +64,9 @@ def recipe_of(net: Network, options: argparse.Namespace) -> tuple[Recipe | None,
         given = {"mean": (), "std": (), **given}
     if "size" in given and "resize" not in given and base.resize is not None:
         given["resize"] = max(max(given["size"]), round(base.resize * max(given["size"]) / max(base.size)))
-    recipe = dataclasses.replace(base, **given)
-    made = (1 if recipe.channels == "grey" else 3, *recipe.size)
+    recipe = dataclasses.replace(base, layout=net.layout, **given)
+    planes = 1 if recipe.channels == "grey" else 3
+    made = (*recipe.size, planes) if recipe.layout == "NHWC" else (planes, *recipe.size)
     if made != net.input_shape:
         raise ValueError(
             f"the recipe makes images of {made}, the network takes {net.input_shape}: give --size {height}x{width} "
@@ -93,8 +97,9 @@ class Reader:
             if len(array) == 0:
                 raise ValueError(f"{path} holds no image")
             several = len(array) > 1
+            last = not channels_first(self._net.layout)
             return [
-                Loaded(f"{name}[{i}]" if several else name, array[i : i + 1], _shown(array[i]))
+                Loaded(f"{name}[{i}]" if several else name, array[i : i + 1], _shown(array[i], last))
                 for i in range(len(array))
             ]
         if self.recipe is None:
@@ -106,8 +111,9 @@ class Reader:
         return [Loaded(name, images.astype(self._net.dtype), picture, used.notes)]
 
 
-def _shown(image: Array) -> Array:
+def _shown(image: Array, channels_last: bool) -> Array:
     """An array as a picture: colours of three channels, else their mean."""
+    image = np.moveaxis(image, -1, 0) if channels_last else image
     low, high = image.min(), image.max()
     scaled = (image - low) / (high - low if high > low else 1)
     if image.ndim == 2:
