@@ -18,11 +18,17 @@ FORMAT = 1
 _GRAPH = "graph.json"
 _METADATA = "convlens"
 
+# What is known of a network beside its graph: keyword arguments of Network that JSON holds.
+Said = dict[str, Any]
 
-def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
-    """Write `graph` and its constants as .npz or .safetensors; the old file stays until the new one is whole."""
+
+def save_graph(graph: Graph, path: str | os.PathLike[str], said: Said | None = None) -> None:
+    """Write `graph`, its constants and what is `said` of it as .npz or .safetensors.
+
+    The old file stays until the new one is whole.
+    """
     path = Path(path)
-    text = json.dumps(graph_to_json(graph), indent=1)
+    text = json.dumps({**graph_to_json(graph), **{key: value for key, value in (said or {}).items() if value}}, indent=1)
     arrays = {name: np.asarray(array) for name, array in graph.constants.items()}
     if path.suffix == ".npz":
         with replacing(path) as file:
@@ -32,10 +38,11 @@ def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
         with replacing(path) as file:
             file.write(save({k: np.array(v, order="C") for k, v in arrays.items()}, metadata={_METADATA: text}))
     else:
-        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors")
+        hint = "; convlens.onnx.export(net, path) writes ONNX" if path.suffix == ".onnx" else ""
+        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors{hint}")
 
 
-def load_graph(path: str | os.PathLike[str]) -> Graph:
+def load_graph(path: str | os.PathLike[str]) -> tuple[Graph, Said]:
     """Read what :func:`save_graph` wrote; types are inferred anew, so a file that contradicts itself is an error."""
     path = Path(path)
     if path.suffix == ".npz":
@@ -51,7 +58,9 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
             "net.set_parameters"
         )
     try:
-        return graph_from_json(json.loads(text), arrays)
+        data = json.loads(text)
+        graph = graph_from_json(data, arrays)
+        return graph, _said(data, graph)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"`path` (={str(path)!r}) does not hold a network convlens can read: {error}") from error
 
@@ -89,6 +98,17 @@ def graph_from_json(data: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[An
         attributes = {key: _tuples(value) for key, value in node["attributes"].items()}
         builder.add(node["op"], node["inputs"], attributes, name=node["name"], outputs=node["outputs"])
     return builder.build(data["outputs"])
+
+
+def _said(data: Mapping[str, Any], graph: Graph) -> Said:
+    """The notes and module paths of a file; older files have none."""
+    notes, paths = data.get("notes", []), data.get("paths", {})
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise ValueError("its notes are no texts")
+    for path, tensor in paths.items():
+        if tensor not in graph.types:
+            raise ValueError(f"its module path {path!r} is of the tensor {tensor!r}, which it does not have")
+    return {"notes": notes, "paths": paths}
 
 
 def _read_safetensors(path: Path) -> tuple[Arrays, str | None]:

@@ -16,7 +16,7 @@ from ..graph import Graph, GraphBuilder
 from ._build import build_graph
 from ._cache import ProgramCache
 from ._check import check_images
-from ._files import graph_from_json, graph_to_json, load_graph, save_graph
+from ._files import Said, graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
 from ._names import find, find_all, logits_of
 from ._records import LayerTable, buffers, grids, is_parameter, layer_records, says_how, summary
@@ -323,14 +323,22 @@ class Network:
         name = np.dtype(dtype).name
         if name not in ("float32", "float64"):
             raise ValueError(f"`dtype` (={name!r}) must be float32 or float64")
-        return Network(graph=_converted(self.graph, name), notes=self.notes, paths=self.paths)
+        return Network(graph=_converted(self.graph, name), **self._said())
+
+    def _said(self) -> Said:
+        """What is known beside the graph, which copies and files keep."""
+        return {"notes": list(self.notes), "paths": dict(self.paths)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write graph and weights to one file, .npz or .safetensors (extra ``[safetensors]``).
+        """Write graph, weights, notes and module paths to one file, .npz or .safetensors (extra ``[safetensors]``).
 
         The file at `path` is replaced when the new one is whole. ``nn.load`` reads it; so does ``np.load``.
+
+        See Also
+        --------
+        convlens.onnx.export : Write an ONNX file.
         """
-        save_graph(self.graph, path)
+        save_graph(self.graph, path, self._said())
 
     def __repr__(self) -> str:
         kinds = f"{self.input_name} {self.graph.inputs[self.input_name]} -> {', '.join(self.graph.outputs)}"
@@ -339,12 +347,11 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         graph = self.graph
-        made = {"notes": self.notes, "paths": dict(self.paths)}
         return {
             "graph": graph_to_json(graph),
             "constants": dict(graph.constants),
             "version": self.version,
-            "made": made,
+            "made": self._said(),
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -411,7 +418,8 @@ def load(path: str | os.PathLike[str]) -> Network:
     --------
     read_state_dict : Read the arrays of a PyTorch checkpoint, for a network built here.
     """
-    return Network(graph=load_graph(path))
+    graph, said = load_graph(path)
+    return Network(graph=graph, **said)
 
 
 def _described(inputs: Tensor, outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:
