@@ -45,6 +45,7 @@ def _matmul(site: Site) -> str:
     if rank_b == 2 and not site.type(1).batched and rank_a >= 2:
         return _rows_times_weight(site, rank_a)
     if rank_b == 1:
+        site.keep_images_apart(site.tensor(0), [rank_a - 1], "the summed axis")
         product = site.emit("Mul", [site.tensor(0), site.tensor(1)])
         return site.finish("ReduceSum", [product, site.numbers([rank_a - 1], "axes")], keepdims=0)
     if rank_a == 1:
