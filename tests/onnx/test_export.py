@@ -11,15 +11,15 @@ import pytest
 
 pytest.importorskip("onnx.helper")
 
-from nn.layers import LAYERS, USES
+from onnx.reference import ReferenceEvaluator
 from onnx_models import unchanged, valid
 
 import convlens as cl
 import onnx
 from convlens import UnsupportedError, nn, reference
 from convlens.transform import GRADIENT, backward
+from nn.layers import LAYERS, USES
 from onnx import TensorProto, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 
 def noisy(net, seed=0):
@@ -31,10 +31,10 @@ def noisy(net, seed=0):
 
 def digits():
     layers = [
-        *(nn.Conv2d(out_channels=4, kernel_size=3, name="stem"), nn.BatchNorm2d(eps=1e-3), nn.LeakyReLU(negative_slope=0.1)),
-        *(nn.MaxPool2d(kernel_size=2), nn.Hardtanh(min_val=0, max_val=3), nn.Flatten(), nn.Dropout(p=0.3)),
-        *(nn.Linear(out_features=5, name="head"), nn.Softmax()),
-    ]  # fmt: skip
+        *(nn.Conv2d(out_channels=4, kernel_size=3, name="stem"), nn.BatchNorm2d(eps=1e-3)),
+        *(nn.LeakyReLU(negative_slope=0.1), nn.MaxPool2d(kernel_size=2), nn.Hardtanh(min_val=0, max_val=3)),
+        *(nn.Flatten(), nn.Dropout(p=0.3), nn.Linear(out_features=5, name="head"), nn.Softmax()),
+    ]
     return noisy(nn.Sequential(*layers, input_shape=(2, 8, 7), seed=1))
 
 
@@ -128,7 +128,8 @@ def test_constants_keep_their_types():
     unread = builder.constant(np.zeros(7), "unread")
     model = valid(cl.onnx.to_model(builder.build([z])))
     kinds = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in model.graph.initializer}
-    assert kinds == {"mask": (TensorProto.BOOL, [4]), "half": (TensorProto.FLOAT, []), "shape": (TensorProto.INT64, [3])}
+    types = {"mask": (TensorProto.BOOL, [4]), "half": (TensorProto.FLOAT, []), "shape": (TensorProto.INT64, [3])}
+    assert kinds == types
     assert unread not in kinds
 
 
@@ -260,7 +261,8 @@ def test_onnx_runtime_reads_weights_beside_the_file(tmp_path):
 
 @pytest.mark.parametrize("max_bytes", [1 << 31, 0])
 def test_failed_export_leaves_the_old_files_and_nothing_else(tmp_path, monkeypatch, max_bytes):
-    path, net = tmp_path / "net.onnx", noisy(nn.Sequential(nn.Flatten(), nn.Linear(out_features=9), input_shape=(1, 9, 9)))
+    path = tmp_path / "net.onnx"
+    net = noisy(nn.Sequential(nn.Flatten(), nn.Linear(out_features=9), input_shape=(1, 9, 9)))
     cl.onnx.export(net, path, max_bytes=min(max_bytes, (1 << 31) - 1))
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
     assert len(before) == (1 if max_bytes else 2)

@@ -9,9 +9,8 @@ import pytest
 
 pytest.importorskip("onnx.helper")
 
-from graph.test_shapes import CASES as SHAPES
+from onnx.reference import ReferenceEvaluator
 from onnx_models import valid
-from transform.test_gradient import CASES as GRADIENTS
 
 import convlens as cl
 import onnx
@@ -19,7 +18,8 @@ from convlens import UnsupportedError, reference
 from convlens.graph import OPERATORS, GraphBuilder, attribute
 from convlens.onnx._registry import FORMS
 from convlens.onnx._writer import schema_of, types_of
-from onnx.reference import ReferenceEvaluator
+from graph.test_shapes import CASES as SHAPES
+from transform.test_gradient import CASES as GRADIENTS
 
 F, N = "float32", "N"
 POSITIVE = {"Log", "Sqrt", "Log1p", "Pow", "BatchNormalization", "Reciprocal"}
@@ -28,6 +28,9 @@ ONE_WAY = {"MaxPoolOffset", "DropoutMask", "SoftmaxCrossEntropyLoss"}
 
 WINDOW = {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (1, 0, 2, 1), "dilations": (1, 2)}
 POOL = {"kernel_shape": (3, 2), "strides": (2, 2), "pads": (1, 1, 0, 1), "ceil_mode": 1}
+CEIL = {"kernel_shape": (2, 2), "ceil_mode": 1}
+MIXED = {**CEIL, "strides": (3, 2), "pads": (1, 0, 1, 0)}
+AXES = {"axes": (2, 3)}
 SIGNAL = {"kernel_shape": (3,), "strides": (2,), "pads": (1, 0), "ceil_mode": 1}
 EDGES = [
     ("ConvGradWeight", [(F, N, 6, 5, 5), (F, N, 4, 8, 6)], {**WINDOW, "group": 2, "weight_shape": (6, 2, 3, 2)}),
@@ -37,16 +40,16 @@ EDGES = [
     ("MaxPoolGrad", [(F, N, 3, 4, 4), ("uint8", N, 3, 4, 4)], {**POOL, "input_shape": (3, 7, 6)}),
     ("MaxPoolGrad", [(F, N, 3, 4), ("uint8", N, 3, 4)], {**SIGNAL, "input_shape": (3, 7)}),
     # Rounded up there are 3 windows along each axis; the last would begin beyond the image. Then along one axis alone.
-    ("AveragePool", [(F, N, 3, 4, 4)], {"kernel_shape": (2, 2), "strides": (3, 3), "pads": (1, 1, 1, 1), "ceil_mode": 1}),
-    ("MaxPool", [(F, N, 3, 4, 5)], {"kernel_shape": (2, 2), "strides": (3, 2), "pads": (1, 0, 1, 0), "ceil_mode": 1}),
+    ("AveragePool", [(F, N, 3, 4, 4)], {**CEIL, "strides": (3, 3), "pads": (1, 1, 1, 1)}),
+    ("MaxPool", [(F, N, 3, 4, 5)], MIXED),
     ("SliceGrad", [(F, 2, 3)], {"axes": (0, 1), "starts": (4, 0), "steps": (-3, 2), "input_shape": (5, 9)}),
-    ("Resize", [(F, N, 3, 7, 5), None, None, np.array([9, 6])], {"mode": "windows", "axes": (2, 3), "window_shape": (3, 3)}),
-    ("Resize", [(F, N, 3, 7, 5), None, None, np.array([3, 5])], {"mode": "area", "axes": (2, 3)}),
+    ("Resize", [(F, N, 3, 7, 5), None, None, np.array([9, 6])], {**AXES, "mode": "windows", "window_shape": (3, 3)}),
+    ("Resize", [(F, N, 3, 7, 5), None, None, np.array([3, 5])], {**AXES, "mode": "area"}),
     ("Resize", [(F, N, 3, 5), None, np.array([1, 1, 2.3000001])], {"mode": "linear"}),
     ("Clip", [(F, N, 3), np.array([-0.5], np.float32)], {}),
     ("Reshape", [(F, N, 6), np.array([0, 2, 3], np.int32)], {}),
     *[(op, [("bool", N, 3), ("bool", 3)], {}) for op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")],
-]  # fmt: skip
+]
 
 
 def _as_float32(op, operands):
@@ -182,9 +185,10 @@ def test_operator_without_a_form_is_refused(monkeypatch):
 
 
 def test_pool_whose_windows_onnx_counts_otherwise_is_refused():
-    window = {"kernel_shape": (2, 2), "strides": (3, 2), "pads": (1, 0, 1, 0), "ceil_mode": 1}
-    graph, _ = _built("AveragePool", [(F, N, 3, 4, 5)], {**window, "count_include_pad": 1}, 1)
-    with pytest.raises(UnsupportedError, match=r"node 'node' \(AveragePool\): `ceil_mode` \(=1\) adds a window along one"):
+    graph, _ = _built("AveragePool", [(F, N, 3, 4, 5)], {**MIXED, "count_include_pad": 1}, 1)
+    with pytest.raises(
+        UnsupportedError, match=r"node 'node' \(AveragePool\): `ceil_mode` \(=1\) with `count_include_pad`"
+    ):
         cl.onnx.to_model(graph)
 
 

@@ -28,7 +28,8 @@ def save_graph(graph: Graph, path: str | os.PathLike[str], said: Said | None = N
     The old file stays until the new one is whole.
     """
     path = Path(path)
-    text = json.dumps({**graph_to_json(graph), **{key: value for key, value in (said or {}).items() if value}}, indent=1)
+    beside = {key: value for key, value in (said or {}).items() if value}
+    text = json.dumps({**graph_to_json(graph), **beside}, indent=1)
     arrays = {name: np.asarray(array) for name, array in graph.constants.items()}
     if path.suffix == ".npz":
         with replacing(path) as file:

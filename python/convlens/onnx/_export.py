@@ -62,8 +62,8 @@ def export(net: Network | Graph, path: str | os.PathLike[str] | IO[bytes], *, ma
     The file is of opset 21 (IR version 10): its nodes are the graph's, under their names; the batch is the symbol
     ``N``. Operators that ONNX lacks, derivatives above all, are written out in its own, as ``docs/architecture.md``
     says; the last of their nodes bears the name. What ONNX cannot hold is metadata: numbers that are no float32
-    (``convlens.attributes`` of a node), ``net.notes`` and ``net.paths``. A file imported, exported and imported again is
-    the same network, and the same bytes when exported again.
+    (``convlens.attributes`` of a node), ``net.notes`` and ``net.paths``. A file that is imported, exported and imported
+    again is the same network, and the same bytes when exported again.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def _put_beside(model: Any, arrays: Mapping[str, Array], file: IO[bytes], name: 
         file.write(bytes(-file.tell() % _ALIGNMENT))
         for entry, value in (("location", name), ("offset", file.tell()), ("length", array.nbytes)):
             tensor.external_data.add(key=entry, value=str(value))
-        file.write(memoryview(_little_endian(array)).cast("B"))
+        file.write(_little_endian(array).data.cast("B"))
     return {key: array for key, array in arrays.items() if key not in large}
 
 

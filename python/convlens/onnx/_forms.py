@@ -107,7 +107,7 @@ def _pool(writer: Writer, call: Call) -> None:
     elif not gains:
         writer.straight(call, ceil_mode=0)
     elif call.node.op == "AveragePool" and call.attribute("count_include_pad"):
-        writer.refuse("`ceil_mode` (=1) adds a window along one axis and none along the other, with `count_include_pad`")
+        writer.refuse("`ceil_mode` (=1) with `count_include_pad` adds a window along one axis and none along the other")
     else:
         writer.straight(call, ceil_mode=0, pads=(*of_row(window.pads[:2], axes), *of_row(ends, axes)))
 
@@ -143,7 +143,7 @@ def _asked_for(call: Call, made: Resizing, rank: int) -> tuple[list[int], str, A
     return axes, "scales", np.array([_scale(*each) for each in zip(scales, old, new, strict=True)], np.float32)
 
 
-def _scale(scale: float, old: int, new: int) -> np.float32:
+def _scale(scale: float, old: int, new: int) -> Any:
     """The float32 next to a scale that gives the same size, whether multiplied in single or in double precision."""
     single = np.float32(scale)
     while True:

@@ -1,4 +1,4 @@
-"""The registries: how each ONNX operator becomes nodes of the graph, or numbers where its inputs are known; and back."""
+"""The registries: how ONNX operators become nodes of the graph, or numbers where all is known; and the way back."""
 
 from __future__ import annotations
 
