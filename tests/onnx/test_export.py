@@ -68,6 +68,14 @@ def test_what_onnx_cannot_hold_is_kept():
     assert maps[0].tobytes() == maps[1].tobytes()
 
 
+def test_metadata_take_no_attribute_of_onnx_away():
+    model = cl.onnx.to_model(digits())
+    (node,) = (node for node in model.graph.node if node.op_type == "Flatten")
+    node.metadata_props.add(key="convlens.attributes", value='{"axis":0,"gradient_at_bounds":1}')
+    (found,) = (node for node in cl.load(model).graph.nodes if node.op == "Flatten")
+    assert dict(found.attributes) == {}
+
+
 def test_another_tool_that_changes_an_attribute_is_believed():
     model = cl.onnx.to_model(digits())
     (node,) = (node for node in model.graph.node if node.op_type == "LeakyRelu")
@@ -76,7 +84,9 @@ def test_another_tool_that_changes_an_attribute_is_believed():
     assert found.attributes["alpha"] == 0.5
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "7", '{"alpha":"x"}', '{"alpha":[1]}', '{"alpha":1e999}', "[" * 9000])
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "7", '{"alpha":"x"}', '{"alpha":[1]}', '{"alpha":1e999}', '{"axis":1}', "[" * 9000]
+)
 def test_broken_metadata_change_nothing(text):
     model = cl.onnx.to_model(digits())
     want = cl.load(model).graph

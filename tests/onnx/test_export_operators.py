@@ -16,8 +16,9 @@ import convlens as cl
 import onnx
 from convlens import UnsupportedError, reference
 from convlens.graph import OPERATORS, GraphBuilder, attribute
+from convlens.onnx._package import schema_of
 from convlens.onnx._registry import FORMS
-from convlens.onnx._writer import schema_of, types_of
+from convlens.onnx._writer import types_of
 from graph.test_shapes import CASES as SHAPES
 from transform.test_gradient import CASES as GRADIENTS
 

@@ -17,11 +17,12 @@ from ..nn import Network
 from ..nn._npz import replacing
 from . import _forms, _own  # noqa: F401  (they register how operators are written)
 from ._kept import keep_said
-from ._package import onnx_package
-from ._writer import IR_VERSION, OPSET, Writer
+from ._package import OPSET, onnx_package
+from ._writer import Writer
 
 Array = npt.NDArray[Any]
 
+_IR_VERSION = 10  # the first whose nodes have metadata
 _MOST_BYTES = (1 << 31) - 1  # of one message of protobuf
 _SMALL_BYTES = 1024  # what stays in the .onnx file, as shapes must
 _ALIGNMENT = 4096  # so that runtimes map external data
@@ -63,7 +64,8 @@ def export(net: Network | Graph, path: str | os.PathLike[str] | IO[bytes], *, ma
     ``N``. Operators that ONNX lacks, derivatives above all, are written out in its own, as ``docs/architecture.md``
     says; the last of their nodes bears the name. What ONNX cannot hold is metadata: numbers that are no float32
     (``convlens.attributes`` of a node), ``net.notes`` and ``net.paths``. A file that is imported, exported and imported
-    again is the same network, and the same bytes when exported again.
+    again is the same network, and the same bytes when exported again. A network in float64 is written so, which few
+    runtimes run.
 
     Examples
     --------
@@ -147,7 +149,7 @@ def _described(net: Network | Graph) -> tuple[Any, dict[str, Array]]:
     model = helper.make_model(
         made,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        ir_version=_IR_VERSION,
         producer_name="convlens",
         producer_version=__version__,
     )

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import OPERATORS
+from ._package import schema_of
+
 _ATTRIBUTES, _NOTES, _PATHS = "convlens.attributes", "convlens.notes", "convlens.paths"
 _LONGEST = 10_000  # of a node's text
 
@@ -30,16 +33,21 @@ def keep_said(model: Any, notes: Iterable[str], paths: Mapping[str, str]) -> Non
 
 def exact_attributes(node: Any, found: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a node as they were before they became float32, where these are still the same."""
-    kept = _get(node, _ATTRIBUTES, dict, _LONGEST) or {}
     exact = {**found}
-    for name, value in kept.items():
+    for name, value in (_get(node, _ATTRIBUTES, dict, _LONGEST) or {}).items():
         if type(value) not in (int, float):
             continue
         with np.errstate(over="ignore"):
-            same = type(found.get(name)) is float and type(value) is float and np.float32(value) == found[name]
-        if same or name not in found:
-            exact[name] = value
+            same = type(found.get(name)) is float and np.float32(value) == found[name]
+        if same or _is_own(node.op_type, name):
+            exact[name] = float(value) if same else value
     return exact
+
+
+def _is_own(op: str, name: str) -> bool:
+    """Whether an operator that ONNX has too has an attribute in the graph alone."""
+    schema = schema_of(op)
+    return schema is not None and op in OPERATORS and name in OPERATORS[op].attributes and name not in schema.attributes
 
 
 def kept_notes(model: Any) -> list[str]:

@@ -140,19 +140,20 @@ class Site:
         return self.constant(value.reshape(()), f"{self.inputs[index]}.scalar")
 
     def constant(self, value: npt.ArrayLike, stem: str = "") -> str:
-        """A constant: an input of the node that equals it, or a new one named after the node.
+        """A constant: an input of the node that equals it, else a new one, named after the node.
 
-        An equal scalar of the same name is shared. So what the importer itself would write is left as it is.
+        So a file that holds what would be made here keeps its names. An equal scalar of the same name is shared.
         """
         array = np.asarray(value)
         if array.size > _MOST_COMPARED or array.dtype == object:
             return self._importer.constant(array, stem or f"{self.name}.constant")
         key = _identity(array)
         if key not in self._constants:
-            equal = (name for name in self.inputs if self._equals(name, key))
-            name = next(equal, None)
-            made = self._importer.constant(array, stem or f"{self.name}.constant") if name is None else name
-            self._constants[key] = made if name is None else self._importer.tensor(made)
+            equal = next((name for name in self.inputs if self._equals(name, key)), None)
+            if equal is None:
+                self._constants[key] = self._importer.constant(array, stem or f"{self.name}.constant")
+            else:
+                self._constants[key] = self._importer.tensor(equal)
         return self._constants[key]
 
     def numbers(self, values: Sequence[int], stem: str = "") -> str:

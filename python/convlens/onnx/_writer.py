@@ -13,13 +13,10 @@ import numpy.typing as npt
 from .._errors import UnsupportedError
 from ..graph import BATCH, Call, Graph, Node, TensorType, call_of, is_default
 from ._kept import keep_attributes
-from ._package import onnx_package
+from ._package import onnx_package, schema_of
 from ._registry import FORMS
 
 Array = npt.NDArray[Any]
-
-#: The graph's operators are those of this opset; metadata of nodes need this IR version.
-OPSET, IR_VERSION = 21, 10
 
 
 class Writer:
@@ -177,13 +174,6 @@ _OPERANDS: dict[str, tuple[int, str | None]] = {
     "training_mode": (0, "bool"),
     "scales": (1, "float32"),
 }
-
-
-@functools.cache
-def schema_of(op: str) -> Any:
-    """ONNX's description of an operator in the pinned opset, None where it has none."""
-    defs = onnx_package("onnx.defs")
-    return defs.get_schema(op, OPSET, "") if defs.has(op, OPSET, "") else None
 
 
 @functools.cache
