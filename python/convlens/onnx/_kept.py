@@ -34,7 +34,8 @@ def keep_said(model: Any, notes: Iterable[str], paths: Mapping[str, str]) -> Non
 def exact_attributes(node: Any, found: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a node as they were before they became float32, where these are still the same."""
     exact = {**found}
-    for name, value in (_get(node, _ATTRIBUTES, dict, _LONGEST) or {}).items():
+    kept = _get(node, _ATTRIBUTES, dict, _LONGEST) if node.metadata_props else None
+    for name, value in (kept or {}).items():
         if type(value) not in (int, float):
             continue
         with np.errstate(over="ignore"):
