@@ -134,8 +134,8 @@ def _reduce_prod(site: Site) -> str:
 
 
 def _span(site: Site, x: str, axis: int, start: int, end: int) -> str:
-    bounds = [site.numbers([value], name) for value, name in ((start, "start"), (end, "end"), (axis, "axis"))]
-    return site.emit("Slice", [x, *bounds])
+    values = (start, "start"), (end, "end"), (axis, "axis"), (1, "step")
+    return site.emit("Slice", [x, *(site.numbers([value], name) for value, name in values)])
 
 
 @handles("Softmax", "LogSoftmax")

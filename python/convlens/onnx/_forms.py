@@ -126,7 +126,9 @@ def _resize(writer: Writer, call: Call) -> None:
         same = given is not None and given.dtype == values.dtype and np.array_equal(given, values)
         what = call.tensor(name) if same else writer.constant(values, name)
         inputs = [call.tensor("x"), "", what] if name == "scales" else [call.tensor("x"), "", "", what]
-        writer.straight(call, inputs, axes=axes, window_shape=None)
+        # Elsewhere the edge repeats, which is the same; runtimes refuse it there.
+        excluding = bool(call.attribute("exclude_outside")) and (made.mode == "cubic" or made.antialias)
+        writer.straight(call, inputs, axes=axes, window_shape=None, exclude_outside=int(excluding))
 
 
 def _asked_for(call: Call, made: Resizing, rank: int) -> tuple[list[int], str, Array]:
@@ -134,8 +136,9 @@ def _asked_for(call: Call, made: Resizing, rank: int) -> tuple[list[int], str, A
     along = [axis_of(int(axis), rank, "axes") for axis in call.attribute("axes") or range(rank)]
     axes = [axis for axis in along if axis >= 2]
     old, new = ([of_row(pair, rank - 2)[axis - 2] for axis in axes] for pair in (made.old, made.new))
-    if made.scales is None:
-        return axes, "sizes", np.array(new, np.int64)
+    if not call.has("scales") or not call.constant("scales").size:
+        asked = call.constant("sizes").reshape(-1)  # not made.new: `keep_aspect_ratio_policy` may choose less or more
+        return axes, "sizes", np.array([asked[along.index(axis)] for axis in axes], np.int64)
     given = call.constant("scales").reshape(-1)
     scales = [given[place] for place, axis in enumerate(along) if axis >= 2]
     if given.dtype != np.float32 and all(s == n / o for s, n, o in zip(scales, new, old, strict=True)):

@@ -206,6 +206,8 @@ def _resampled(site: Site, scales: int, sizes: int | None, *, asymmetric: bool) 
         names: tuple[str, ...] = ("coordinate_transformation_mode", "nearest_mode", "antialias", "exclude_outside")
         names += ("cubic_coeff_a", "keep_aspect_ratio_policy")
         attributes |= {name: site.attribute(name) for name in names if name in site.attributes}
+        if mode != "cubic" and not attributes.get("antialias"):  # of two neighbours the edge repeats, which is the same
+            attributes.pop("exclude_outside", None)
     what = site.constant(array, f"{site.name}.{'sizes' if by_size else 'scales'}")
     return site.finish("Resize", [x, "", "", what] if by_size else [x, "", what], **attributes)
 
