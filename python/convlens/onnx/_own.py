@@ -203,3 +203,24 @@ def _dropout_mask(writer: Writer, call: Call) -> None:
     drawn = writer.emit("RandomUniformLike", [x], seed=float(call.attribute("node")))
     ratio = writer.constant(np.array(call.attribute("ratio"), writer.dtype(x)), "ratio")
     writer.finish("Greater", [drawn, ratio])
+
+
+@writes("Quantize")
+def _quantize(writer: Writer, call: Call) -> None:
+    x, scale, zero = call.node.inputs
+    bounds = [writer.constant(np.array(call.attribute(name), writer.dtype(x)), name) for name in ("low", "high")]
+    whole = writer.emit("Round", [writer.emit("Div", [x, scale])])
+    writer.finish("Clip", [writer.emit("Add", [whole, zero]), *bounds])
+
+
+@writes("Dequantize")
+def _dequantize(writer: Writer, call: Call) -> None:
+    q, scale, zero = call.node.inputs
+    if writer.dtype(q) != writer.dtype(scale):
+        q = writer.emit("Cast", [q], to=DOUBLE if writer.dtype(scale) == "float64" else FLOAT)
+    writer.finish("Mul", [writer.emit("Sub", [q, zero]), scale])
+
+
+@writes("StopGradient")
+def _stop_gradient(writer: Writer, call: Call) -> None:
+    writer.finish("Identity", call.node.inputs)
