@@ -64,6 +64,17 @@ def test_values_have_the_shape_the_registry_promises(name):
 
 
 @ALL
+@pytest.mark.parametrize("make", [small, residual])
+def test_exporting_and_importing_change_nothing(name, make):
+    pytest.importorskip("onnx.helper")
+    net = make()
+    nets = [each.astype("float64") for each in (net, cl.load(cl.onnx.to_model(net)))]
+    before, after = (call(name, each, images(2, dtype="float64")) for each in nets)
+    assert same_bits(before.values, after.values)
+    assert (before.layer, before.output) == (after.layer, after.output)
+
+
+@ALL
 @pytest.mark.parametrize("make", [small, residual, channels_last, two_inputs])
 def test_programs_agree_with_the_oracle_in_float64(name, make):
     net = make(dtype="float64")

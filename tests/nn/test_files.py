@@ -45,6 +45,23 @@ def test_saving_and_loading_gives_the_same_bits(tmp_path, suffix, dtype):
     assert loaded.dtype == dtype
 
 
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_notes_and_module_paths_are_kept(tmp_path, suffix):
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors")
+    net = nn.Network(graph=_network().graph, notes=["float16 weights were converted"], paths={"stem.0": "conv1"})
+    net.save(tmp_path / f"net.{suffix}")
+    loaded = nn.load(tmp_path / f"net.{suffix}")
+    assert (loaded.notes, loaded.paths) == (net.notes, net.paths)
+    assert loaded.find("stem.0") == "conv1"
+
+
+def test_network_without_notes_is_written_as_before(tmp_path):
+    _network().save(tmp_path / "net.npz")
+    graph = json.loads(_members(tmp_path / "net.npz")["graph.json"])
+    assert set(graph) == {"format", "inputs", "outputs", "constants", "nodes"}
+
+
 def test_numpy_reads_the_arrays_without_pickle(tmp_path):
     net = _network()
     net.save(tmp_path / "net.npz")
@@ -75,6 +92,11 @@ def test_file_has_the_permissions_of_any_new_file(tmp_path):
     _network().save(tmp_path / "net.npz")
     mode = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "net.npz")]
     assert mode[0] == mode[1]
+
+
+def test_onnx_is_written_by_export(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in .npz or .safetensors; convlens.onnx.export\(net, path\)"):
+        _network().save(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net", "net.npy"])
@@ -128,6 +150,11 @@ def _write(path, members):
         lambda g: g["nodes"][2]["attributes"].update(pads=[9]),
         lambda g: g["nodes"][2]["attributes"].update(strides="x"),
         lambda g: g.update(nodes=7),
+        lambda g: g.update(notes="a text"),
+        lambda g: g.update(notes=[7]),
+        lambda g: g.update(paths=["stem"]),
+        lambda g: g.update(paths={"stem": "no such tensor"}),
+        lambda g: g.update(paths={"stem": ["conv1"]}),
     ],
 )
 def test_contradictory_graph_is_a_value_error(tmp_path, change):

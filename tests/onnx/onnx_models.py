@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+import onnx
+from convlens.graph import Graph
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 FLOAT = TensorProto.FLOAT
@@ -54,3 +56,22 @@ def reference(made: ModelProto, x: np.ndarray) -> list[np.ndarray]:
     from onnx.reference import ReferenceEvaluator
 
     return ReferenceEvaluator(made).run(None, {"x": x})
+
+
+def valid(made: ModelProto | str) -> Any:
+    """The model, or the path of one, after every check that the onnx package has."""
+    onnx.checker.check_model(made, full_check=True)
+    if not isinstance(made, str):
+        onnx.shape_inference.infer_shapes(made, check_type=True, strict_mode=True, data_prop=True)
+    return made
+
+
+def unchanged(first: Graph, second: Graph) -> None:
+    """Check that two graphs are one: names, operators, attributes, types, and constants to the bit."""
+    assert second.nodes == first.nodes
+    assert (dict(second.inputs), second.outputs) == (dict(first.inputs), first.outputs)
+    assert dict(second.types) == dict(first.types)
+    assert set(second.constants) == set(first.constants)
+    for name, array in first.constants.items():
+        other = second.constants[name]
+        assert (other.dtype, other.shape, other.tobytes()) == (array.dtype, array.shape, array.tobytes())

@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("onnx.helper")
 
+from onnx_models import unchanged
+
 import convlens as cl
 
 pytestmark = pytest.mark.parity
@@ -214,3 +216,16 @@ def test_layers_are_found_by_module_path(exporter):
     if exporter == "script":
         assert net.find("stage.0/relu/Relu") == "/stage/stage.0/relu/Relu_output_0"
         assert net.find("stage.0.relu_1") == net.find("stage.0")
+
+
+@pytest.mark.parametrize("exporter", ["script", "dynamo"])
+def test_network_is_the_same_after_export(net, exporter):
+    first = cl.load(_export(*net, exporter, open_batch=True, folded=False))
+    data = cl.onnx.to_model(first).SerializeToString(deterministic=True)
+    again = cl.load(data)
+    unchanged(first.graph, again.graph)
+    assert (again.notes, dict(again.paths)) == (first.notes, dict(first.paths))
+    assert cl.onnx.to_model(again).SerializeToString(deterministic=True) == data
+    x = np.random.default_rng(0).standard_normal((3, *net[1])).astype(np.float32)
+    (found,) = runtime.InferenceSession(data).run(None, {first.input_name: x})
+    np.testing.assert_allclose(found, first(x), atol=1e-4 * np.abs(found).max())

@@ -9,16 +9,18 @@ import pytest
 
 pytest.importorskip("onnx.helper")
 
+from onnx_models import unchanged, valid
+
 import convlens as cl
 import onnx
 from onnx import helper, numpy_helper
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
-_FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
+FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 
 
-def _weighted(path):
+def weighted(path):
     """The model with noise where it makes its weights of one value; positive where a vector may be a variance."""
     rng = np.random.default_rng(0)
     made = onnx.load(path)
@@ -35,10 +37,10 @@ def _weighted(path):
     return made
 
 
-@pytest.mark.parametrize("path", sorted(_FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
 def test_logits_are_those_of_onnx_runtime(path):
     runtime = pytest.importorskip("onnxruntime")
-    made = _weighted(path)
+    made = weighted(path)
     net = cl.load(made)
     logits = net.logits_name
     if all(logits not in node.output for node in made.graph.node):  # a reshape of ours between two nodes of the file
@@ -54,3 +56,18 @@ def test_logits_are_those_of_onnx_runtime(path):
     want = np.concatenate(parts)
     assert want.std() > 1e-6 * np.abs(want).max()
     np.testing.assert_allclose(net.activations(x, logits)[logits], want, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
+def test_network_is_the_same_after_export(path, tmp_path):
+    """Through files: the largest has weights of half a gigabyte."""
+    runtime = pytest.importorskip("onnxruntime")
+    first = cl.load(weighted(path))
+    cl.onnx.export(first, tmp_path / "net.onnx", max_bytes=1 << 26)
+    valid(str(tmp_path / "net.onnx"))
+    again = cl.load(tmp_path / "net.onnx")
+    unchanged(first.graph, again.graph)
+    x = np.random.default_rng(1).standard_normal((2, *first.input_shape)).astype(np.float32)
+    session = runtime.InferenceSession(str(tmp_path / "net.onnx"))
+    (found,) = session.run([first.output_name], {first.input_name: x})
+    np.testing.assert_allclose(found, again(x), atol=1e-4 * np.abs(found).max())

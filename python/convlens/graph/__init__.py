@@ -29,6 +29,7 @@ from ._registry import attribute as attribute
 from ._registry import axis_of as axis_of
 from ._registry import broadcast as broadcast
 from ._registry import call_of as call_of
+from ._registry import is_default as is_default
 from ._resize import Resizing as Resizing
 from ._resize import adaptive_extent as adaptive_extent
 from ._resize import adaptive_range as adaptive_range

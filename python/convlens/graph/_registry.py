@@ -106,6 +106,24 @@ def attribute(node: Node, name: str) -> Any:
     return tuple(value) if isinstance(value, (list, np.ndarray)) else value
 
 
+# Of a window, along each of its axes, where the attribute is not given.
+_ALONG_AXES = {"strides": 1, "dilations": 1, "pads": 0, "output_padding": 0}
+
+
+def is_default(op: str, name: str, value: Any) -> bool:
+    """Whether an attribute says what holds without it.
+
+    >>> is_default("Conv", "group", 1), is_default("Conv", "pads", (0, 0, 0, 1))
+    (True, False)
+    """
+    defaults = OPERATORS[op].attributes if op in OPERATORS else {}
+    if name not in defaults:
+        return False
+    if name in _ALONG_AXES and isinstance(value, (tuple, list)):
+        return all(number == _ALONG_AXES[name] for number in value)
+    return bool(value == defaults[name])
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """The common shape under NumPy's broadcasting; the batch broadcasts with itself and with 1."""
     rank = max((len(shape) for shape in shapes), default=0)

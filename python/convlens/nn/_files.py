@@ -6,25 +6,30 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph, GraphBuilder, channels_first, check_layout
+from ..graph import Graph, GraphBuilder, check_layout
 from ._npz import Arrays, read_npz, replacing, write_npz
 
 FORMAT = 1
 _GRAPH = "graph.json"
 _METADATA = "convlens"
 
+# What is known of a network beside its graph: keyword arguments of Network that JSON holds.
+Said = dict[str, Any]
 
-def save_graph(graph: Graph, path: str | os.PathLike[str], layouts: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write `graph` and its constants as .npz or .safetensors; the old file stays until the new one is whole."""
+
+def save_graph(graph: Graph, path: str | os.PathLike[str], said: Said | None = None) -> None:
+    """Write `graph`, its constants and what is `said` of it as .npz or .safetensors.
+
+    The old file stays until the new one is whole.
+    """
     path = Path(path)
-    last = {name: layout for name, layout in layouts.items() if not channels_first(layout)}
-    text = json.dumps(graph_to_json(graph) | ({"layouts": last} if last else {}), indent=1)
+    beside = {key: value for key, value in (said or {}).items() if value}
+    text = json.dumps({**graph_to_json(graph), **beside}, indent=1)
     arrays = {name: np.asarray(array) for name, array in graph.constants.items()}
     if path.suffix == ".npz":
         with replacing(path) as file:
@@ -34,14 +39,12 @@ def save_graph(graph: Graph, path: str | os.PathLike[str], layouts: Mapping[str,
         with replacing(path) as file:
             file.write(save({k: np.array(v, order="C") for k, v in arrays.items()}, metadata={_METADATA: text}))
     else:
-        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors")
+        hint = "; convlens.onnx.export(net, path) writes ONNX" if path.suffix == ".onnx" else ""
+        raise ValueError(f"`path` (={str(path)!r}) must end in .npz or .safetensors{hint}")
 
 
-def load_graph(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, str]]:
-    """Read what :func:`save_graph` wrote, with the layouts of inputs whose channels are last.
-
-    Types are inferred anew, so a file that contradicts itself is an error.
-    """
+def load_graph(path: str | os.PathLike[str]) -> tuple[Graph, Said]:
+    """Read what :func:`save_graph` wrote; types are inferred anew, so a file that contradicts itself is an error."""
     path = Path(path)
     if path.suffix == ".npz":
         arrays, texts = read_npz(path)
@@ -58,8 +61,7 @@ def load_graph(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, str]]:
     try:
         data = json.loads(text)
         graph = graph_from_json(data, arrays)
-        layouts = {name: str(layout) for name, layout in data.get("layouts", {}).items()}
-        return graph, {name: check_layout(layout, graph.inputs[name], name) for name, layout in layouts.items()}
+        return graph, _said(data, graph)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"`path` (={str(path)!r}) does not hold a network convlens can read: {error}") from error
 
@@ -97,6 +99,18 @@ def graph_from_json(data: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[An
         attributes = {key: _tuples(value) for key, value in node["attributes"].items()}
         builder.add(node["op"], node["inputs"], attributes, name=node["name"], outputs=node["outputs"])
     return builder.build(data["outputs"])
+
+
+def _said(data: Mapping[str, Any], graph: Graph) -> Said:
+    """The notes, module paths and layouts of a file; older files have none."""
+    notes, paths, layouts = data.get("notes", []), data.get("paths", {}), data.get("layouts", {})
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise ValueError("its notes are no texts")
+    for path, tensor in paths.items():
+        if tensor not in graph.types:
+            raise ValueError(f"its module path {path!r} is of the tensor {tensor!r}, which it does not have")
+    layouts = {name: check_layout(str(layout), graph.inputs[name], name) for name, layout in layouts.items()}
+    return {"notes": notes, "paths": paths, "layouts": layouts}
 
 
 def _read_safetensors(path: Path) -> tuple[Arrays, str | None]:

@@ -16,7 +16,7 @@ from ..graph import Graph, GraphBuilder, channels_first, check_layout, default_l
 from ._build import build_graph
 from ._cache import ProgramCache
 from ._check import check_images, check_inputs
-from ._files import graph_from_json, graph_to_json, load_graph, save_graph
+from ._files import Said, graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
 from ._names import find, find_all, logits_of
 from ._records import LayerTable, buffers, grids, is_parameter, layer_records, says_how, summary, table_rows
@@ -442,20 +442,30 @@ class Network:
             made["source"] = Converted(self._sizes.source, name)
         return Network(graph=_converted(self.graph, name), **made)
 
+    def _said(self) -> Said:
+        """What is known beside the graph, which copies and files keep."""
+        return {"notes": list(self.notes), "paths": dict(self.paths), "layouts": dict(self.layouts)}
+
     def _made(self) -> dict[str, Any]:
         """What it was made from, beside its graph."""
-        made: dict[str, Any] = {"notes": self.notes, "paths": dict(self.paths), "layouts": dict(self.layouts)}
+        made: dict[str, Any] = self._said()
         if self._sizes is not None:
             made |= {"source": self._sizes.source, "open_axes": self._sizes.open_axes}
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write graph and weights to one file, .npz or .safetensors (extra ``[safetensors]``).
+        """Write graph, weights, notes and module paths to one file, .npz or .safetensors (extra ``[safetensors]``).
 
         The file at `path` is replaced when the new one is whole. ``nn.load`` reads it; so does ``np.load``. It is of
         one size of images, ``net.input_shape``, whatever a file that the network is from leaves open.
+
+        See Also
+        --------
+        convlens.onnx.export : Write an ONNX file.
         """
-        save_graph(self.graph, path, self.layouts)
+        said = self._said()
+        said["layouts"] = {name: each for name, each in self.layouts.items() if _layouts(self.graph, {})[name] != each}
+        save_graph(self.graph, path, said)
 
     def __repr__(self) -> str:
         given = (
@@ -539,8 +549,8 @@ def load(path: str | os.PathLike[str]) -> Network:
     --------
     read_state_dict : Read the arrays of a PyTorch checkpoint, for a network built here.
     """
-    graph, layouts = load_graph(path)
-    return Network(graph=graph, layouts=layouts)
+    graph, said = load_graph(path)
+    return Network(graph=graph, **said)
 
 
 def _described(inputs: Tensor | Sequence[Tensor], outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:

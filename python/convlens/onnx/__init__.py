@@ -1,5 +1,7 @@
-"""ONNX files as networks: one function an operator, upgraded to the graph's operator set (extra ``[onnx]``)."""
+"""ONNX files as networks, and networks as ONNX files: one function an operator (extra ``[onnx]``)."""
 
+from ._export import export as export
+from ._export import to_model as to_model
 from ._importer import NEWEST_OPSET as NEWEST_OPSET
 from ._importer import OLDEST_OPSET as OLDEST_OPSET
 from ._importer import Imported as Imported

@@ -45,6 +45,7 @@ def _matmul(site: Site) -> str:
     if rank_b == 2 and not site.type(1).batched and rank_a >= 2:
         return _rows_times_weight(site, rank_a)
     if rank_b == 1:
+        site.keep_images_apart(site.tensor(0), [rank_a - 1], "the summed axis")
         product = site.emit("Mul", [site.tensor(0), site.tensor(1)])
         return site.finish("ReduceSum", [product, site.numbers([rank_a - 1], "axes")], keepdims=0)
     if rank_a == 1:
@@ -133,8 +134,8 @@ def _reduce_prod(site: Site) -> str:
 
 
 def _span(site: Site, x: str, axis: int, start: int, end: int) -> str:
-    bounds = [site.numbers([value], name) for value, name in ((start, "start"), (end, "end"), (axis, "axis"))]
-    return site.emit("Slice", [x, *bounds])
+    values = (start, "start"), (end, "end"), (axis, "axis"), (1, "step")
+    return site.emit("Slice", [x, *(site.numbers([value], name) for value, name in values)])
 
 
 @handles("Softmax", "LogSoftmax")

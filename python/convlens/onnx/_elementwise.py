@@ -42,7 +42,8 @@ def _prelu(site: Site) -> str:
     x, slope, rank = site.tensor(0), site.operand(1, site.rank(0)), site.rank(0)
     if site.opset < 7 and rank > 2 and site.rank(1) == 1 and site.knows(1):  # one a channel
         value = site.known(1, "slope")
-        slope = site.constant(value.reshape(-1, *(1,) * (rank - 2)), f"{site.inputs[1]}.channels")
+        if value.size > 1:
+            slope = site.constant(value.reshape(-1, *(1,) * (rank - 2)), f"{site.inputs[1]}.channels")
     return site.finish("PRelu", [x, slope])
 
 
@@ -88,7 +89,9 @@ def _clip(site: Site) -> str:
         for op, bound in zip(("Max", "Min"), bounds, strict=True):
             x = site.emit(op, [x, bound]) if bound else x
         return x
-    return site.finish("Clip", [x, *bounds])
+    at_bounds = site.attribute("gradient_at_bounds")  # what a file of our own says
+    kept = {"gradient_at_bounds": at_bounds} if at_bounds in (0, 1) else {}
+    return site.finish("Clip", [x, *bounds], **kept)
 
 
 _COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import UnsupportedError
-from ..graph import BATCH, Dim, Graph, GraphBuilder
+from ..graph import BATCH, Dim, Graph, GraphBuilder, is_default
 from ..transform import channels_first_layers, fold_constants
 from . import _dense, _elementwise, _fold, _moves, _norms, _quantised, _windows  # noqa: F401  (they register the handlers)
 from ._batch import Batch
+from ._kept import exact_attributes, kept_notes, kept_paths
 from ._package import onnx_package
 from ._paths import module_paths
 from ._registry import CONTRIBUTED, FOLDS, HANDLERS, supported
@@ -115,8 +116,9 @@ class Importer:
         self._taken = {*self._stored, *self._inputs, *self._producers}
         self._values: dict[str, Array] = dict(values or {})
         self._scalars: dict[tuple[str, str, bytes], str] = {}
-        self._notes: dict[str, None] = {}
+        self._notes: dict[str, None] = dict.fromkeys(kept_notes(model))
         self._paths: dict[str, str] = {}
+        self._own_paths = kept_paths(model)  # of a file that convlens wrote, instead of the names of its nodes
         self._folded_bytes = 0
         self._over_constants = False
         self.steps: dict[str, tuple[list[str], int, int]] = {}  # scale, zero point and range of a file's whole numbers
@@ -140,7 +142,8 @@ class Importer:
                 some = ", ".join(map(repr, moved[:3])) + (" ..." if len(moved) > 3 else "")
                 self.note(f"Transposes were cancelled: {some} ({len(moved)}) have channels first, in the file last")
         computed = graph.producers()
-        paths = {path: tensor for path, tensor in self._paths.items() if tensor in computed}
+        known = self._paths if self._own_paths is None else self._own_paths
+        paths = {path: tensor for path, tensor in known.items() if tensor in computed}
         values = {name: self._values[name] for name in self._stored if name in self._values}
         return Imported(graph, tuple(self._notes), paths, values)
 
@@ -330,7 +333,8 @@ class Importer:
     def add(
         self, op: str, inputs: Sequence[str], attributes: Mapping[str, Any], name: str, outputs: Sequence[str]
     ) -> str:
-        """Append a node, and refuse tensors that no machine holds."""
+        """Append a node without attributes that are its defaults, and refuse tensors that no machine holds."""
+        attributes = {key: value for key, value in attributes.items() if not is_default(op, key, value)}
         self._over_constants |= all(tensor in self.builder.constants for tensor in inputs if tensor)
         made = self.builder.add(op, inputs, attributes, name=name, outputs=outputs)
         for out in filter(None, outputs):
@@ -427,7 +431,7 @@ class Importer:
             if isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             found[attribute.name] = value
-        return found
+        return exact_attributes(node, found)
 
 
 def _opset_of(model: Any) -> int:

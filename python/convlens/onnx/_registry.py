@@ -1,4 +1,4 @@
-"""The registries: how each ONNX operator becomes nodes of the graph, or numbers where its inputs are known."""
+"""The registries: how ONNX operators become nodes of the graph, or numbers where all is known; and the way back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from ..graph import Call
     from ._site import Site
+    from ._writer import Writer
 
 Array = npt.NDArray[Any]
 
@@ -52,3 +54,19 @@ def folds(*ops: str) -> Callable[[Fold], Fold]:
 def supported() -> tuple[str, ...]:
     """The ONNX operators that import, sorted."""
     return tuple(sorted(HANDLERS))
+
+
+# form(writer, call) writes the ONNX nodes of a node of the graph; one without a row is written as it is.
+Form = Callable[["Writer", "Call"], None]
+
+FORMS: dict[str, Form] = {}
+
+
+def writes(*ops: str) -> Callable[[Form], Form]:
+    """Register how operators of the graph are written where ONNX has them in another form or not at all."""
+
+    def register(form: Form) -> Form:
+        FORMS.update(dict.fromkeys(ops, form))
+        return form
+
+    return register

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+_MOST_COMPARED = 64  # elements of a constant that may be one of the node's inputs
+
+
+def _identity(array: Array) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.name, array.shape, array.tobytes()
+
+
 class Site:
     """One node of the file, where its handler works.
 
@@ -40,6 +47,7 @@ class Site:
         self.outputs = tuple(node.output)
         self.name: str = node.name or next(filter(None, self.outputs), node.op_type)
         self.attributes = attributes
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def derived(
         self, op: str, inputs: Sequence[str], attributes: Mapping[str, Any] | None = None, *, last: bool = False
@@ -132,12 +140,29 @@ class Site:
         return self.constant(value.reshape(()), f"{self.inputs[index]}.scalar")
 
     def constant(self, value: npt.ArrayLike, stem: str = "") -> str:
-        """Add a constant, named after the node; an equal scalar of the same name is shared."""
-        return self._importer.constant(np.asarray(value), stem or f"{self.name}.constant")
+        """A constant: an input of the node that equals it, else a new one, named after the node.
+
+        So a file that holds what would be made here keeps its names. An equal scalar of the same name is shared.
+        """
+        array = np.asarray(value)
+        if array.size > _MOST_COMPARED or array.dtype == object:
+            return self._importer.constant(array, stem or f"{self.name}.constant")
+        key = _identity(array)
+        if key not in self._constants:
+            equal = next((name for name in self.inputs if self._equals(name, key)), None)
+            if equal is None:
+                self._constants[key] = self._importer.constant(array, stem or f"{self.name}.constant")
+            else:
+                self._constants[key] = self._importer.tensor(equal)
+        return self._constants[key]
 
     def numbers(self, values: Sequence[int], stem: str = "") -> str:
         """Add a constant of axes or sizes."""
-        return self._importer.constant(np.array(values, np.int64), f"{self.name}.{stem or 'ints'}")
+        return self.constant(np.array(values, np.int64), f"{self.name}.{stem or 'ints'}")
+
+    def _equals(self, name: str, key: tuple[str, tuple[int, ...], bytes]) -> bool:
+        value = self._importer.value(name) if name else None
+        return value is not None and (value.dtype.name, value.shape) == key[:2] and _identity(value) == key
 
     def emit(self, op: str, inputs: Sequence[str], /, **attributes: Any) -> str:
         """Append a node that is a part of this one."""
@@ -204,7 +229,8 @@ class Site:
 
     def reshape(self, x: str, sizes: Sequence[int], *, last: bool = False) -> str:
         """Change the shape behind the first axis, which is the batch or stays as it is."""
-        inputs = [x, self.numbers([0, *sizes], "shape")]
+        kind = self.type_of(x)
+        inputs = [x, self.numbers([0 if kind.batched else int(kind.shape[0]), *sizes], "shape")]
         return self.finish("Reshape", inputs) if last else self.emit("Reshape", inputs)
 
     def sizes(self, index: int) -> tuple[int, ...]:

@@ -102,14 +102,28 @@ def _conv_transpose(site: Site) -> str:
 @on_values
 def _max_pool(site: Site) -> str:
     window = _window(site, None)
-    return site.finish("MaxPool", [site.tensor(0)], **window, ceil_mode=int(site.attribute("ceil_mode", 0)))
+    return site.finish("MaxPool", [site.tensor(0)], **window, ceil_mode=_ceil_mode(site, window))
 
 
 @handles("AveragePool")
 def _average_pool(site: Site) -> str:
     window = _window(site, None)
-    counts = {name: int(site.attribute(name, 0)) for name in ("ceil_mode", "count_include_pad")}
+    counts = {"ceil_mode": _ceil_mode(site, window), "count_include_pad": int(site.attribute("count_include_pad", 0))}
     return site.finish("AveragePool", [site.tensor(0)], **window, **counts)
+
+
+def _ceil_mode(site: Site, window: dict[str, Any]) -> int:
+    """Whether rounding up makes a window that rounding down does not: one that would begin beyond the image is none."""
+    sizes, axes = site.sizes(0)[1:], len(window["kernel_shape"])
+    if not int(site.attribute("ceil_mode", 0)) or len(sizes) != axes or min(window["strides"]) < 1:
+        return int(site.attribute("ceil_mode", 0))
+    columns = (window[key] for key in ("kernel_shape", "strides", "dilations"))
+    for axis, (size, kernel, stride, dilation) in enumerate(zip(sizes, *columns, strict=True)):
+        before, after = window["pads"][axis], window["pads"][axis + axes]
+        room = size + before + after - dilation * (kernel - 1) - 1
+        if room % stride and (room // stride + 1) * stride < size + before:
+            return 1
+    return 0
 
 
 @handles("GlobalAveragePool", "GlobalMaxPool")
@@ -194,6 +208,8 @@ def _resampled(site: Site, scales: int, sizes: int | None, *, asymmetric: bool) 
         names: tuple[str, ...] = ("coordinate_transformation_mode", "nearest_mode", "antialias", "exclude_outside")
         names += ("cubic_coeff_a", "keep_aspect_ratio_policy")
         attributes |= {name: site.attribute(name) for name in names if name in site.attributes}
+        if mode != "cubic" and not attributes.get("antialias"):  # of two neighbours the edge repeats, which is the same
+            attributes.pop("exclude_outside", None)
     what = site.constant(array, f"{site.name}.{'sizes' if by_size else 'scales'}")
     return site.finish("Resize", [x, "", "", what] if by_size else [x, "", what], **attributes)
 
