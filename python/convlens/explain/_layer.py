@@ -9,7 +9,8 @@ from ..graph import Graph, Node
 from ..nn import Network
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-_PASSES_ON = ("Identity", "Dropout")
+_PASSES_ON = ("Identity", "Dropout", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
+_CHANNELS_FIRST = ("Conv", "ConvTranspose", "BatchNormalization", "Resize", "Reshape", *_POOLS)
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
@@ -46,7 +47,8 @@ def choose_layer(graph: Graph, *, before: str) -> str:
         If the network has no such tensor.
     """
     tensors = _between(graph, before)
-    crossed = [t for t in _crossed_by_every_path(graph, tensors, before) if _is_spatial(graph, t)]
+    turned = _turned(graph)
+    crossed = [t for t in _crossed_by_every_path(graph, tensors, before) if _is_spatial(graph, t) and t not in turned]
     producers = graph.producers()
     # The per-class map is followed by pooling and reshaping only: what counts are weights on the way to `before`.
     weighted = [n for n in graph.nodes if n.op in _WEIGHTED and any(o in tensors or o == before for o in n.outputs)]
@@ -75,7 +77,7 @@ def _before_rounding(producers: Mapping[str, Node], tensor: str) -> str:
 
 
 def _passes_on(node: Node) -> bool:
-    """A pool, or what an adaptive maximum or mean is made of, or a node that changes nothing."""
+    """A pool, or what an adaptive maximum or mean is made of, or a node that changes no value."""
     adaptive = node.op == "Resize" and node.attributes.get("mode") in ("windows", "area")
     return adaptive or node.op in (*_POOLS, *_PASSES_ON)
 
@@ -114,6 +116,20 @@ def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str) 
                 crossed.append(out)
             live_until = max(live_until, last_use.get(out, -1))
     return crossed
+
+
+def _turned(graph: Graph) -> set[str]:
+    """Tensors whose channels are behind their height and width: between transpositions, as in ConvNeXt's blocks."""
+    order: dict[str, tuple[int, ...]] = {}  # where the axes of channels-first are
+    for node in graph.nodes:
+        rank = len(graph.types[node.outputs[0]].shape)
+        inputs = [order[t] for t in node.inputs if t in order and len(order[t]) == rank]
+        found = inputs[0] if inputs and node.op not in _CHANNELS_FIRST else tuple(range(rank))
+        if node.op == "Transpose":
+            found = tuple(found[axis] for axis in node.attributes["perm"])
+        if found != tuple(range(rank)):
+            order.update(dict.fromkeys(filter(None, node.outputs), found))
+    return set(order)
 
 
 def _is_spatial(graph: Graph, tensor: str) -> bool:

@@ -84,6 +84,7 @@ class Importer:
         self.batch_size: int | None = None
         self.sequences: dict[str, list[str]] = {}  # tensors of the graph by the name of the sequence
         self.grids: dict[str, tuple[Array, Array, Array]] = {}  # whole numbers, scale, zero point of known tensors
+        self.flats: dict[str, str] = {}  # tensors of the graph by the name of all their images' elements in one row
         self._graph = model.graph
         self._folder = folder
         self._shapes = shapes
@@ -191,7 +192,8 @@ class Importer:
 
     def _convert_at(self, site: Site, node: Any) -> None:
         for name in filter(None, site.inputs):
-            if self.value(name) is None and name not in self.builder.types and name not in self.sequences:
+            made = name in self.builder.types or name in self.sequences or name in self.flats
+            if not made and self.value(name) is None:
                 self._declare(name)
         if self._fold(site):
             return
@@ -223,6 +225,7 @@ class Importer:
                 arrays = [np.array(np.shape(self.value(site.inputs[0])), np.int64)]  # type: ignore[arg-type]  # it is known
         if fold is None:
             return False
+        _fold.keep_images_first(site, arrays)
         with np.errstate(all="ignore"):
             found = fold(site, *arrays)
         for name, array in zip(site.outputs, [found] if isinstance(found, np.ndarray) else found, strict=False):
@@ -261,8 +264,14 @@ class Importer:
 
     def tensor(self, name: str) -> str:
         """A tensor of the graph by the file's name."""
+        if name in self.builder.types:
+            return name
+        if name in self.flats:
+            raise UnsupportedError(
+                f"{name!r} has the elements of all images in one row; supported: a Gather that takes each image's own"
+            )
         value = self.value(name)
-        if value is None or name in self.builder.types:
+        if value is None:
             return name
         if name in self.grids:
             parts = [
