@@ -49,6 +49,7 @@ def import_model(
     outputs: Sequence[str] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     batched: bool = True,
+    weights: Mapping[int, Array] | None = None,
 ) -> Imported:
     """Convert a ModelProto.
 
@@ -63,6 +64,8 @@ def import_model(
         For inputs whose sizes are open.
     batched : bool
         Whether the first axis of every input is the number of images, whatever the file says.
+    weights : mapping of int to ndarray of uint8, optional
+        `raw_data` of the initialisers of those numbers, where they were read apart from the model.
 
     Raises
     ------
@@ -71,14 +74,21 @@ def import_model(
     UnsupportedError
         If an operator on the way to `outputs` has no handler, or is asked for something convlens does not do.
     """
-    importer = Importer(model, folder, shapes or {}, batched)
+    importer = Importer(model, folder, shapes or {}, batched, weights or {})
     return importer.run(outputs)
 
 
 class Importer:
     """The state of one import: tensors known as values, tensors of the graph, what remains to say."""
 
-    def __init__(self, model: Any, folder: Path | None, shapes: Mapping[str, Sequence[int]], batched: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        folder: Path | None,
+        shapes: Mapping[str, Sequence[int]],
+        batched: bool,
+        weights: Mapping[int, Array],
+    ) -> None:
         self.builder = GraphBuilder()
         self.opset = _opset_of(model)
         self.batch_size: int | None = None
@@ -89,7 +99,8 @@ class Importer:
         self._folder = folder
         self._shapes = shapes
         self._batched = batched
-        self._stored = {tensor.name: tensor for tensor in self._graph.initializer}
+        self._stored = {tensor.name: (i, tensor) for i, tensor in enumerate(self._graph.initializer)}
+        self._apart = weights
         if len(self._graph.sparse_initializer):
             raise UnsupportedError("the file has sparse initialisers; supported: dense ones")
         self._inputs = {info.name: info for info in self._graph.input if info.name not in self._stored}
@@ -259,7 +270,8 @@ class Importer:
     def value(self, name: str) -> Array | None:
         """What is known of a tensor at import; None where it depends on data."""
         if name in self._stored and name not in self._values:
-            self._values[name] = array_of(self._stored[name], self._folder, f"initialiser {name!r}")
+            number, tensor = self._stored[name]
+            self._values[name] = array_of(tensor, self._folder, f"initialiser {name!r}", self._apart.get(number))
         return self._values.get(name)
 
     def tensor(self, name: str) -> str:

@@ -49,12 +49,12 @@ def load(
     >>> load(model)
     Network(x float32(N, 3, 4, 4) -> y; 1 layers, 0 parameters, version 0)
     """
-    model, folder = read_model(source)
+    model, folder, weights = read_model(source)
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [info.name for info in model.graph.input if info.name not in stored]
     shapes = {} if input_shape is None else dict.fromkeys(inputs, tuple(input_shape))
     wanted = [outputs] if isinstance(outputs, str) else outputs
-    imported = import_model(model, folder=folder, outputs=wanted, shapes=shapes)
+    imported = import_model(model, folder=folder, outputs=wanted, shapes=shapes, weights=weights)
     if len(imported.graph.inputs) != 1:
         raise UnsupportedError(
             f"the outputs {list(imported.graph.outputs)} need the inputs {list(imported.graph.inputs)}; a network has "
