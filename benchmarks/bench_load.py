@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
 
 import convlens
+import onnx
 from convlens.cli.bench import paired_ratio, spread
 
 

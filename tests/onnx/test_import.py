@@ -416,7 +416,6 @@ def test_methods_explain_an_imported_network(method):
     assert np.abs(why.values).max() > 0
 
 
-<<<<<<< HEAD
 def test_a_network_that_ends_in_arg_max_is_explained_at_what_it_chooses_from():
     nodes = [
         *(node("Conv", "x w", "c", "conv"), node("GlobalAveragePool", "c", "p"), node("Flatten", "p", "f")),
@@ -430,7 +429,14 @@ def test_a_network_that_ends_in_arg_max_is_explained_at_what_it_chooses_from():
     why = cl.explain.saliency(net, x)
     assert why.output == "f"
     np.testing.assert_array_equal(why.target, net(x))
-=======
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1, 1)])
+def test_a_maximum_and_a_minimum_by_numbers_are_activations(shape):
+    nodes = [node("Max", "zero x", "a"), node("Min", "a six", "b"), node("Max", "b low", "c"), node("Max", "c x", "y")]
+    bounds = {"zero": np.zeros(shape), "six": np.full(shape, 0.6), "low": np.full(shape, 0.2)}
+    net = _same(model(nodes, weights={name: value.astype(np.float32) for name, value in bounds.items()}))
+    assert [layer.operator for layer in net.layers()] == ["Relu", "Clip", "Clip", "Max"]
+
+
 # -- strides, as PyTorch's newer exporter writes them ------------------------------------------------------------------
 
 
@@ -497,4 +503,3 @@ def test_a_nodes_name_says_its_module(name, path):
     net = cl.load(model([node("Relu", "x", "y", name), node("Exp", "y", "z")], outputs=["z"]))
     assert net.find(path) == "y"
     assert path in net.paths
->>>>>>> 428b11d (onnx: run torchvision's networks as both exporters write them)

@@ -194,7 +194,7 @@ class _Hardsigmoid(nn.Module):
 
 class _Hardswish(nn.Module):
     def forward(self, x: Any) -> Any:
-        return x * F.relu6(x + 3) / 6
+        return x * (x + 3).clamp(0, 6) / 6
 
 
 def in_double(net: nn.Module) -> nn.Module:
@@ -205,3 +205,59 @@ def in_double(net: nn.Module) -> nn.Module:
             if isinstance(child, (nn.Hardsigmoid, nn.Hardswish)):
                 setattr(part, name, _Hardsigmoid() if isinstance(child, nn.Hardsigmoid) else _Hardswish())
     return net
+
+
+def _resnet(block: str, **more: Any) -> nn.Module:
+    models = torchvision().models.resnet
+    return models.ResNet(getattr(models, block), [1, 1, 1, 1], num_classes=6, **more)
+
+
+def _small_vgg() -> nn.Module:
+    models = torchvision().models.vgg
+    model = models.VGG(models.make_layers([8, "M", 16, "M", 512, "M"]), init_weights=False)
+    model.classifier = nn.Sequential(nn.Linear(25088, 16), nn.ReLU(True), nn.Dropout(), nn.Linear(16, 6))
+    return model
+
+
+def _small_convnext() -> nn.Module:
+    models = torchvision().models.convnext
+    blocks = [models.CNBlockConfig(8, 16, 1), models.CNBlockConfig(16, 24, 2), models.CNBlockConfig(24, None, 1)]
+    return models.ConvNeXt(blocks, num_classes=6)
+
+
+def _small_lite0() -> nn.Module:
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    return package.EfficientNet.from_name("efficientnet-lite0", image_size=32, num_classes=6)
+
+
+def _small(name: str, **more: Any) -> Callable[[], nn.Module]:
+    return lambda: getattr(torchvision().models, name)(num_classes=6, **more)
+
+
+_TINY = (3, 32, 32)
+#: With the operators of those above, and fewer or narrower blocks where that can be had: how, and the image.
+SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "resnet18": (lambda: _resnet("BasicBlock"), _TINY),
+    "resnet50": (lambda: _resnet("Bottleneck", width_per_group=8), _TINY),
+    "vgg16": (_small_vgg, (3, 56, 56)),
+    "mobilenet_v2": (
+        _small("MobileNetV2", width_mult=0.25, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]]),
+        _TINY,
+    ),
+    "mobilenet_v3_small": (_small("mobilenet_v3_small"), _TINY),
+    "mobilenet_v3_large": (_small("mobilenet_v3_large"), _TINY),
+    "efficientnet_lite0": (_small_lite0, _TINY),
+    "efficientnet_b0": (_small("efficientnet_b0"), _TINY),
+    "squeezenet": (_small("squeezenet1_1"), _TINY),
+    "densenet121": (_small("DenseNet", growth_rate=8, block_config=(2, 2, 2, 2), num_init_features=16), _TINY),
+    "googlenet": (_small("googlenet", aux_logits=False, init_weights=False), _TINY),
+    "shufflenet_v2": (
+        _small("ShuffleNetV2", stages_repeats=[2, 2, 2], stages_out_channels=[8, 16, 32, 64, 64]),
+        _TINY,
+    ),
+    "regnet": (_small("regnet_y_400mf"), _TINY),
+    "resnext50": (lambda: _resnet("Bottleneck", groups=8, width_per_group=4), _TINY),
+    "convnext_tiny": (_small_convnext, _TINY),
+    "unet": (UNet, (3, 24, 20)),
+    "signal": (Signal, (2, 100)),
+}
