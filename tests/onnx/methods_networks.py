@@ -48,7 +48,7 @@ class Case:
             torch.manual_seed(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                module = zoo.settled(make(), shape)
+                module = zoo.settled(make(), shape, n=32)  # down to one element a channel
             net = cl.load(by_script(module, shape, folded=False))
             self.compute: Callable[[Any], Any] = zoo.in_double(module)
         else:
@@ -59,7 +59,7 @@ class Case:
         self.images = np.random.default_rng(1).standard_normal((1, *net.input_shape))
         self.window = tuple(max(1, size // 2) for size in self.images.shape[2:])
         shape = net.graph.types[net.logits_name].per_image
-        self.target = 1 if len(shape) == 1 else tuple(size // 2 for size in shape)
+        self.target = {1: 1, 3: (1, *(size // 2 for size in shape[1:]))}[len(shape)]
 
     def explain(self, method: str, net: Any = None) -> Any:
         row = METHODS[method]

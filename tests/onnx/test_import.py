@@ -429,6 +429,8 @@ def test_a_network_that_ends_in_arg_max_is_explained_at_what_it_chooses_from():
     why = cl.explain.saliency(net, x)
     assert why.output == "f"
     np.testing.assert_array_equal(why.target, net(x))
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1, 1)])
 def test_a_maximum_and_a_minimum_by_numbers_are_activations(shape):
     nodes = [node("Max", "zero x", "a"), node("Min", "a six", "b"), node("Max", "b low", "c"), node("Max", "c x", "y")]

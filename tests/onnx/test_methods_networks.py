@@ -1,4 +1,4 @@
-"""The table of methods and networks: its maps are right, and the page is current."""
+"""The table of methods and networks: its maps are right."""
 
 from __future__ import annotations
 
@@ -14,17 +14,12 @@ table = pytest.importorskip("methods_networks")
 zoo = pytest.importorskip("zoo")
 
 
-@pytest.fixture(scope="module")
-def cells():
-    return {}
-
-
 @pytest.mark.parametrize("name", table.NETWORKS)
-def test_every_map_is_its_oracles(name, cells):
+def test_every_map_is_its_oracles(name):
     case = table.Case(name)
-    cells[name] = {method: case.cell(method) for method in table.METHODS}
+    cells = {method: case.cell(method) for method in table.METHODS}
     errors = {}
-    for method, cell in cells[name].items():
+    for method, cell in cells.items():
         if cell.values is None:
             continue
         want = case.oracle(method)
@@ -32,11 +27,3 @@ def test_every_map_is_its_oracles(name, cells):
         assert np.abs(want).max() > 0
         errors[method] = float(np.abs(cell.values - want).max() / np.abs(want).max())
     assert max(errors.values()) <= table.SHARE, errors
-
-
-def test_the_page_is_current(cells):
-    if set(cells) != set(table.NETWORKS):
-        cells = {name: {m: table.Case(name).cell(m) for m in table.METHODS} for name in table.NETWORKS}
-    assert table.page({name: cells[name] for name in table.NETWORKS}) == table.PAGE.read_text(encoding="utf-8"), (
-        "run PYTHONPATH=tests:tests/onnx python tests/onnx/methods_networks.py"
-    )

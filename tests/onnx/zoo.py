@@ -167,8 +167,8 @@ def model(name: str) -> nn.Module:
         return settled(NETS[name].make(), NETS[name].shape)
 
 
-def settled(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """Give a new network the statistics of its batch-norms, so that its activations neither die nor explode."""
+def settled(net: nn.Module, shape: tuple[int, ...], n: int = 4) -> nn.Module:
+    """Give a new network the batch statistics of `n` images, so that its activations neither die nor explode."""
     norms = [part for part in net.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm))]
     for norm in norms:
         norm.eps = float(np.float32(norm.eps))
@@ -181,7 +181,7 @@ def settled(net: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         if isinstance(part, nn.Dropout):
             part.eval()
     with torch.no_grad():
-        net(torch.randn(4, *shape))
+        net(torch.randn(n, *shape))
     return net.eval().requires_grad_(False)
 
 
