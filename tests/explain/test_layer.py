@@ -91,10 +91,33 @@ def swish():
     return nn.Network(graph=b.build([y])), "swish"
 
 
+def convnext():
+    """Channels go last for the normalisation of the pooled features: one row of 4 is no image."""
+    x = nn.Input((3, 32, 32))
+    y = nn.GlobalAvgPool2d()(conv(4, "last", stride=4)(x))
+    y = nn.Permute(dims=(0, 3, 1, 2))(nn.LayerNorm(normalized_shape=4)(nn.Permute(dims=(0, 2, 3, 1))(y)))
+    return nn.Network(inputs=x, outputs=nn.Linear(out_features=4)(nn.Flatten()(y))), "last"
+
+
+def channels_last_at_the_end():
+    x = nn.Input((3, 32, 32))
+    y = nn.Permute(dims=(0, 2, 3, 1))(nn.ReLU(name="last")(conv(4, "a", stride=4)(x)))
+    return nn.Network(inputs=x, outputs=nn.Linear(out_features=4)(nn.Mean(axis=(1, 2))(y))), "last"
+
+
+def reshaped_before_the_mean():
+    x = nn.Input((3, 32, 32))
+    y = nn.Reshape(shape=(4, 4, -1))(nn.ReLU(name="last")(conv(4, "a", stride=4)(x)))
+    return nn.Network(inputs=x, outputs=nn.Linear(out_features=4)(nn.Mean(axis=(2, 3))(y))), "last"
+
+
 @pytest.mark.parametrize(
     "make",
     [
         alexnet,
+        convnext,
+        channels_last_at_the_end,
+        reshaped_before_the_mean,
         vgg,
         resnet,
         mobilenet,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import logging
-import warnings
-
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx.helper")
 
+from exporters import EXPORTERS, by_dynamo, by_script
 from onnx_models import unchanged
 
 import convlens as cl
@@ -143,29 +139,13 @@ def net(request):
 
 def _export(net, shape, exporter, open_batch, folded):
     """The file's bytes, as one of the two exporters writes them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            if exporter == "dynamo":
-                if importlib.util.find_spec("onnxscript") is None:
-                    pytest.skip("the new exporter needs onnxscript")
-                dims = ({0: torch.export.Dim("n")},) if open_batch else None
-                example = (torch.randn(2 if open_batch else 1, *shape),)
-                made = torch.onnx.export(net, example, dynamo=True, dynamic_shapes=dims, optimize=folded, verbose=False)
-                return made.model_proto.SerializeToString()
-            file = io.BytesIO()
-            mode = torch.onnx.TrainingMode.EVAL if folded else torch.onnx.TrainingMode.PRESERVE
-            axes = {"x": {0: "n"}} if open_batch else None
-            options = {"input_names": ["x"], "dynamic_axes": axes, "training": mode, "do_constant_folding": folded}
-            torch.onnx.export(net, torch.randn(1, *shape), file, dynamo=False, **options)
-            return file.getvalue()
-        finally:
-            logging.disable(logging.NOTSET)
+    if exporter == "dynamo":
+        return by_dynamo(net, shape, open_batch=open_batch)[folded]
+    return by_script(net, shape, open_batch=open_batch, folded=folded)
 
 
 @pytest.mark.parametrize("open_batch", [True, False], ids=["open", "one"])
-@pytest.mark.parametrize("exporter", ["script", "dynamo"])
+@pytest.mark.parametrize("exporter", EXPORTERS)
 def test_outputs_are_those_of_onnx_runtime(net, exporter, open_batch):
     data = _export(*net, exporter, open_batch, folded=True)
     imported = cl.load(data)
@@ -177,7 +157,7 @@ def test_outputs_are_those_of_onnx_runtime(net, exporter, open_batch):
     np.testing.assert_allclose(imported(x), want, atol=1e-4 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("exporter", ["script", "dynamo"])
+@pytest.mark.parametrize("exporter", EXPORTERS)
 def test_gradient_in_double_is_that_of_pytorch(net, exporter):
     imported = cl.load(_export(*net, exporter, open_batch=True, folded=False)).astype("float64")
     x = np.random.default_rng(1).standard_normal((2, *net[1]))
@@ -203,7 +183,7 @@ class Stages(nn.Module):
         return self.stage(self.relu(self.stem(x)))
 
 
-@pytest.mark.parametrize("exporter", ["script", "dynamo"])
+@pytest.mark.parametrize("exporter", EXPORTERS)
 def test_layers_are_found_by_module_path(exporter):
     torch.manual_seed(0)
     net = cl.load(_export(Stages().eval(), (3, 8, 8), exporter, True, True))

@@ -429,3 +429,79 @@ def test_a_network_that_ends_in_arg_max_is_explained_at_what_it_chooses_from():
     why = cl.explain.saliency(net, x)
     assert why.output == "f"
     np.testing.assert_array_equal(why.target, net(x))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1, 1)])
+def test_a_maximum_and_a_minimum_by_numbers_are_activations(shape):
+    nodes = [node("Max", "zero x", "a"), node("Min", "a six", "b"), node("Max", "b low", "c"), node("Max", "c x", "y")]
+    bounds = {"zero": np.zeros(shape), "six": np.full(shape, 0.6), "low": np.full(shape, 0.2)}
+    net = _same(model(nodes, weights={name: value.astype(np.float32) for name, value in bounds.items()}))
+    assert [layer.operator for layer in net.layers()] == ["Relu", "Clip", "Clip", "Max"]
+
+
+# -- strides, as PyTorch's newer exporter writes them ------------------------------------------------------------------
+
+
+def _strided(places):
+    """Elements of a flattened (batch, 2, 2, 3) at 12 n + `places`."""
+    nodes = [
+        node("Reshape", "x row", "flat"),
+        node("Shape", "x", "count", end=1),
+        node("Squeeze", "count", "images"),
+        node("Range", "zero images one", "numbers"),
+        node("Mul", "numbers elements", "starts"),
+        node("Unsqueeze", "starts axes", "columns"),
+        node("Add", "columns places", "indices"),
+        node("Gather", "flat indices", "z", "strided"),
+        node("Relu", "z", "y"),
+    ]
+    weights = {"row": np.array([-1]), "one": np.array(1), "elements": np.array(12), "axes": np.array([1, 2])}
+    return model(nodes, ("batch", 2, 2, 3), weights={**weights, "zero": np.array(0), "places": places})
+
+
+@pytest.mark.parametrize(
+    "places", [np.arange(12).reshape(1, 4, 3), np.arange(12).reshape(1, 3, 4)[:, ::-1], np.array([[[7, 1], [1, 4]]])]
+)
+def test_strides_take_each_images_own_elements(places):
+    _same(_strided(places), random(3, 2, 2, 3))
+
+
+@pytest.mark.parametrize("places", [np.array([[[12]]]), np.array([[[-1]]])])
+def test_strides_into_other_images_are_refused(places):
+    with pytest.raises(UnsupportedError, match="`indices` mix images"):
+        cl.load(_strided(places))
+
+
+def test_a_row_of_all_images_is_refused_elsewhere():
+    made = model([node("Reshape", "x row", "flat"), node("Relu", "flat", "y")], weights={"row": np.array([-1])})
+    with pytest.raises(UnsupportedError, match="'flat' has the elements of all images in one row"):
+        cl.load(made)
+
+
+@pytest.mark.parametrize("axes", [[0], [0, 2]])
+def test_images_stay_the_first_axis_of_their_numbers(axes):
+    made = _strided(np.array([[[1]]]))
+    next(tensor for tensor in made.graph.initializer if tensor.name == "axes").CopyFrom(
+        numpy_helper.from_array(np.array(axes), "axes")
+    )
+    with pytest.raises(UnsupportedError, match="moves or mixes images' numbers"):
+        cl.load(made)
+
+
+# -- module paths of the older exporter --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("/layer4/layer4.1/relu/Relu", "layer4.1.relu"),
+        ("/features/features.12/features.12.2/Relu", "features.12.2"),
+        ("/layer1/layer1.0/downsample/downsample.1/Relu", "layer1.0.downsample.1"),
+        ("/block4/block4-5/f/f.0/Relu", "block4.block4-5.f.0"),
+        ("/relu/Relu", "relu"),
+    ],
+)
+def test_a_nodes_name_says_its_module(name, path):
+    net = cl.load(model([node("Relu", "x", "y", name), node("Exp", "y", "z")], outputs=["z"]))
+    assert net.find(path) == "y"
+    assert path in net.paths

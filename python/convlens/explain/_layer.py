@@ -9,7 +9,8 @@ from ..graph import Graph, Node, turned
 from ..nn import Network
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-_PASSES_ON = ("Identity", "Dropout")
+_PASSES_ON = ("Identity", "Dropout", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
+_CHANNELS_FIRST = ("Conv", "ConvTranspose", "BatchNormalization", "Resize", "Reshape", *_POOLS)
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
@@ -48,7 +49,12 @@ def choose_layer(graph: Graph, *, before: str, source: str | None = None, last: 
     """
     source = source or next(iter(graph.inputs))
     tensors = _between(graph, before, source)
-    crossed = [t for t in _crossed_by_every_path(graph, tensors, before, source) if _is_spatial(graph, t, t in last)]
+    turned_ones = _turned(graph)
+    crossed = [
+        t
+        for t in _crossed_by_every_path(graph, tensors, before, source)
+        if _is_spatial(graph, t, t in last) and (t in last or t not in turned_ones)
+    ]
     producers = graph.producers()
     # The per-class map is followed by pooling and reshaping only: what counts are weights on the way to `before`.
     weighted = [n for n in graph.nodes if n.op in _WEIGHTED and any(o in tensors or o == before for o in n.outputs)]
@@ -77,7 +83,7 @@ def _before_rounding(producers: Mapping[str, Node], tensor: str) -> str:
 
 
 def _passes_on(graph: Graph, node: Node) -> bool:
-    """A pool, or what an adaptive maximum or mean is made of, or a node that changes nothing but axes."""
+    """A pool, or what an adaptive maximum or mean is made of, or a node that changes no value."""
     adaptive = node.op == "Resize" and node.attributes.get("mode") in ("windows", "area")
     return adaptive or node.op in (*_POOLS, *_PASSES_ON) or bool(turned(node, graph.types))
 
@@ -116,6 +122,20 @@ def _crossed_by_every_path(graph: Graph, tensors: dict[str, None], before: str, 
                 crossed.append(out)
             live_until = max(live_until, last_use.get(out, -1))
     return crossed
+
+
+def _turned(graph: Graph) -> set[str]:
+    """Tensors whose channels are behind their height and width: between transpositions, as in ConvNeXt's blocks."""
+    order: dict[str, tuple[int, ...]] = {}  # where the axes of channels-first are
+    for node in graph.nodes:
+        rank = len(graph.types[node.outputs[0]].shape)
+        inputs = [order[t] for t in node.inputs if t in order and len(order[t]) == rank]
+        found = inputs[0] if inputs and node.op not in _CHANNELS_FIRST else tuple(range(rank))
+        if node.op == "Transpose":
+            found = tuple(found[axis] for axis in node.attributes["perm"])
+        if found != tuple(range(rank)):
+            order.update(dict.fromkeys(filter(None, node.outputs), found))
+    return set(order)
 
 
 def _is_spatial(graph: Graph, tensor: str, channels_last: bool) -> bool:

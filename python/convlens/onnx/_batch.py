@@ -91,5 +91,42 @@ class Batch:
     __float__ = __index__ = __int__
 
 
+class ImageNumber:
+    """``times n + plus``, where n counts the images of the batch, as an element of an array of indices.
+
+    The axis that runs over the images has one element here. PyTorch's newer exporter writes the strides of a tensor
+    as such places in all of its elements.
+
+    >>> ImageNumber() * 6 + 2
+    6 n + 2
+    """
+
+    __slots__ = ("plus", "times")
+
+    def __init__(self, times: int = 1, plus: int = 0) -> None:
+        self.times, self.plus = times, plus
+
+    def __mul__(self, other: Any) -> ImageNumber:
+        return ImageNumber(self.times * _whole(other), self.plus * _whole(other))
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Any) -> ImageNumber:
+        return ImageNumber(self.times, self.plus + _whole(other))
+
+    __radd__ = __add__
+
+    def __repr__(self) -> str:
+        return f"{self.times} n + {self.plus}"
+
+
+def _whole(number: Any) -> int:
+    if isinstance(number, ImageNumber) or number != int(number):
+        raise UnsupportedError(
+            f"an image's number in the batch may be multiplied by whole numbers and added to, not {number}"
+        )
+    return int(number)
+
+
 def _unknown(what: str) -> UnsupportedError:
     return UnsupportedError(f"{what} is not known at import: the number of images is given at the call")

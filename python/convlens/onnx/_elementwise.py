@@ -118,9 +118,29 @@ def _placed(site: Site, b: str) -> str:
     return site.emit("Unsqueeze", [b, site.numbers(list(range(own, rank - axis)), "axes")])
 
 
+def _is_bound(site: Site, x: int, bound: int) -> bool:
+    """Whether one number bounds a tensor of floating-point numbers."""
+    if site.knows(x) or not site.knows(bound) or not site.type(x).dtype.startswith("float"):
+        return False
+    value = site.known(bound, "bound")
+    return value.size == 1 and value.ndim <= site.rank(x)
+
+
+def _bounded(site: Site, x: int, bound: int) -> str:
+    """A Max with 0 is a ReLU, and with a Min a ReLU6, for methods with rules of their own for activations."""
+    if site.op == "Max" and not site.known(bound, "bound").any():
+        return site.finish("Relu", [site.tensor(x)])
+    number = site.operand(bound)
+    return site.finish("Clip", [site.tensor(x), *([number] if site.op == "Max" else ["", number])])
+
+
 @handles("Sum", "Max", "Min", "Mean")
 def _variadic(site: Site) -> str:
     op = {"Sum": "Add", "Mean": "Add"}.get(site.op, site.op)
+    if op in ("Max", "Min") and len(site.inputs) == 2:
+        for index in (0, 1):
+            if _is_bound(site, index, 1 - index):
+                return _bounded(site, index, 1 - index)
     rank = max(site.rank(i) for i in range(len(site.inputs)))
     operands = [site.operand(i, rank - 1) for i in range(len(site.inputs))]
     total = operands[0]

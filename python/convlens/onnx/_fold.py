@@ -11,17 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from .._errors import UnsupportedError
-from ._batch import Batch
+from ._batch import Batch, ImageNumber
 from ._registry import folds
 from ._site import Site
 from ._tensors import dtype_name
 
 Array = npt.NDArray[Any]
 
+_OBJECT_BYTES = 64  # an element that holds the number of images
+
 
 def plain(array: Array) -> Array:
     """An array of objects as numbers again, when none of them is the number of images."""
-    if array.dtype != object or any(isinstance(value, Batch) for value in array.reshape(-1)):
+    if array.dtype != object or any(isinstance(value, (Batch, ImageNumber)) for value in array.reshape(-1)):
         return array
     values = array.reshape(-1).tolist()
     kind: Any = np.int64
@@ -32,12 +34,29 @@ def plain(array: Array) -> Array:
     return np.array(values, kind).reshape(array.shape)
 
 
+def keep_images_first(site: Site, arrays: Sequence[Array | None]) -> None:
+    """Refuse what moves or mixes the axis of images' numbers, which has one element here for all of them."""
+    known = [np.asarray(array) for array in arrays if array is not None]
+    ranks = {a.ndim for a in known if a.dtype == object and any(isinstance(v, ImageNumber) for v in a.flat)}
+    if not ranks:
+        return
+    rank = max(ranks)
+    fits = site.op in ("Identity", "Cast")
+    if site.op in ("Add", "Mul"):  # the others have fewer axes, or one element along the first
+        fits = len(ranks) == 1 and all(a.ndim < rank or (a.ndim == rank and len(a) == 1) for a in known)
+    if site.op == "Unsqueeze":
+        axes = site.ints("axes", 1) or []
+        fits = all(axis % (rank + len(axes)) > 0 for axis in axes)
+    if not fits:
+        raise UnsupportedError("it moves or mixes images' numbers in the batch; supported: Add, Mul and axes behind it")
+
+
 def _sized(site: Site, shape: Sequence[Any], dtype: Any) -> tuple[int, ...]:
     """The shape, after making sure that it may be allocated."""
     sizes = tuple(int(size) for size in shape)
     if min(sizes, default=0) < 0:
         raise ValueError(f"its shape {sizes} holds a negative size")
-    site.spend(math.prod(sizes) * np.dtype(dtype).itemsize)
+    site.spend(math.prod(sizes) * (_OBJECT_BYTES if np.dtype(dtype).hasobject else np.dtype(dtype).itemsize))
     return sizes
 
 
@@ -105,6 +124,8 @@ def _cast_like(site: Site, x: Array, target: Array) -> Array:
 @folds("Range")
 def _range(site: Site, start: Array, limit: Array, delta: Array) -> Array:
     first, end, step = start.item(), limit.item(), delta.item()
+    if (first, end, step) == (0, Batch(), 1):
+        return np.array([ImageNumber()], object)
     count = max(0, math.ceil((end - first) / step))
     _sized(site, (count,), start.dtype)
     values = first + np.arange(count) * step
@@ -246,8 +267,10 @@ def _register_arithmetic() -> None:
         def fold_binary(site: Site, *arrays: Array, f: Callable[[Array, Array], Any] = binary) -> Array:
             result = arrays[0]
             for other in arrays[1:]:
-                _sized(site, np.broadcast_shapes(np.shape(result), other.shape), result.dtype)
                 dtype = result.dtype
+                _sized(
+                    site, np.broadcast_shapes(np.shape(result), other.shape), object if other.dtype == object else dtype
+                )
                 result = np.asarray(f(result, other))
                 if site.op == "Pow" and dtype.kind != "O":
                     result = result.astype(dtype)

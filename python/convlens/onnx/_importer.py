@@ -55,6 +55,7 @@ def import_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     batched: bool = True,
     values: Mapping[str, Array] | None = None,
+    weights: Mapping[int, Array] | None = None,
 ) -> Imported:
     """Convert a ModelProto.
 
@@ -71,6 +72,8 @@ def import_model(
         Whether the first axis of every input is the number of images, whatever the file says.
     values : mapping of str to ndarray, optional
         Initialisers that were decoded before.
+    weights : mapping of int to ndarray of uint8, optional
+        `raw_data` of the initialisers of those numbers, where they were read apart from the model.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def import_model(
     UnsupportedError
         If an operator on the way to `outputs` has no handler, or is asked for something convlens does not do.
     """
-    importer = Importer(model, folder, shapes or {}, batched, values)
+    importer = Importer(model, folder, shapes or {}, batched, values, weights)
     return importer.run(outputs)
 
 
@@ -93,17 +96,20 @@ class Importer:
         shapes: Mapping[str, Sequence[int]],
         batched: bool,
         values: Mapping[str, Array] | None = None,
+        weights: Mapping[int, Array] | None = None,
     ) -> None:
         self.builder = GraphBuilder()
         self.opset = _opset_of(model)
         self.batch_size: int | None = None
         self.sequences: dict[str, list[str]] = {}  # tensors of the graph by the name of the sequence
         self.grids: dict[str, tuple[Array, Array, Array]] = {}  # whole numbers, scale, zero point of known tensors
+        self.flats: dict[str, str] = {}  # tensors of the graph by the name of all their images' elements in one row
         self._graph = model.graph
         self._folder = folder
         self._shapes = shapes
         self._batched = batched
-        self._stored = {tensor.name: tensor for tensor in self._graph.initializer}
+        self._stored = {tensor.name: (i, tensor) for i, tensor in enumerate(self._graph.initializer)}
+        self._apart = weights or {}
         if len(self._graph.sparse_initializer):
             raise UnsupportedError("the file has sparse initialisers; supported: dense ones")
         self._inputs = {info.name: info for info in self._graph.input if info.name not in self._stored}
@@ -214,7 +220,8 @@ class Importer:
 
     def _convert_at(self, site: Site, node: Any) -> None:
         for name in filter(None, site.inputs):
-            if self.value(name) is None and name not in self.builder.types and name not in self.sequences:
+            made = name in self.builder.types or name in self.sequences or name in self.flats
+            if not made and self.value(name) is None:
                 self._declare(name)
         if self._fold(site):
             return
@@ -246,6 +253,7 @@ class Importer:
                 arrays = [np.array(np.shape(self.value(site.inputs[0])), np.int64)]  # type: ignore[arg-type]  # it is known
         if fold is None:
             return False
+        _fold.keep_images_first(site, arrays)
         with np.errstate(all="ignore"):
             found = fold(site, *arrays)
         for name, array in zip(site.outputs, [found] if isinstance(found, np.ndarray) else found, strict=False):
@@ -279,18 +287,25 @@ class Importer:
     def value(self, name: str) -> Array | None:
         """What is known of a tensor at import; None where it depends on data."""
         if name in self._stored and name not in self._values:
-            self._values[name] = self._decoded(self._stored[name], f"initialiser {name!r}")
+            number, tensor = self._stored[name]
+            self._values[name] = self._decoded(tensor, f"initialiser {name!r}", self._apart.get(number))
         return self._values.get(name)
 
-    def _decoded(self, tensor: Any, what: str) -> Array:
+    def _decoded(self, tensor: Any, what: str, raw: Array | None = None) -> Array:
         if tensor.data_type == BFLOAT16 and len(tensor.dims):
             self.note("bfloat16 weights were converted to float32")
-        return array_of(tensor, self._folder, what)
+        return array_of(tensor, self._folder, what, raw)
 
     def tensor(self, name: str) -> str:
         """A tensor of the graph by the file's name."""
+        if name in self.builder.types:
+            return name
+        if name in self.flats:
+            raise UnsupportedError(
+                f"{name!r} has the elements of all images in one row; supported: a Gather that takes each image's own"
+            )
         value = self.value(name)
-        if value is None or name in self.builder.types:
+        if value is None:
             return name
         if name in self.grids:
             parts = [

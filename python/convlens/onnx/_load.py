@@ -73,11 +73,11 @@ def load(
     >>> load(model)
     Network(x float32(N, 3, 4, 4) -> y; 1 layers, 0 parameters, version 0)
     """
-    model, folder = read_model(source)
+    model, folder, weights = read_model(source)
     wanted = [outputs] if isinstance(outputs, str) else outputs
     open_axes = _open_axes(model)
     given = _given_shapes(model, input_shape)
-    imported = _imported(model, folder, wanted, given, open_axes)
+    imported = _imported(model, folder, weights, wanted, given, open_axes)
     layouts = _layouts(imported.graph, layout)
     network = _network(imported, layouts)
     open_axes = {name: axes for name, axes in open_axes.items() if name in imported.graph.inputs and None in axes}
@@ -108,7 +108,7 @@ class File:
 
     def network(self, shapes: Mapping[str, Sizes]) -> Network:
         """The network for inputs of these shapes."""
-        model, _ = read_model(self.model)
+        model, _, _ = read_model(self.model)
         return _network(import_model(model, outputs=self.outputs, shapes=shapes, values=self.values), self.layouts)
 
 
@@ -174,6 +174,7 @@ def _given_shapes(
 def _imported(
     model: Any,
     folder: Path | None,
+    weights: Mapping[int, Array],
     outputs: Sequence[str] | None,
     given: Mapping[str, Sequence[int]],
     open_axes: Mapping[str, tuple[int | None, ...]],
@@ -188,7 +189,8 @@ def _imported(
             if name not in given and (shape := _filled(_kind(model, name), axes, image, length, count)) is not None
         }
         try:
-            return import_model(model, folder=folder, outputs=outputs, shapes={**usual, **given}, values=values)
+            shapes = {**usual, **given}
+            return import_model(model, folder=folder, outputs=outputs, shapes=shapes, values=values, weights=weights)
         except (ValueError, UnsupportedError) as error:
             first = first or error
             if not usual:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ._package import onnx_package
+from ._raw import Bytes, read_apart
 
 _MOST_NODES = 1 << 20  # of a graph with its functions written out
 _Key = tuple[str, str, str]  # domain, name, overload
 Source = Any  # a path, bytes, or a ModelProto: the onnx package is not there to say so
 
 
-def read_model(source: Source) -> tuple[Any, Path | None]:
+def read_model(source: Source) -> tuple[Any, Path | None, dict[int, Bytes]]:
     """Parse `source`; external data stay in their files.
 
     Returns
@@ -23,6 +24,8 @@ def read_model(source: Source) -> tuple[Any, Path | None]:
         Functions defined in the file are written out.
     folder : Path or None
         Where external data may lie; None for bytes, which have no folder.
+    weights : dict of int to ndarray of uint8
+        `raw_data` of the initialisers of those numbers, which the model is without.
 
     Raises
     ------
@@ -32,7 +35,8 @@ def read_model(source: Source) -> tuple[Any, Path | None]:
         If `source` is none of these.
     """
     onnx = onnx_package()
-    folder = None
+    folder: Path | None = None
+    weights: dict[int, Bytes] = {}
     if isinstance(source, onnx.ModelProto):
         model, what = source, "`source`"
     elif isinstance(source, (bytes, bytearray, memoryview)):
@@ -40,7 +44,11 @@ def read_model(source: Source) -> tuple[Any, Path | None]:
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         folder, what = path.parent, f"`source` (={str(path)!r})"
-        model = _parsed(path.read_bytes(), what)
+        apart = read_apart(path)
+        if apart is not None:
+            model, weights = _parsed(apart[0], what), apart[1]
+        if apart is None or len(model.functions):  # writing functions out copies the model
+            model, weights = _parsed(path.read_bytes(), what), {}
     else:
         raise TypeError(f"`source` is a {type(source).__name__}: give a path, bytes or an onnx.ModelProto")
     if not model.HasField("graph") or not model.graph.output:
@@ -51,7 +59,7 @@ def read_model(source: Source) -> tuple[Any, Path | None]:
             model = onnx_package("onnx.inliner").inline_local_functions(model)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{what} has functions that cannot be written out: {error}") from None
-    return model, folder
+    return model, folder, weights
 
 
 def operators(source: Source) -> dict[str, int]:
@@ -70,7 +78,7 @@ def operators(source: Source) -> dict[str, int]:
     --------
     supported : The operators that import.
     """
-    model, _ = read_model(source)
+    model, _, _ = read_model(source)
     counts: dict[str, int] = {}
     for domain, name, _ in _calls(model.graph.node):
         known = name if domain in ("", "ai.onnx") else f"{domain}.{name}"

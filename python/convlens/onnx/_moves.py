@@ -9,7 +9,7 @@ import numpy as np
 
 from .._errors import UnsupportedError
 from ..graph import BATCH
-from ._batch import Batch
+from ._batch import Batch, ImageNumber
 from ._registry import handles
 from ._site import Site
 
@@ -17,7 +17,7 @@ _MOST_PIECES = 256  # that a Gather or a padding is cut into
 
 
 @handles("Reshape")
-def _reshape(site: Site) -> str:
+def _reshape(site: Site) -> str | None:
     """The batch stays first: 0, the number of images, -1, or the file's own batch size where the rest is an image."""
     x, shape = site.tensor(0), site.shape(0)
     wanted: list[Any] = site.known(1, "shape").reshape(-1).tolist() if site.has(1) else site.ints("shape") or []
@@ -29,6 +29,9 @@ def _reshape(site: Site) -> str:
         raise UnsupportedError(f"`shape` (={wanted}) moves the batch; it must stay the first axis")
     sizes = [int(size) for size in rest]
     elements = math.prod(site.type(0).per_image)
+    if batched and wanted == [-1] and elements > 1:
+        site.keep_flat(x)
+        return None
     if batched:
         first = front[0] if front else None
         stays = first in (BATCH, -1, site.batch_size) or first == Batch()
@@ -157,6 +160,8 @@ def _part(site: Site, x: str, axis: int, start: int, end: int, step: int = 1) ->
 @handles("Gather")
 def _gather(site: Site) -> str:
     """By indices that are known: slices, joined. By those of each image: rows of a table, an embedding."""
+    if site.flat(0) is not None:
+        return _gather_strided(site, str(site.flat(0)))
     if not site.knows(1):
         return _embedding(site)
     x, rank = site.tensor(0), site.rank(0)
@@ -186,6 +191,25 @@ def _embedding(site: Site) -> str:
             "constants and shapes, and integers of each image into axis 0 of weights"
         )
     return site.finish("Gather", [site.tensor(0), site.tensor(1)], axis=0)
+
+
+def _gather_strided(site: Site, x: str) -> str:
+    """A tensor laid out anew by strides over the elements of all images: each image must take its own alone."""
+    elements = math.prod(site.type_of(x).per_image)
+    indices = site.known(1, "indices")
+    if indices.dtype == object:  # one row stands for every image
+        apart = all(isinstance(i, ImageNumber) and i.times == elements for i in indices.flat)
+        own = np.array([i.plus for i in indices.flat], np.int64).reshape(indices.shape) if apart else indices
+        apart = apart and len(own) == 1
+    else:
+        own = indices - elements * np.arange(len(indices)).reshape(-1, *(1,) * (indices.ndim - 1))
+        apart = len(own) == site.batch_size and bool((own == own[:1]).all())
+    flat = own[0].reshape(-1).tolist() if apart else []
+    if not flat or min(flat) < 0 or max(flat) >= elements:
+        raise UnsupportedError("`indices` mix images; supported: those that take from each image its own elements")
+    if flat != list(range(elements)):
+        x = _taken(site, site.reshape(x, [elements]), 1, flat)
+    return site.reshape(x, own.shape[1:], last=True)
 
 
 def _taken(site: Site, x: str, axis: int, indices: list[int]) -> str:

@@ -12,7 +12,8 @@ def module_paths(node: Any) -> list[str]:
     """The modules that a node lies in, outermost first: layer4, layer4.1, layer4.1.relu.
 
     PyTorch's newer exporter writes them as metadata; the older one names its nodes after them,
-    ``/layer4/layer4.1/relu/Relu``, each child of a Sequential by its path and every other by its last name.
+    ``/layer4/layer4.1/relu/Relu``, each child of a Sequential by the Sequential's name and its own, and every other by
+    its last name.
     """
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
@@ -21,13 +22,14 @@ def module_paths(node: Any) -> list[str]:
     if len(parts) < 3 or parts[0] or not parts[-1].startswith(node.op_type):
         return []
     paths: list[str] = []
+    written = ""  # how the module above is written
     for part in parts[1:-1]:
         above = paths[-1] if paths else ""
-        within = above.rpartition(".")[2]  # of a Sequential its children begin with its own last name
-        if within and part.startswith(f"{within}."):
-            paths.append(above.removesuffix(within) + part)
+        if written and part.startswith(f"{written}."):
+            paths.append(above.removesuffix(written) + part)
         else:
             paths.append(f"{above}.{part}" if above else part)
+        written = part
     return paths
 
 

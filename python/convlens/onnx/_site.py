@@ -194,6 +194,14 @@ class Site:
             raise UnsupportedError("its input is no sequence that the file makes")
         return self._importer.sequences[self.inputs[index]]
 
+    def keep_flat(self, tensor: str) -> None:
+        """Let the first output be all elements of a tensor of the graph in one row, images one after the other."""
+        self._importer.flats[self.outputs[0]] = tensor
+
+    def flat(self, index: int) -> str | None:
+        """The tensor of the graph whose elements an input has in one row; None for other inputs."""
+        return self._importer.flats.get(self.inputs[index])
+
     def output(self, index: int, op: str, inputs: Sequence[str], /, **attributes: Any) -> None:
         """Append the node that makes another output than the first, if the file names it."""
         if self.asks_for(index):

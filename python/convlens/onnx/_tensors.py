@@ -43,7 +43,7 @@ def dtype_name(number: int, what: str) -> str:
     return DTYPES[number]
 
 
-def array_of(tensor: Any, folder: Path | None, what: str) -> Array:
+def array_of(tensor: Any, folder: Path | None, what: str, apart: Array | None = None) -> Array:
     """Decode a TensorProto.
 
     Parameters
@@ -53,6 +53,8 @@ def array_of(tensor: Any, folder: Path | None, what: str) -> Array:
         The folder of the file, which external data may not leave.
     what : str
         Its name in errors.
+    apart : ndarray of uint8, optional
+        Its `raw_data`, where they were read apart from it.
 
     Raises
     ------
@@ -69,8 +71,8 @@ def array_of(tensor: Any, folder: Path | None, what: str) -> Array:
     n_bytes = math.prod(shape) * itemsize
     if tensor.data_location == 1:
         return _from_bytes(_external(tensor, folder, n_bytes, what), name, shape)
-    if tensor.HasField("raw_data") or not math.prod(shape):
-        data = tensor.raw_data  # a copy at every look
+    if apart is not None or tensor.HasField("raw_data") or not math.prod(shape):
+        data = tensor.raw_data if apart is None else apart  # a copy at every look
         if len(data) != n_bytes:
             raise ValueError(f"{what} {name}{shape} must have {n_bytes} bytes, the file has {len(data)}")
         return _from_bytes(data, name, shape)
