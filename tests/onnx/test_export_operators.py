@@ -24,8 +24,9 @@ from transform.test_gradient import CASES as GRADIENTS
 
 F, N = "float32", "N"
 POSITIVE = {"Log", "Sqrt", "Log1p", "Pow", "BatchNormalization", "Reciprocal"}
-# Written in operators that do not import: ArgMax, RandomUniformLike; or that have no handler themselves.
-ONE_WAY = {"MaxPoolOffset", "DropoutMask", "SoftmaxCrossEntropyLoss"}
+# Written in operators that do not import (numbers of places, RandomUniformLike), that have no handler themselves, or, a
+# table to look up in, of data.
+ONE_WAY = {"MaxPoolOffset", "DropoutMask", "SoftmaxCrossEntropyLoss", "Gather"}
 
 WINDOW = {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (1, 0, 2, 1), "dilations": (1, 2)}
 POOL = {"kernel_shape": (3, 2), "strides": (2, 2), "pads": (1, 1, 0, 1), "ceil_mode": 1}

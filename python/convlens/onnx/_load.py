@@ -86,6 +86,7 @@ def load(
     for name in open_axes:
         sizes = " x ".join(map(str, imported.graph.inputs[name].per_image))
         network.notes += (f"input {name!r} has open sizes: images of any size run; layers are listed for {sizes}",)
+    network.notes = tuple(dict.fromkeys(network.notes))
     origin = File(_without_weights(model), imported.values, None if wanted is None else tuple(wanted), layouts)
     return Network(
         graph=network.graph,
@@ -121,7 +122,8 @@ def _network(imported: Imported, layouts: Mapping[str, str]) -> Network:
             raise UnsupportedError(
                 f"input {name!r} is {kind.dtype}; supported: floating-point numbers, int32 and int64"
             )
-    return Network(graph=imported.graph, notes=notes, paths=imported.paths, layouts=layouts)
+    known = tuple(dict.fromkeys(notes))  # a file that convlens wrote has some already
+    return Network(graph=imported.graph, notes=known, paths=imported.paths, layouts=layouts)
 
 
 def _layouts(graph: Graph, layout: str | Mapping[str, str] | None) -> dict[str, str]:
