@@ -128,3 +128,23 @@ def test_closed_pipe_is_no_traceback():
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX shells")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_stop_nothing(closed):
+    done = subprocess.run(f'"{sys.executable}" -m convlens info {closed}', shell=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_names_that_a_stream_cannot_hold_are_printed_otherwise(saved, tmp_path):
+    path = tmp_path / "nétz.npz"
+    saved[1].rename(path)
+    done = subprocess.run(
+        [sys.executable, "-m", "convlens", "compile", str(path)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"n\\xe9tz" in done.stdout

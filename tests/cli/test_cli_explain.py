@@ -112,14 +112,15 @@ def test_page_holds_every_image_with_words_for_those_who_do_not_see_it(explained
 
 def test_a_file_that_cannot_be_read_stops_none_of_the_others(explained, picture, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
-    code, out, err = explained(
-        picture("a.png"), "{dir}/broken.png", "{dir}/absent.png", picture("b.png"), "--out", "{dir}/w.png"
-    )
+    np.save(tmp_path / "nan.npy", np.full((1, 1, 12, 10), np.nan, np.float32))
+    broken = [f"{{dir}}/{name}" for name in ("broken.png", "absent.png", "nan.npy")]
+    code, out, err = explained(picture("a.png"), *broken, picture("b.png"), "--out", "{dir}/w.png")
     assert code == 1
     assert [line for line in out.splitlines() if line.endswith(".png") and " " not in line] == ["a.png", "b.png"]
     assert "broken.png" in err
     assert "absent.png: No such file or directory" in err
-    assert err.count("\n") == 2
+    assert "nan.npy has NaN" in err
+    assert err.count("\n") == 3
     assert (tmp_path / "w.png").exists()
 
 
@@ -197,6 +198,13 @@ def test_recipe_by_numbers_is_the_recipe_by_name(explained, picture, tmp_path):
         (["{dir}/wrong.npy"], "12, 10"),
         (["{dir}/empty.npy"], "no image"),
         (["{dir}/nan.npy"], "NaN or infinite"),
+        (["{dir}/cut.npy"], "cut.npy is no whole .npy array"),
+        (["{dir}/object.npy"], "object.npy is no whole .npy array of numbers"),
+        (["{dir}/x.npy", "--out", "{dir}/folder.png"], "is a folder"),
+        (["{dir}/x.npy", "--scale", "0"], "`scale` (=0.0) must not be 0"),
+        (["{dir}/x.npy", "--option", "target=1"], "--option target is no argument of saliency"),
+        (["{dir}/x.npy", "--labels", "{dir}/empty.txt"], "empty.txt') holds no names"),
+        (["{dir}/x.npy", "--labels", "{dir}/latin.txt"], "latin.txt') must be UTF-8"),
     ],
 )
 def test_error_is_one_line_and_exit_code_1(explained, tmp_path, arguments, text):
@@ -204,7 +212,12 @@ def test_error_is_one_line_and_exit_code_1(explained, tmp_path, arguments, text)
     np.save(tmp_path / "wrong.npy", np.zeros((1, 1, 10, 12), np.float32))
     np.save(tmp_path / "empty.npy", np.zeros((0, 1, 12, 10), np.float32))
     np.save(tmp_path / "nan.npy", np.full((1, 1, 12, 10), np.nan, np.float32))
+    np.save(tmp_path / "object.npy", np.array([{}], dtype=object))
+    (tmp_path / "cut.npy").touch()
+    (tmp_path / "folder.png").mkdir()
     (tmp_path / "x.json").write_text('["a", "b"]')
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "latin.txt").write_bytes("é\nb\nc\nd".encode("latin-1"))
     out = [] if "--out" in arguments else ["--out", tmp_path / "why.png"]
     code, printed, err = explained(*arguments, *out)
     assert (code, printed) == (1, "")
@@ -227,7 +240,9 @@ def test_labels_are_read_as_lists_lines_and_imagenets_index(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps({"1": ["n01443537", "goldfish"], "0": ["n01440764", "tench"]}))
     assert Labels.read(str(tmp_path / "a.txt")).names == ("tench, Tinca tinca", "goldfish")
     assert Labels.read(str(tmp_path / "b.json")).names == ("tench", "goldfish")
-    for wrong in ('{"0": "a", "2": "b"}', "3", '{"a": 1}', "{"):
+    (tmp_path / "d.txt").write_bytes("a\x0cb\r\nc\u2028d\n".encode())
+    assert Labels.read(str(tmp_path / "d.txt")).names == ("a\x0cb", "c\u2028d")
+    for wrong in ('{"0": "a", "2": "b"}', "3", '{"a": 1}', "{", "[]", "{}", "[[]]", "[null]", "[" * 10**5):
         (tmp_path / "c.json").write_text(wrong)
         with pytest.raises(ValueError, match="must hold a list of names, or names by number"):
             Labels.read(str(tmp_path / "c.json"))
@@ -241,3 +256,44 @@ def test_a_target_is_a_number_a_name_or_part_of_one():
         labels.target("cat")
     with pytest.raises(ValueError, match="the nearest are 3 dog"):
         labels.target("dgo")
+
+
+def test_nothing_that_is_read_is_written_over(explained, picture, tmp_path):
+    path = picture()
+    before = path.read_bytes()
+    (tmp_path / "folder").mkdir()
+    code, printed, err = explained(path, "--out", "{dir}/folder/../picture.png")
+    assert (code, printed) == (1, "")
+    assert "is the file" in err
+    assert path.read_bytes() == before
+
+
+def test_names_are_shown_as_they_are(explained, picture, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "labels.txt").write_text("$x^2_{$\none\ntwo\nthree\n")
+    paths = [picture("a/cat.png"), picture("cat.png"), picture("$x^2_{$.png"), picture("line\nbreak.png")]
+    arguments = ("--labels", "{dir}/labels.txt", "--target", "0")
+    for out in ("w.png", "w.html"):
+        code, printed, err = explained(*paths, *arguments, "--out", tmp_path / out)
+        assert (code, err) == (0, "")
+        assert [line for line in printed.splitlines() if line.endswith("cat.png")] == [str(p) for p in paths[:2]]
+
+
+def test_a_picture_that_could_not_be_written_is_not_said_to_be(explained, picture, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "w.png")
+
+    monkeypatch.setattr("convlens.plot.Picture.savefig", full)
+    for out in ("w.png", "w.html"):
+        code, printed, err = explained(picture(), "--out", tmp_path / out)
+        assert (code, err) == (1, "convlens: error: w.png: No space left on device\n")
+        assert "wrote" not in printed
+
+
+def test_networks_of_signals_are_refused_before_anything_runs(explained, tmp_path):
+    net = nn.Sequential(nn.Conv1d(out_channels=2, kernel_size=3), nn.Flatten(), input_shape=(2, 9))
+    net.save(tmp_path / "signal.npz")
+    np.save(tmp_path / "x.npy", np.zeros((1, 2, 9), np.float32))
+    code, printed, err = explained("{dir}/x.npy", "--out", "{dir}/w.png", net=tmp_path / "signal.npz")
+    assert (code, printed) == (1, "")
+    assert "the network takes (2, 9), which is no picture (C, H, W)" in err

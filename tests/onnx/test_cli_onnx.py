@@ -51,6 +51,31 @@ def test_explain_draws_a_picture(capsys, path, tmp_path):
     assert why.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [node("Softmax", "y", "s", axis=1), node("ArgMax", "s", "z", axis=1)],
+        [node("LogSoftmax", "y", "s", axis=1), node("Identity", "s", "z")],
+    ],
+    ids=["chosen", "logarithm"],
+)
+def test_explain_prints_the_probabilities_behind_an_output(capsys, path, tmp_path, ends):
+    pytest.importorskip("matplotlib")
+    onnx_model = onnx.load(path)
+    onnx_model.graph.node.extend(ends)
+    del onnx_model.graph.output[:]
+    kind = onnx.TensorProto.INT64 if ends[-1].op_type == "ArgMax" else onnx.TensorProto.FLOAT
+    onnx_model.graph.output.append(onnx.helper.make_tensor_value_info("z", kind, None))
+    onnx.save(onnx_model, tmp_path / "ends.onnx")
+    np.save(tmp_path / "x.npy", random(1, 1, 12, 10))
+    assert (
+        main(["explain", str(tmp_path / "ends.onnx"), str(tmp_path / "x.npy"), "--out", str(tmp_path / "w.png")]) == 0
+    )
+    shares = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert sum(shares) == pytest.approx(1, abs=2e-3)
+    assert max(shares) < 1
+
+
 def test_compile_writes_a_file(capsys, path):
     assert main(["compile", str(path)]) == 0
     assert path.with_suffix(".cvl").stat().st_size > 100

@@ -107,3 +107,20 @@ def test_a_product_of_two_activations_with_its_gradients(lead, rows, inner, colu
     program = check(graph.subgraph((z, made, grads[x], grads[y])), entries)
     largest = max(np.prod([d for d in kind.shape if d != "N"]) for kind in graph.types.values())
     assert program.arena_bytes(2, 1) - program.arena_bytes(1, 1) < 16 * 8 * (largest + 64)  # no product of all by all
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("lead", "inner", "other"), [((), 37, 21), ((2,), 20, 7)], ids=str)
+def test_a_product_with_vectors_that_a_layer_made(lead, inner, other, side):
+    """One pixel of many channels lies in blocks; as a matrix of one column it is read as plain."""
+    b = GraphBuilder()
+    channels = int(np.prod(lead, dtype=int)) * inner
+    x = b.input("x", "float32", ("N", 6))
+    vector = b.add("Relu", [b.add("Gemm", [x, weights(b, (6, channels), given=False)])])
+    left = side == "left"
+    shape = (0, *lead, 1, inner) if left else (0, *lead, inner, 1)
+    made = b.add("Reshape", [vector, b.constant(np.array(shape), "shape")])
+    matrix = b.input("m", "float32", ("N", *lead, inner, other) if left else ("N", *lead, other, inner))
+    y = b.add("MatMul", [made, matrix] if left else [matrix, made])
+    graph, grads = backward(b.build([y]), y, [x, matrix], seed="seed")
+    check(graph.subgraph((y, grads[x], grads[matrix])))

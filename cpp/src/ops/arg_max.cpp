@@ -21,7 +21,7 @@ Status check(const Problem& p, ScratchNeed*) {
     if (p.attribute(0) < 0 || p.attribute(0) > 1 || p.attribute(1) < 0 || p.attribute(1) > 1) {
         return fail(Code::corrupt_file, "`least` and `last` must be 0 or 1");
     }
-    return {};
+    return check_apart(y, "y", x, "x");
 }
 
 template <class Real>
@@ -40,7 +40,7 @@ void run(const Call& call, std::int64_t task, int) {
     const View& y = call.outputs[0];
     const bool last = call.attribute(1) != 0;
     const Real sign = call.attribute(0) ? Real(-1) : Real(1);
-    const std::int64_t step = one_pixel(t) ? 1 : plane_stride<Real>(t);
+    const std::int64_t step = channel_stride<Real>(t);
     for_each_rows(task, chunk_of<Real>(t), call.n, 1, t.height,
                   [&](std::int64_t image, std::int64_t, std::int64_t row0, std::int64_t row1) {
                       for (std::int64_t row = row0; row < row1; ++row) {
@@ -57,6 +57,7 @@ void run(const Call& call, std::int64_t task, int) {
                               to[p] = at;
                           }
                       }
+                      if (row0 == 0) zero_padding<Real>(y, image);
                   });
 }
 

@@ -108,7 +108,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     const Real* transposed =
         reinterpret_cast<const Real*>(call.fixed_scratch) + (group * s.pieces + piece) * s.packed_elements();
     const Tensor& dx = *s.x;
-    const std::int64_t plane = plane_stride<Real>(dx), row_step = row_stride<Real>(dx);
+    const std::int64_t plane = channel_stride<Real>(dx), row_step = row_stride<Real>(dx);
     Real* to = image_data<Real>(call.outputs[0], image) + c0 * plane;
     if (!s.direct) std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.sum_elements()) * sizeof(Real));
 
@@ -174,7 +174,7 @@ void run(const Call& call, std::int64_t task, int thread) {
         }
         zero_halo<Real>(call.outputs[0], image, c0 + c, 0, dx.height);
     }
-    if (part % (s.a.groups * s.pieces) == 0) zero_padding<Real>(call.outputs[0], image);
+    if (part % (s.a.groups * s.pieces) == 0) zero_beyond_channels<Real>(call.outputs[0], image);
 }
 
 template <class Real>

@@ -82,7 +82,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     // Squares of x's own planes.
     const bool in_place = s.is_pointwise() && !has_halo(*s.x) && s.pixels % lanes == 0 && filled % lanes == 0;
     for (std::int64_t image = 0; image < call.n; ++image) {
-        const Real* x = image_data<Real>(call.inputs[1], image) + group * s.c_group * plane_stride<Real>(*s.x) -
+        const Real* x = image_data<Real>(call.inputs[1], image) + group * s.c_group * channel_stride<Real>(*s.x) -
                         s.a.pad_top * x_row - s.a.pad_left;
         for (std::int64_t p = 0; p < s.pixels; p += s.chunk) {
             const std::int64_t count = min_of(s.chunk, s.pixels - p);
@@ -90,7 +90,7 @@ void run(const Call& call, std::int64_t task, int thread) {
             for (std::int64_t e = 0; e < filled && !in_place; ++e) {
                 const std::int64_t c = (e0 + e) / s.taps, tap = (e0 + e) % s.taps;
                 pack.panel = pixels + e * s.row_step;
-                pack.image = const_cast<Real*>(x) + c * plane_stride<Real>(*s.x) +
+                pack.image = const_cast<Real*>(x) + c * channel_stride<Real>(*s.x) +
                              tap / s.a.S * s.a.dilation_h * x_row + tap % s.a.S * s.a.dilation_w;
                 kernels.pack_panel(pack);
             }

@@ -67,6 +67,8 @@ Status check(const Problem& p, ScratchNeed* scratch) {
             return fail(Code::corrupt_file, "`bias` must be plain, not batched, of %d elements", s.y->channels);
         }
     }
+    CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *s.x, "x"));
+    CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *p.inputs[1], "w"));
     const std::int64_t rows = ceil_div(s.k_group, grid_of(s).row_groups);
     scratch->per_thread_bytes =
         (kPackedPanels * panel_elements(s) + rows * s.width) * static_cast<std::int64_t>(sizeof(Real));
@@ -130,7 +132,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     Panel<Real> pack;
     pack.panel = panels, pack.width = s.width, pack.runs = runs;
     pack.R = s.a.R, pack.S = s.a.S, pack.stride = s.a.stride_w;
-    pack.channel_step = plane_stride<Real>(*s.x), pack.column_step = s.a.dilation_w;
+    pack.channel_step = channel_stride<Real>(*s.x), pack.column_step = s.a.dilation_w;
     pack.row_step = s.a.dilation_h * row_stride<Real>(*s.x);
     pack.image_end = reinterpret_cast<const Real*>(call.inputs[0].data + call.n * call.inputs[0].image_stride);
     const bool in_place = s.is_pointwise() && !has_halo(*s.x) && s.reads_in_place(s.k_group, min_of(chunk, s.c_group));
@@ -175,13 +177,12 @@ void run(const Call& call, std::int64_t task, int thread) {
             });
         }
     }
-    if (task % (tasks<Real>(call) / max_of(1, call.n)) == 0) zero_padding<Real>(call.outputs[0], image);
+    if (task % (tasks<Real>(call) / max_of(1, call.n)) == 0) zero_beyond_channels<Real>(call.outputs[0], image);
 }
 
 template <class Real>
 constexpr Op make_matmul() {
-    return {"matmul", check<Real, true>, nullptr,
-            nullptr,  nullptr,           {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
+    return {"matmul", check<Real, true>, nullptr, nullptr, nullptr, {{tasks<Real>, run<Real>}}};
 }
 template <class Real>
 constexpr Op make_conv2d_plain() {

@@ -157,7 +157,7 @@ void each_strip(const Call& call, std::int64_t task, int thread, DepthwiseBlocks
             call.kernels->set<Real>().deinterleave(
                 {sums, to + y * s.output->width, plane, count, (end - y) * s.output->width, 0, 0});
         }
-        if (block == 0 && y0 == 0) zero_padding<Real>(call.outputs[0], image);
+        if (block == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
         if (++chunk == s.chunks) chunk = 0, ++block;
         if (block == blocks) block = 0, ++image;
     }

@@ -66,7 +66,7 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
             spread.first_row = y0, spread.rows = y1 - y0;
             kernels.depthwise_spread(spread);
         }
-        if (c == 0 && y0 == 0) zero_padding<Real>(call.outputs[0], image);
+        if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
     });
 }
 

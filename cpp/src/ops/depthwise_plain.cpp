@@ -63,7 +63,7 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
         sum.output = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
         sum.rows = y1 - y0, sum.output_end = sum.output + sum.rows * s.output->width;
         kernels.depthwise_rows(sum);
-        if (c == 0 && y0 == 0) zero_padding<Real>(call.outputs[0], image);
+        if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
     });
 }
 

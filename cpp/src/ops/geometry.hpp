@@ -47,6 +47,11 @@ template <class Real>
 std::int64_t plane_stride(const Tensor& t) {
     return (std::int64_t{t.height} + t.halo_top + t.halo_bottom) * row_stride<Real>(t);
 }
+// Elements from one channel to the next of what is read as plain, which blocked of one pixel is too.
+template <class Real>
+std::int64_t channel_stride(const Tensor& t) {
+    return one_pixel(t) ? 1 : plane_stride<Real>(t);
+}
 // Elements from the first byte of an image to pixel (0, 0) of its first plane.
 template <class Real>
 std::int64_t origin(const Tensor& t) {

@@ -43,7 +43,8 @@ template <class Real>
 Status check_plain_weight(const Tensor* t, const char* name, const PackedWeight& w, bool each = false) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::real));
     const std::int64_t elements = w.K * (w.C / w.groups) * w.R * w.S;
-    if (t->batched != each || t->layout != Layout::plain || has_halo(*t) || logical_elements(*t) != elements) {
+    const bool plain = t->layout == Layout::plain || (each && t->layout == Layout::blocked && one_pixel(*t));
+    if (t->batched != each || !plain || has_halo(*t) || logical_elements(*t) != elements) {
         return fail(Code::corrupt_file, "`%s` must be plain, %sbatched, of %lld elements; it has %lld", name,
                     each ? "" : "not ", static_cast<long long>(elements), static_cast<long long>(logical_elements(*t)));
     }

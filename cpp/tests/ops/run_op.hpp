@@ -53,11 +53,14 @@ Tensor tensor_of(Layout layout, int channels, int height, int width, Halo halo =
 }
 
 // A tensor that lies apart from all others: the ops compare.
+inline std::int32_t next_place() {
+    static std::int32_t count = 0;
+    return ++count;
+}
 template <class Real, class... Rest>
 Tensor apart(Layout layout, Rest... rest) {
-    static std::int32_t count = 0;
     Tensor t = tensor_of<Real>(layout, rest...);
-    ++count;
+    const std::int32_t count = next_place();
     if (t.place == Place::external) t.slot = count;
     if (t.place != Place::external) t.offset = count * std::int64_t{1} << 32;
     return t;

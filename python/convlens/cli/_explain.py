@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from ..explain._output import find_output
 from ..explain._progress import Progress
 from ..graph import spatial_axes
 from ..image import RECIPES, Recipe
@@ -99,11 +101,16 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Explain image by image, print each answer, write picture or page; 1 if a file could not be read."""
     rows = _rows(options.method)
-    out = _writable(options.out, len(options.images))
+    out = _writable(options)
     if options.batch < 1:
         raise ValueError(f"--batch (={options.batch}) must be at least 1")
     labels = Labels.read(options.labels)
     net = load_network(options.net, options.layout)
+    if len(net.input_shape) != 3:
+        raise ValueError(
+            f"the network takes {net.input_shape}, which is no picture (C, H, W): there is nothing to draw over; "
+            "convlens.explain has its maps as arrays"
+        )
     target = labels.target(options.target)
     recipe, said = recipe_of(net, options)
     given = {**dict(options.option), **{n: v for n in ("layer", "output") if (v := getattr(options, n)) is not None}}
@@ -114,17 +121,21 @@ def run(options: argparse.Namespace) -> int:
             option = f"--{name}" if name in ("layer", "output") else f"--option {name}"
             raise ValueError(f"{option} is no argument of {', '.join(options.method)}")
     job = _Job(net, rows, arguments, labels, target)
-    reader, failures = Reader(net, recipe), 0
+    reader, failures = Reader(net, recipe, options.images), 0
+    stopped: KeyboardInterrupt | None = None
     try:
         failures = _run(job, reader, options, out)
-    finally:
-        if reader.pictures:
-            print(f"input: {recipe}")
-            job.notes += [said] if said else []
-        for note in dict.fromkeys(job.notes):
-            print(f"note: {note}")
-        if job.done:
-            print(f"wrote {out}")
+    except KeyboardInterrupt as interrupt:
+        stopped = interrupt
+    if reader.pictures:
+        print(f"input: {recipe}")
+        job.notes += [said] if said else []
+    for note in dict.fromkeys(job.notes):
+        print(f"note: {note}")
+    if job.done:
+        print(f"wrote {out}")
+    if stopped is not None:
+        raise stopped
     return 1 if failures else 0
 
 
@@ -139,11 +150,9 @@ def _run(job: _Job, reader: Reader, options: argparse.Namespace, out: Path) -> i
     with contextlib.ExitStack() as stack:
         # Opened with the first image that could be read: without one nothing is written.
         sink: Sink | None = None
-        bar = stack.enter_context(
-            Progress(
-                "images", len(options.images), show=several and sys.stderr.isatty() and find_spec("tqdm") is not None
-            )
-        )
+        shown_bar = several and sys.stderr.isatty() and find_spec("tqdm") is not None
+        bar = stack.enter_context(Progress("images", len(options.images), show=shown_bar))
+        say = _above_bar if shown_bar else print
         waiting: list[Loaded] = []
         for position, path in enumerate(options.images):
             try:
@@ -152,23 +161,19 @@ def _run(job: _Job, reader: Reader, options: argparse.Namespace, out: Path) -> i
                 if not several:
                     raise
                 failures += 1
-                _say(f"convlens: error: {one_line(error)}", file=sys.stderr)
+                say(f"convlens: error: {one_line(error)}", file=sys.stderr)
             last = position + 1 == len(options.images)
             while waiting and (last or len(waiting) >= options.batch):
                 sink = sink or stack.enter_context(opened)
                 for shown in job.explain(waiting[: options.batch]):
                     sink.add(shown)
-                    _say("\n".join([shown.name, *(f"  {line}" for line in shown.lines)]))
+                    say("\n".join([shown.name, *(f"  {line}" for line in shown.lines)]))
                 del waiting[: options.batch]
             bar.step()
     return failures
 
 
-def _say(text: str, file: TextIO | None = None) -> None:
-    """Print, above the bar if there is one."""
-    if find_spec("tqdm") is None:
-        print(text, file=file)
-        return
+def _above_bar(text: str, file: TextIO | None = None) -> None:
     from tqdm import tqdm
 
     tqdm.write(text, file=file)
@@ -219,17 +224,14 @@ class _Job:
 
     def _scores(self, images: Any, why: Explanation) -> Any:
         """Probabilities where the network gives them, else what was explained: (N, classes), or N times None."""
-        name = self._net.output_name if why.probability is not None else why.output
+        found = find_output(self._net)
+        name = found.probability if why.probability is not None and found.probability else why.output
         values = np.asarray(self._net.activations(images, name)[name], dtype=np.float64)
         if values.ndim > 2 and values[0].size != max(values.shape[1:]):
             return [None] * len(images)
         values = values.reshape(len(images), -1)
         self._labels.check(values.shape[1])
-        return np.exp(values) if self._is_logarithm(name) else values
-
-    def _is_logarithm(self, name: str) -> bool:
-        node = self._net.graph.producers().get(name)
-        return node is not None and node.op == "LogSoftmax"
+        return np.exp(values) if name == found.probability and found.operator == "LogSoftmax" else values
 
     def _shown(self, one: Loaded, whys: Mapping[str, Explanation], scores: Any) -> Shown:
         first = next(iter(whys.values()))
@@ -255,8 +257,9 @@ def _short(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:21]}..."
 
 
-def _writable(text: str, images: int) -> Path:
-    """Refuse before any work what could not be written after it."""
+def _writable(options: argparse.Namespace) -> Path:
+    """Refuse before any work what could not be written after it, or would be written over what is read."""
+    text, images = options.out, len(options.images)
     out = Path(text)
     ending = out.suffix.lower()
     if ending not in (*FORMATS, *PAGES):
@@ -265,6 +268,11 @@ def _writable(text: str, images: int) -> Path:
         raise ValueError(f"--out (={text!r}) holds {MOST_ROWS} images at most, there are {images}: write a page, .html")
     if not out.parent.is_dir():
         raise ValueError(f"--out (={text!r}) is in a folder that does not exist: make {out.parent}")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise ValueError(f"--out (={text!r}) is a folder, or in one that cannot be written to: give another file")
+    for read in (options.net, *options.images, *([options.labels] if options.labels else [])):
+        if out.exists() and Path(read).exists() and out.samefile(read):
+            raise ValueError(f"--out (={text!r}) is the file {read}, which is read: give another")
     return out
 
 
@@ -293,7 +301,7 @@ def _arguments(
     function: Callable[..., Any], given: Mapping[str, Any], sizes: Sequence[int], recipe: Recipe | None
 ) -> dict[str, Any]:
     """What of `given` a method takes, and what the command line knows better than its defaults."""
-    takes = inspect.signature(function).parameters
+    takes = list(inspect.signature(function).parameters)[3:]  # after the network, the images and the target
     known: dict[str, Any] = {"window": max(1, min(sizes, default=1) // 7), "recipe": recipe}
     return {name: value for name, value in {**known, **given}.items() if name in takes}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 an error that its one line explains, 2 wrong usage, 130 interrupted.
     """
+    _ready_streams()
     parser = argparse.ArgumentParser(
         prog="convlens",
         description="Convolutional networks on the CPU, and why they answered as they did.",
@@ -56,3 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"convlens: error: {one_line(error)}", file=sys.stderr)
         return 1
     return code
+
+
+def _ready_streams() -> None:
+    """Streams that are closed take everything, and characters that a stream does not know stop nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the process's end
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")

@@ -73,6 +73,8 @@ class Recipe:
             )
         if 0 in self.std or not np.isfinite([*self.mean, *self.std, self.scale]).all():
             raise ValueError(f"`std` (={self.std}) must not be 0; it, `mean` (={self.mean}) and `scale` be finite")
+        if self.scale == 0:
+            raise ValueError(f"`scale` (={self.scale}) must not be 0: every picture would be the same")
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"`size` (={self.size}) must be (height, width), each at least 1")
         if self.resize is not None and self.resize < max(self.size):

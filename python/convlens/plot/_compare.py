@@ -92,7 +92,9 @@ def compare(
                 where = f"highest at row {place[0]}, column {place[1]}" if known.any() else "zero everywhere"
                 strongest.append(f"{name} is {where}")
         if captions is not None:
-            axes[row, 0].set_ylabel(captions[row], fontsize=7, rotation=0, ha="right", va="center", labelpad=4)
+            axes[row, 0].set_ylabel(
+                captions[row], fontsize=7, rotation=0, ha="right", va="center", labelpad=4, parse_math=False
+            )
     if title:
         picture.suptitle(title, fontsize=9)
     caption = "Channels are summed. Each map has its own scale, written beneath it"

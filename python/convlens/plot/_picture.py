@@ -45,6 +45,10 @@ class Picture(Figure):
             self.supxlabel("\n".join(lines), fontsize=7, color=QUIET, x=0.5)
         return self
 
+    def suptitle(self, t: str, **options: Any) -> Any:
+        """Set the title as it is: a dollar sign begins no formula."""
+        return super().suptitle(t, **{"parse_math": False, **options})
+
     def tighten(self) -> None:
         """Put the axes of a grid close together."""
         self.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
@@ -70,7 +74,7 @@ def bare(axes: Axes, title: str = "", *, size: float = 8) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
-        axes.set_title(title, fontsize=size, color=INK, pad=4)
+        axes.set_title(title, fontsize=size, color=INK, pad=4, parse_math=False)
 
 
 def shown(picture: npt.ArrayLike) -> npt.NDArray[Any]:

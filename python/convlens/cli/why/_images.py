@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +80,9 @@ def recipe_of(net: Network, options: argparse.Namespace) -> tuple[Recipe | None,
 class Reader:
     """Reads one file at a time for a network, and counts the pictures among them."""
 
-    def __init__(self, net: Network, recipe: Recipe | None) -> None:
+    def __init__(self, net: Network, recipe: Recipe | None, paths: Sequence[str]) -> None:
         self._net = net
+        self._names = Counter(Path(path).name for path in paths)
         self.recipe = recipe
         self.pictures = 0
 
@@ -92,10 +95,13 @@ class Reader:
             The file is missing, broken, or does not fit; the message names it.
         """
         name = Path(path).name
+        name = os.fsencode(path if self._names[name] > 1 else name).decode(errors="replace")
         if Path(path).suffix.lower() == ".npy":
-            array = self._net.check_images(np.load(path, allow_pickle=False), name=path)
+            array = self._net.check_images(_array(path), name=path)
             if len(array) == 0:
                 raise ValueError(f"{path} holds no image")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{path} has NaN or infinite values: an explanation of them would be meaningless")
             several = len(array) > 1
             last = not channels_first(self._net.layout)
             return [
@@ -111,13 +117,20 @@ class Reader:
         return [Loaded(name, images.astype(self._net.dtype), picture, used.notes)]
 
 
+def _array(path: str) -> Array:
+    try:
+        with Path(path).open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no whole .npy array of numbers: {error}") from None
+
+
 def _shown(image: Array, channels_last: bool) -> Array:
     """An array as a picture: colours of three channels, else their mean."""
     image = np.moveaxis(image, -1, 0) if channels_last else image
+    image = image.astype(np.float64)  # the whole range of float32 fits
     low, high = image.min(), image.max()
     scaled = (image - low) / (high - low if high > low else 1)
-    if image.ndim == 2:
-        return np.asarray(scaled)
     return np.asarray(np.moveaxis(scaled, 0, -1) if len(image) == 3 else scaled.mean(axis=0))
 
 
@@ -132,6 +145,6 @@ def numbers(text: str) -> tuple[float, ...]:
 def size(text: str) -> tuple[int, int]:
     """224 or 224x320 of the command line: height and width."""
     parts: Sequence[str] = text.lower().replace(",", "x").split("x")
-    if not (1 <= len(parts) <= 2 and all(part.strip().isdigit() for part in parts)):
+    if not (1 <= len(parts) <= 2 and all(part.strip().isdecimal() for part in parts)):
         raise argparse.ArgumentTypeError(f"{text!r} must be one number, or HEIGHTxWIDTH")
     return int(parts[0]), int(parts[-1])

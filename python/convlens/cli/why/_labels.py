@@ -25,12 +25,17 @@ class Labels:
         """Read a text of one name a line, or JSON: a list, or ImageNet's ``{"0": ["n01440764", "tench"]}``."""
         if path is None:
             return cls(())
-        text = Path(path).read_text(encoding="utf-8-sig")
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--labels (={path!r}) must be UTF-8: {error}; save it as such") from None
         if Path(path).suffix.lower() != ".json":
-            return cls([line.strip() for line in text.rstrip().splitlines()])
+            if not text.strip():
+                raise ValueError(f"--labels (={path!r}) holds no names: give one a line, or none of --labels")
+            return cls([line.strip() for line in text.rstrip().split("\n")])
         try:
             return cls(_listed(json.loads(text)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(
                 f'--labels (={path!r}) must hold a list of names, or names by number such as {{"0": "tench"}}: {error}'
             ) from None
@@ -74,6 +79,10 @@ def _listed(known: Any) -> list[str]:
         if numbers != list(range(len(numbers))):
             raise ValueError(f"its numbers are not 0 to {len(numbers) - 1}")
         known = [known[str(number)] for number in numbers]
-    if not isinstance(known, list):
-        raise ValueError(f"it holds a {type(known).__name__}")
-    return [str(name[-1]) if isinstance(name, list) else str(name) for name in known]
+    if not (isinstance(known, list) and known):
+        raise ValueError(f"it holds {'nothing' if known in ([], {}) else f'a {type(known).__name__}'}")
+    names = [name[-1] if isinstance(name, list) and name else name for name in known]
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"{name!r} is no name")
+    return names

@@ -42,23 +42,30 @@ class Sink(Protocol):
 
 class _Sheet:
     def __init__(self) -> None:
-        self.rows: list[Shown] = []
+        self._rows: list[Shown] = []
 
     def add(self, shown: Shown) -> None:
-        self.rows.append(shown)
+        self._rows.append(shown)
+
+    def write(self, out: Path) -> None:
+        if self._rows:
+            picture = _drawn(self._rows)
+            with replacing(out) as file:
+                picture.savefig(file, format=out.suffix[1:].lower())
 
 
 @contextmanager
 def sheet(out: Path) -> Iterator[Sink]:
     """Collect images; write them as the rows of one picture at the end, also of an interrupted loop."""
+    from ... import plot as plot  # what is missing is said before anything is computed
+
     collected = _Sheet()
     try:
         yield collected
-    finally:
-        if collected.rows:
-            picture = _drawn(collected.rows)
-            with replacing(out) as file:
-                picture.savefig(file, format=out.suffix[1:].lower())
+    except KeyboardInterrupt:
+        collected.write(out)
+        raise
+    collected.write(out)
 
 
 @contextmanager
