@@ -57,7 +57,9 @@ class Case:
             self.compute = functools.partial(file.compute, output=net.logits_name)
         self.net = net.astype("float64")
         self.images = np.random.default_rng(1).standard_normal((1, *net.input_shape))
-        self.window = tuple(max(1, size // 2) for size in self.images.shape[2:])
+        self.last = net.layout in ("NHWC", "NLC")
+        self.axes = slice(1, -1) if self.last else slice(2, None)  # of height and width
+        self.window = tuple(max(1, size // 2) for size in self.images.shape[self.axes])
         shape = net.graph.types[net.logits_name].per_image
         self.target = {1: 1, 3: (1, *(size // 2 for size in shape[1:]))}[len(shape)]
 
@@ -89,7 +91,9 @@ class Case:
             return x * sum(w / 2 * self._gradient((1 + p) / 2 * x) for p, w in zip(points, weights, strict=True))
         if method == "smooth_grad":
             n = METHODS[method].options["n_samples"]
-            noise = [normal(x.shape[1:], seed=0, image=0, sample=i) for i in range(n)]
+            shape = (x.shape[-1], *x.shape[1:-1]) if self.last else x.shape[1:]
+            noise = [normal(shape, seed=0, image=0, sample=i) for i in range(n)]
+            noise = [np.moveaxis(sample, 0, -1) for sample in noise] if self.last else noise
             return sum(self._gradient(x + 0.15 * np.ptp(x) * sample) for sample in noise) / n
         if method == "occlusion":
             return self._occlusion()
@@ -97,9 +101,11 @@ class Case:
 
     def _occlusion(self) -> np.ndarray:
         """What covering each window with zeros takes from the score; windows lie side by side."""
-        lost = np.zeros((1, 1, *self.images.shape[2:]))
-        for corner in np.ndindex(*(-(-size // w) for size, w in zip(lost.shape[2:], self.window, strict=True))):
-            cut = (..., *(slice(i * w, i * w + w) for i, w in zip(corner, self.window, strict=True)))
+        sizes = self.images.shape[self.axes]
+        lost = np.zeros((1, *sizes, 1) if self.last else (1, 1, *sizes))
+        for corner in np.ndindex(*(-(-size // w) for size, w in zip(sizes, self.window, strict=True))):
+            cut: Any = tuple(slice(i * w, i * w + w) for i, w in zip(corner, self.window, strict=True))
+            cut = (..., *cut, slice(None)) if self.last else (..., *cut)
             covered = self.images.copy()
             covered[cut] = 0
             lost[cut] = self._score(torch.tensor(self.images)) - self._score(torch.tensor(covered))
