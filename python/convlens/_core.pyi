@@ -164,6 +164,7 @@ class Replay(metaclass=_Bound):
         weights: Buffers | None,
         sources: list[int | npt.NDArray[Any]],
         outputs: list[npt.NDArray[Any]],
+        aligned: Sequence[bool],
         results: Sequence[int],
         form: Any,
     ) -> None: ...

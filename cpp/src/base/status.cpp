@@ -2,8 +2,17 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 
 namespace convlens {
+
+Status::Status(const Status& other) { *this = other; }
+
+Status& Status::operator=(const Status& other) {
+    code = other.code;
+    std::memcpy(message, other.message, sizeof(message));
+    return *this;
+}
 
 Status fail(Code code, const char* format, ...) {
     Status status;

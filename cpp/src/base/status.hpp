@@ -17,13 +17,17 @@ enum class Code : std::int32_t {
 
 struct [[nodiscard]] Status {
     Code code = Code::ok;
-    char message[252] = {0};
+    char message[252];
 
+    // Most are made and dropped where a rule is kept: those write two words, and only a failure copies the message.
+    Status() { message[0] = 0; }
+    __attribute__((cold)) Status(const Status& other);
+    __attribute__((cold)) Status& operator=(const Status& other);
     bool ok() const { return code == Code::ok; }
 };
 
 // printf-style; the message names the parameter in backticks, its value, the rule and the remedy.
-Status fail(Code code, const char* format, ...) __attribute__((format(printf, 2, 3)));
+Status fail(Code code, const char* format, ...) __attribute__((cold, format(printf, 2, 3)));
 
 #define CONVLENS_RETURN_IF_ERROR(expression)                 \
     do {                                                     \

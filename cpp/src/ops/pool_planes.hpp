@@ -62,8 +62,8 @@ inline PoolPlanes stacked(PoolPlanes p) {
     return p;
 }
 
-// How rows are cut into tasks. A parallel region costs what 2 MB do (AMD EPYC, AVX-512, 2 threads that slept: 25 us).
-constexpr std::int64_t kPlainPoolBytes = 2 << 20, kPlainPoolTaskBytes = 256 << 10;
+// What a task of rows moves.
+constexpr std::int64_t kPlainPoolTaskBytes = 256 << 10;
 
 template <class Real>
 struct PlainPool {
@@ -80,8 +80,7 @@ PlainPool<Real> cut(const PoolPlanes& of, std::int64_t images, bool gradient) {
     const PoolWindow& w = of.window;
     const std::int64_t elements = images * of.planes * (w.height * w.width + of.height * of.width);
     const std::int64_t rows = of.rows(gradient), bytes = elements * static_cast<std::int64_t>(sizeof(Real));
-    const std::int64_t tasks = bytes < kPlainPoolBytes ? 1 : bytes / kPlainPoolTaskBytes;
-    return {of, images, max_of(1, ceil_div(images * rows, max_of(1, tasks))), gradient};
+    return {of, images, max_of(1, ceil_div(images * rows, max_of(1, bytes / kPlainPoolTaskBytes))), gradient};
 }
 
 template <class Real>
