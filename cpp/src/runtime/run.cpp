@@ -1,6 +1,5 @@
 #include "base/allocator.hpp"
 #include "base/parallel.hpp"
-#include "base/threads.hpp"
 #include "runtime/program.hpp"
 
 namespace convlens {

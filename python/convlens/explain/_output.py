@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..graph import Node
 from ..nn import Network
-
-_TO_PROBABILITY = ("Softmax", "LogSoftmax", "Sigmoid")
-_PASSES_ON = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Quantize", "Dequantize")
-_CHOOSES = ("ArgMax", "ArgMin")
+from ..nn._names import answer_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +37,8 @@ def find_output(net: Network, output: str | None = None) -> Output:
     net : Network
     output : str, optional
         Any floating-point tensor with a batch axis, explained as it is. None is the network's output, or what an ArgMax
-        chooses from; if that is the result of Softmax, LogSoftmax or Sigmoid, through Identity, Reshape, Flatten or
-        quantisation too, the tensor before it.
+        chooses from; if that is the result of Softmax, LogSoftmax or Sigmoid, through Reshape, quantisation and the
+        like too, the tensor before it.
 
     Returns
     -------
@@ -63,18 +58,5 @@ def find_output(net: Network, output: str | None = None) -> Output:
                 f"`output` (={output!r}) is {kind}; it must be a computed floating-point tensor with a batch"
             )
         return Output(name, kind.per_image)
-    producers = graph.producers()
-    name, node = net.output_name, _maker(producers, net.output_name)
-    if node is not None and node.op in _CHOOSES:
-        name, node = node.inputs[0], _maker(producers, node.inputs[0])
-    if node is None or node.op not in _TO_PROBABILITY:
-        return Output(name, graph.types[name].per_image)
-    return Output(node.inputs[0], graph.types[node.inputs[0]].per_image, name, node.op)
-
-
-def _maker(producers: Mapping[str, Node], name: str) -> Node | None:
-    """The node whose values a tensor has."""
-    node = producers.get(name)
-    while node is not None and node.op in _PASSES_ON:
-        node = producers.get(node.inputs[0])
-    return node
+    answer = answer_of(graph, net.output_name)
+    return Output(answer.logits, graph.types[answer.logits].per_image, answer.probability, answer.operator)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
-from ..graph import Graph
+from ..graph import Graph, Node
 
 _SEPARATORS = "./"
 _NONE: Mapping[str, str] = {}
+_MEANS_THE_SAME = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Quantize", "Dequantize")
 
 
 def find(graph: Graph, pattern: str, *, what: str = "layer", paths: Mapping[str, str] = _NONE) -> str:
@@ -68,16 +70,34 @@ def find_all(
     return list(found)
 
 
-def logits_of(graph: Graph, output: str) -> str:
-    """Return the tensor before the softmax, log-softmax or sigmoid that makes `output`, or `output` itself.
+class Answer(NamedTuple):
+    """What a network computes in the end: logits, and the probabilities made of them by an operator, if it has any."""
 
-    Identity, Reshape, Flatten and quantisation on the way are passed over, as they do not change what a value means.
+    logits: str
+    probability: str | None = None
+    operator: str | None = None
+
+
+def answer_of(graph: Graph, output: str) -> Answer:
+    """Find the logits of `output`: before the softmax or sigmoid that makes it, or what an ArgMax chooses from.
+
+    Operators on the way that do not change what a value means, such as Reshape and quantisation, are passed over.
     """
     producers = graph.producers()
-    node = producers.get(output)
-    while node is not None and node.op in ("Identity", "Reshape", "Flatten", "Quantize", "Dequantize"):
+    node = _maker(producers, output)
+    if node is not None and node.op in ("ArgMax", "ArgMin"):
+        output, node = node.inputs[0], _maker(producers, node.inputs[0])
+    if node is None or node.op not in ("Softmax", "LogSoftmax", "Sigmoid"):
+        return Answer(output)
+    return Answer(node.inputs[0], output, node.op)
+
+
+def _maker(producers: Mapping[str, Node], name: str) -> Node | None:
+    """The node whose values a tensor has."""
+    node = producers.get(name)
+    while node is not None and node.op in _MEANS_THE_SAME:
         node = producers.get(node.inputs[0])
-    return node.inputs[0] if node is not None and node.op in ("Softmax", "LogSoftmax", "Sigmoid") else output
+    return node
 
 
 def aliases(graph: Graph) -> dict[str, str]:

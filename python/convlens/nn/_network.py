@@ -18,7 +18,7 @@ from ._cache import ProgramCache
 from ._check import check_images, check_inputs
 from ._files import Said, graph_from_json, graph_to_json, load_graph, save_graph
 from ._layer import Layer, Tensor
-from ._names import find, find_all, logits_of
+from ._names import answer_of, find, find_all
 from ._records import LayerTable, buffers, grids, is_parameter, layer_records, says_how, summary, table_rows
 from ._run import run
 from ._sizes import Converted, OpenSizes, Source
@@ -134,7 +134,7 @@ class Network:
     @property
     def logits_name(self) -> str:
         """Name of the tensor that is trained and explained: the one before a final softmax or sigmoid."""
-        return logits_of(self.graph, self.output_name)
+        return answer_of(self.graph, self.output_name).logits
 
     @property
     def dtype(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
@@ -79,23 +80,11 @@ def load(
     given = _given_shapes(model, input_shape)
     imported = _imported(model, folder, weights, wanted, given, open_axes)
     layouts = _layouts(imported.graph, layout)
-    network = _network(imported, layouts)
     open_axes = {name: axes for name, axes in open_axes.items() if name in imported.graph.inputs and None in axes}
     if not open_axes:
-        return network
-    for name in open_axes:
-        sizes = " x ".join(map(str, imported.graph.inputs[name].per_image))
-        network.notes += (f"input {name!r} has open sizes: images of any size run; layers are listed for {sizes}",)
-    network.notes = tuple(dict.fromkeys(network.notes))
+        return _network(imported, layouts)
     origin = File(_without_weights(model), imported.values, None if wanted is None else tuple(wanted), layouts)
-    return Network(
-        graph=network.graph,
-        notes=network.notes,
-        paths=imported.paths,
-        layouts=layouts,
-        source=origin,
-        open_axes=open_axes,
-    )
+    return _network(imported, layouts, source=origin, open_axes=open_axes)
 
 
 @dataclass(frozen=True)
@@ -113,7 +102,12 @@ class File:
         return _network(import_model(model, outputs=self.outputs, shapes=shapes, values=self.values), self.layouts)
 
 
-def _network(imported: Imported, layouts: Mapping[str, str]) -> Network:
+def _network(
+    imported: Imported,
+    layouts: Mapping[str, str],
+    source: File | None = None,
+    open_axes: Mapping[str, tuple[int | None, ...]] = MappingProxyType({}),
+) -> Network:
     notes = imported.notes
     for name, kind in imported.graph.inputs.items():
         if not channels_first(layouts.get(name, "")):
@@ -122,8 +116,17 @@ def _network(imported: Imported, layouts: Mapping[str, str]) -> Network:
             raise UnsupportedError(
                 f"input {name!r} is {kind.dtype}; supported: floating-point numbers, int32 and int64"
             )
-    known = tuple(dict.fromkeys(notes))  # a file that convlens wrote has some already
-    return Network(graph=imported.graph, notes=known, paths=imported.paths, layouts=layouts)
+    for name in open_axes:
+        sizes = " x ".join(map(str, imported.graph.inputs[name].per_image))
+        notes += (f"input {name!r} has open sizes: images of any size run; layers are listed for {sizes}",)
+    return Network(
+        graph=imported.graph,
+        notes=tuple(dict.fromkeys(notes)),  # a file that convlens wrote has some already
+        paths=imported.paths,
+        layouts=layouts,
+        source=source,
+        open_axes=open_axes,
+    )
 
 
 def _layouts(graph: Graph, layout: str | Mapping[str, str] | None) -> dict[str, str]:
