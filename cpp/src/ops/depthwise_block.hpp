@@ -50,9 +50,9 @@ struct BlockRows {
 };
 
 // Whether a pass does better on planes as they lie, lanes being pixels of a row, than on blocks of channels, which cost
-// a transposition there and back. `output` is the convolution's: y or dy. (AVX-512, time by blocks', a few noisy runs:
-// forward 14 x 14 0.9 to 1.1, 28 x 28 to 14 x 14 1.2, 7 x 7 1.9; gradient of the input 28 x 28 from 14 x 14 1.3, 56 x 56
-// 0.88.)
+// a transposition there and back. `output` is the convolution's: y or dy. (AVX-512, time by blocks', a few noisy
+// runs: forward 14 x 14 0.9 to 1.1, 28 x 28 to 14 x 14 1.2, 7 x 7 1.9; gradient of the input 28 x 28 from 14 x 14 1.3,
+// 56 x 56 0.88.)
 inline bool slides_over_planes(const ConvAttributes& a, const Tensor& output) {
     return (a.R == 3 || a.stride_h == 1) && output.width >= 14 * a.stride_h;
 }
