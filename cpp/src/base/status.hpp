@@ -5,6 +5,9 @@
 
 namespace convlens {
 
+// What runs once, when a Program is opened: better small than fast.
+#define CONVLENS_COLD __attribute__((cold))
+
 enum class Code : std::int32_t {
     ok = 0,
     invalid_argument = 1,  // the caller passed something that cannot be right
@@ -21,8 +24,8 @@ struct [[nodiscard]] Status {
 
     // Most are made and dropped where a rule is kept: those write two words, and only a failure copies the message.
     Status() { message[0] = 0; }
-    __attribute__((cold)) Status(const Status& other);
-    __attribute__((cold)) Status& operator=(const Status& other);
+    CONVLENS_COLD Status(const Status& other);
+    CONVLENS_COLD Status& operator=(const Status& other);
     bool ok() const { return code == Code::ok; }
 };
 

@@ -9,7 +9,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, 2));
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "x", Layout::plain));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.outputs[0], "y", DType::int64));

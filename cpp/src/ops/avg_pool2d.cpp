@@ -11,7 +11,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, 11));
     return check_pool<Real>(p, p.inputs[0], p.outputs[0], true);
 }

@@ -17,7 +17,7 @@ std::int64_t extent(const Tensor& t, std::int64_t axis) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     const Instruction& instruction = *p.instruction;
     if (instruction.n_inputs < 1 || instruction.n_inputs > kMaxInputs) {
         return fail(Code::corrupt_file, "concat has %d inputs; it takes 1 to %d", instruction.n_inputs, kMaxInputs);

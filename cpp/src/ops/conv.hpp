@@ -17,7 +17,7 @@ struct ConvAttributes {
 };
 constexpr int kConvAttributes = 9;
 
-inline Status check_attributes(const ConvAttributes& a) {
+inline CONVLENS_COLD Status check_attributes(const ConvAttributes& a) {
     constexpr std::int64_t kMax = 1 << 15;
     const struct {
         const char* name;
@@ -51,7 +51,7 @@ inline Rectangle backward_rectangle(const ConvAttributes& a, Rectangle r) {
 inline Rectangle whole(const Tensor& t) { return {0, 0, t.height, t.width}; }
 
 // Kernels read halos without looking: the tensor must have them.
-inline Status check_halo(const Tensor& t, const char* name, Rectangle need) {
+inline CONVLENS_COLD Status check_halo(const Tensor& t, const char* name, Rectangle need) {
     const std::int64_t top = -need.y0, left = -need.x0, bottom = need.y1 - t.height, right = need.x1 - t.width;
     if (top > t.halo_top || left > t.halo_left || bottom > t.halo_bottom || right > t.halo_right) {
         return fail(Code::corrupt_file,
@@ -65,13 +65,13 @@ inline Status check_halo(const Tensor& t, const char* name, Rectangle need) {
 
 // A layer's input: blocked, or plain when it is the network's own.
 template <class Real>
-Status check_source(const Tensor* t, const char* name) {
+CONVLENS_COLD Status check_source(const Tensor* t, const char* name) {
     if (t != nullptr && t->layout == Layout::plain) return check_activation<Real>(t, name, Layout::plain);
     return check_activation<Real>(t, name, Layout::blocked);
 }
 
 template <class Real>
-Status check_mask(const Tensor* t, const char* name, const Tensor& like) {
+CONVLENS_COLD Status check_mask(const Tensor* t, const char* name, const Tensor& like) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::mask));
     if (!t->batched || !same_shape(*t, like) || !(t->layout == Layout::blocked || one_pixel(*t))) {
         return fail(Code::corrupt_file, "`%s` must be a batched, blocked mask of the shape of its tensor", name);
@@ -80,7 +80,7 @@ Status check_mask(const Tensor* t, const char* name, const Tensor& like) {
 }
 
 template <class Real>
-Status check_residual(const Tensor* t, const char* name, const Tensor& like) {
+CONVLENS_COLD Status check_residual(const Tensor* t, const char* name, const Tensor& like) {
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(t, name, Layout::blocked));
     if (!same_shape(*t, like)) {
         return fail(Code::corrupt_file, "`%s` is %d x %d x %d; what it is added to is %d x %d x %d", name, t->channels,
@@ -89,7 +89,7 @@ Status check_residual(const Tensor* t, const char* name, const Tensor& like) {
     return {};
 }
 
-inline Status check_activation_attributes(const Problem& p, int first) {
+inline CONVLENS_COLD Status check_activation_attributes(const Problem& p, int first) {
     if (p.attribute(first) < kConvNone || p.attribute(first) > kConvClip) {
         return fail(Code::corrupt_file, "`activation` (=%lld) must be 0 (none), 1 (relu) or 2 (clip)",
                     static_cast<long long>(p.attribute(first)));

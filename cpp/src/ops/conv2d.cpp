@@ -55,7 +55,7 @@ std::int64_t stage_rows(const Problem& p, const PackedWeight& w, const ConvGrid&
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs < 2 || i.n_inputs > 4 || i.n_outputs < 1 || i.n_outputs > 2 || i.n_attributes != 12) {
         return fail(Code::corrupt_file, "conv2d has %d inputs, %d outputs, %d attributes; it takes 2 to 4, 1 or 2, 12",
@@ -94,13 +94,13 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
     return {0, 0, 0, 0};
 }
 
-std::int64_t plan_bytes(const Problem& p) {
+CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
     return static_cast<std::int64_t>(sizeof(Plan)) +
            p.attribute(0) * p.attribute(1) * static_cast<std::int64_t>(sizeof(ConvTap));
 }
 
 template <class Real>
-void make_plan(const Problem& p, void* memory) {
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     Plan& plan = *static_cast<Plan*>(memory);
     const ConvAttributes a = ConvAttributes::of(p);
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];

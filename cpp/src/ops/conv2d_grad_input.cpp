@@ -67,7 +67,7 @@ bool is_local(const ConvGrid& grid, const PackedWeight& w) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs < 2 || i.n_inputs > 5 || i.n_outputs != 1 || i.n_attributes != kConvAttributes) {
         return fail(Code::corrupt_file,
@@ -104,14 +104,14 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
     return {0, 0, 0, 0};
 }
 
-std::int64_t plan_bytes(const Problem& p) {
+CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
     const ConvAttributes a = ConvAttributes::of(p);
     return static_cast<std::int64_t>(sizeof(Plan)) + a.R * a.S * static_cast<std::int64_t>(sizeof(ConvTap)) +
            a.stride_h * a.stride_w * static_cast<std::int64_t>(sizeof(Residue));
 }
 
 template <class Real>
-void make_plan(const Problem& p, void* memory) {
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     Plan& plan = *static_cast<Plan*>(memory);
     const ConvAttributes a = ConvAttributes::of(p);
     const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];

@@ -49,7 +49,7 @@ struct Shape : PlainConv<Real> {
 };
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.outputs[0], p.inputs[0], p.inputs[1], "dx", "dy", "w"));
     const Shape<Real> s(p);

@@ -50,7 +50,7 @@ Plan shape_of(const Problem& p) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     const ConvAttributes a = ConvAttributes::of(p);
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "dy", Layout::blocked));
@@ -77,13 +77,13 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle) {
 }
 
 template <class Real>
-std::int64_t plan_bytes(const Problem& p) {
+CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
     return static_cast<std::int64_t>(sizeof(Plan)) +
            shape_of<Real>(p).rows_a_unit * static_cast<std::int64_t>(sizeof(ConvTap));
 }
 
 template <class Real>
-void make_plan(const Problem& p, void* memory) {
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     Plan& plan = *static_cast<Plan*>(memory);
     plan = shape_of<Real>(p);
     const std::int64_t x_row = ConvAttributes::of(p).stride_h * row_stride<Real>(*p.inputs[1]);

@@ -31,7 +31,7 @@ struct Shape : PlainConv<Real> {
 };
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     const Tensor *dy = p.inputs[0], *x = p.inputs[1];
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, x, dy, p.outputs[0], "x", "dy", "dw"));

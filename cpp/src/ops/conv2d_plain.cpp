@@ -55,7 +55,7 @@ std::int64_t panel_elements(const PlainConv<Real>& s) {
 }
 
 template <class Real, bool Each>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
     const PlainConv<Real> s = shape_of<Real>(p);

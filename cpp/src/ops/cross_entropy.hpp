@@ -6,7 +6,7 @@
 namespace convlens {
 
 template <class Real>
-Status check_classes(const Tensor* t, const char* name, std::int64_t classes) {
+CONVLENS_COLD Status check_classes(const Tensor* t, const char* name, std::int64_t classes) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::real));
     if (!t->batched || !one_pixel(*t) || t->layout == Layout::packed || t->channels != classes) {
         return fail(Code::corrupt_file, "`%s` is %d x %d x %d; it must be %lld x 1 x 1, batched, without halo", name,
@@ -16,7 +16,7 @@ Status check_classes(const Tensor* t, const char* name, std::int64_t classes) {
 }
 
 template <class Real>
-Status check_labels(const Tensor* t) {
+CONVLENS_COLD Status check_labels(const Tensor* t) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, "labels", DType::int64));
     if (!t->batched || logical_elements(*t) != 1 || t->layout != Layout::plain) {
         return fail(Code::corrupt_file, "`labels` must be one int64 an image, in layout plain");

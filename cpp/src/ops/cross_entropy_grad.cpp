@@ -9,7 +9,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 3, 1, 1, 0));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[0], "log_prob", DType::real));
     const std::int64_t classes = p.inputs[0]->channels;

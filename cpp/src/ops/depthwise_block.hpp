@@ -165,8 +165,8 @@ void each_strip(const Call& call, std::int64_t task, int thread, DepthwiseBlocks
 }
 
 template <class Real>
-Status check_depthwise(const Problem& p, const Tensor* x, const Tensor* y, const Tensor* w, const char* x_name,
-                       const char* y_name, const char* w_name) {
+CONVLENS_COLD Status check_depthwise(const Problem& p, const Tensor* x, const Tensor* y, const Tensor* w,
+                                     const char* x_name, const char* y_name, const char* w_name) {
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, x_name, Layout::plain));
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, y_name, Layout::plain));
     const ConvAttributes a = ConvAttributes::of(p);

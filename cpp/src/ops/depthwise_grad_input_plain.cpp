@@ -22,7 +22,7 @@ DepthwisePlanes<Real> in_planes(const Problem& p) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.outputs[0], p.inputs[0], p.inputs[1], "dx", "dy", "w"));
     scratch->per_thread_bytes = by_planes(p) ? DepthwisePlanes<Real>::bytes(copied_plane<Real>(*p.inputs[0]))

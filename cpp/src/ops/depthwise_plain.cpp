@@ -21,7 +21,7 @@ DepthwisePlanes<Real> in_planes(const Problem& p) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w"));
     if (p.inputs[2] != nullptr) {

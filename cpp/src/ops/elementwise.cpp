@@ -54,7 +54,7 @@ struct Plan {
 
 bool is_full(const Tensor& t, const Tensor& y) { return same_shape(t, y); }
 
-Status check_words(const Problem& p) {
+CONVLENS_COLD Status check_words(const Problem& p) {
     const Instruction& instruction = *p.instruction;
     const std::int64_t words = word_count(p);
     std::uint32_t written = 0, stored = 0;
@@ -95,7 +95,7 @@ Status check_words(const Problem& p) {
 }
 
 // Nothing batched: vectors, packed weights, scalars; only the number of elements counts.
-Status walk_flat(const Problem& p, Walk* walk) {
+CONVLENS_COLD Status walk_flat(const Problem& p, Walk* walk) {
     const std::int64_t count = logical_elements(*p.outputs[0]);
     const auto check = [&](const Tensor& t, const char* name, bool scalar) -> Status {
         if (has_halo(t) || (t.layout == Layout::blocked && !one_pixel(t))) {
@@ -118,7 +118,7 @@ Status walk_flat(const Problem& p, Walk* walk) {
     return {};
 }
 
-Status role_of(const Tensor& t, const Tensor& y, ElementwiseRole* role) {
+CONVLENS_COLD Status role_of(const Tensor& t, const Tensor& y, ElementwiseRole* role) {
     if (is_full(t, y)) {
         *role = ElementwiseRole::full;
     } else if (one_pixel(t) && t.channels == 1) {
@@ -139,7 +139,7 @@ Status role_of(const Tensor& t, const Tensor& y, ElementwiseRole* role) {
     return {};
 }
 
-Status walk_images(const Problem& p, Walk* walk) {
+CONVLENS_COLD Status walk_images(const Problem& p, Walk* walk) {
     const Tensor& y = *p.outputs[0];
     bool pixel = true, halo = false, masks = false;
     const auto note = [&](const Tensor& t) {
@@ -176,7 +176,7 @@ Status walk_images(const Problem& p, Walk* walk) {
 }
 
 template <class Real>
-Status make_walk(const Problem& p, Walk* walk) {
+CONVLENS_COLD Status make_walk(const Problem& p, Walk* walk) {
     *walk = {};
     const Instruction& instruction = *p.instruction;
     for (int i = 0; i < instruction.n_inputs; ++i)
@@ -201,7 +201,7 @@ Status make_walk(const Problem& p, Walk* walk) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& instruction = *p.instruction;
     if (instruction.n_inputs > kMaxInputs || instruction.n_outputs < 1 || instruction.n_outputs > kMaxOutputs) {
         return fail(Code::corrupt_file, "elementwise has %d inputs and %d outputs; it takes up to %d and 1 to %d",
@@ -224,7 +224,7 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     return {};
 }
 
-std::int64_t plan_bytes(const Problem& p) {
+CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
     return static_cast<std::int64_t>(sizeof(Plan)) + Plan::steps_bytes(word_count(p)) + p.attribute(0) * 8;
 }
 
@@ -272,7 +272,7 @@ bool written_once(const Problem& p, std::uint8_t dst) {
 }
 
 template <class Real>
-void make_plan(const Problem& p, void* memory) {
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     Plan& plan = *static_cast<Plan*>(memory);
     (void)make_walk<Real>(p, &plan.walk);
     plan.n_steps = static_cast<std::int32_t>(word_count(p));

@@ -10,7 +10,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, 2));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[0], "table", DType::real));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[1], "index", DType::int64));

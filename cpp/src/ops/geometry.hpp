@@ -108,7 +108,7 @@ inline const char* dtype_name(DType dtype) {
 
 // A real tensor without padding may be anything C can index; the rest is what the kernels count on.
 template <class Real>
-Status check_operand(const Tensor* t, const char* name, DType dtype) {
+CONVLENS_COLD Status check_operand(const Tensor* t, const char* name, DType dtype) {
     if (t == nullptr) return fail(Code::corrupt_file, "`%s` is absent; the instruction needs it", name);
     if (t->dtype != dtype) {
         return fail(Code::corrupt_file, "`%s` is of type %s; the instruction takes %s", name, dtype_name(t->dtype),
@@ -134,7 +134,7 @@ Status check_operand(const Tensor* t, const char* name, DType dtype) {
 
 // Operands of an activation op: real, batched, in the given layout.
 template <class Real>
-Status check_activation(const Tensor* t, const char* name, Layout layout) {
+CONVLENS_COLD Status check_activation(const Tensor* t, const char* name, Layout layout) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::real));
     if (!t->batched)
         return fail(Code::corrupt_file, "`%s` is not batched; the instruction takes one copy an image", name);
@@ -151,7 +151,8 @@ Status check_activation(const Tensor* t, const char* name, Layout layout) {
 }
 
 // For ops that read an input after they have written: the output may not lie where it does.
-inline Status check_apart(const Tensor& output, const char* output_name, const Tensor& input, const char* input_name) {
+inline CONVLENS_COLD Status check_apart(const Tensor& output, const char* output_name, const Tensor& input,
+                                        const char* input_name) {
     if (output.place != input.place || output.batched != input.batched || output.slot != input.slot ||
         output.offset != input.offset) {
         return {};
@@ -159,7 +160,8 @@ inline Status check_apart(const Tensor& output, const char* output_name, const T
     return fail(Code::corrupt_file, "`%s` must not lie in place of `%s`", output_name, input_name);
 }
 
-inline Status check_counts(const Problem& p, int n_inputs, int min_outputs, int max_outputs, int n_attributes) {
+inline CONVLENS_COLD Status check_counts(const Problem& p, int n_inputs, int min_outputs, int max_outputs,
+                                         int n_attributes) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs != n_inputs || i.n_outputs < min_outputs || i.n_outputs > max_outputs ||
         i.n_attributes != n_attributes) {

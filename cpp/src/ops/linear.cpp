@@ -51,7 +51,7 @@ Plan plan_of(const Problem& p) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs < 2 || i.n_inputs > 3 || i.n_outputs < 1 || i.n_outputs > 2 || i.n_attributes != 3) {
         return fail(Code::corrupt_file, "linear has %d inputs, %d outputs, %d attributes; it takes 2 or 3, 1 or 2, 3",
@@ -76,13 +76,13 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     return {};
 }
 
-std::int64_t plan_bytes(const Problem& p) {
+CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
     return static_cast<std::int64_t>(sizeof(Plan)) +
            pixels_of(*p.inputs[0]) * static_cast<std::int64_t>(sizeof(ConvTap));
 }
 
 template <class Real>
-void make_plan(const Problem& p, void* memory) {
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     Plan& plan = *static_cast<Plan*>(memory);
     plan = plan_of<Real>(p);
     const Tensor& x = *p.inputs[0];

@@ -16,14 +16,15 @@ PackedWeight linear_weight(const Tensor& features, const Tensor& image) {
 
 // The packed weight between two tensors that were checked themselves.
 template <class Real>
-Status check_linear_weight(const Tensor* t, const char* name, const Tensor& features, const Tensor& image) {
+CONVLENS_COLD Status check_linear_weight(const Tensor* t, const char* name, const Tensor& features,
+                                         const Tensor& image) {
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(features.channels, image.channels, image.height, image.width, 1));
     return check_packed<Real>(t, name, linear_weight<Real>(features, image).elements());
 }
 
 // (K, 1, 1), blocked or plain. An exact one is read and written up to its last element.
 template <class Real>
-Status check_features(const Tensor* t, const char* name) {
+CONVLENS_COLD Status check_features(const Tensor* t, const char* name) {
     CONVLENS_RETURN_IF_ERROR(check_source<Real>(t, name));
     if (!one_pixel(*t)) {
         return fail(Code::corrupt_file, "`%s` is %d x %d x %d; it must have one pixel and no halo", name, t->channels,

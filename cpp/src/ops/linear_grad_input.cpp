@@ -46,7 +46,7 @@ Plan plan_of(const Problem& p) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs < 2 || i.n_inputs > 4 || i.n_outputs != 1 || i.n_attributes != 0) {
         return fail(Code::corrupt_file,
@@ -72,9 +72,9 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     return {};
 }
 
-std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
+CONVLENS_COLD std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
 template <class Real>
-void make_plan(const Problem& p, void* memory) {
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     *static_cast<Plan*>(memory) = plan_of<Real>(p);
 }
 

@@ -10,7 +10,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 2, 8));
     CONVLENS_RETURN_IF_ERROR(check_pool<Real>(p, p.inputs[0], p.outputs[0], false));
     if (p.outputs[1] == nullptr) return {};

@@ -9,7 +9,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, 8));
     CONVLENS_RETURN_IF_ERROR(check_pool<Real>(p, p.outputs[0], p.inputs[0], false));
     return check_offset<Real>(p, p.inputs[1], *p.outputs[0], *p.inputs[0]);

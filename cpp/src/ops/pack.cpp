@@ -72,7 +72,8 @@ std::int64_t PackedWeight::panel_of(std::int64_t block) const {
     return block / run_blocks * run + block % run_blocks / panel_blocks;
 }
 
-Status check_weight_sizes(std::int64_t K, std::int64_t C, std::int64_t R, std::int64_t S, std::int64_t groups) {
+CONVLENS_COLD Status check_weight_sizes(std::int64_t K, std::int64_t C, std::int64_t R, std::int64_t S,
+                                        std::int64_t groups) {
     constexpr std::int64_t kMaxChannels = 1 << 24, kMaxKernel = 1 << 15, kMaxTaps = 1 << 20;
     const auto channels = [](std::int64_t value, const char* name) {
         if (value >= 1 && value <= kMaxChannels) return Status{};

@@ -50,7 +50,8 @@ struct PackedWeight {
 };
 
 // Rules on K, C, R, S, groups that keep every product of theirs far inside 63 bits.
-Status check_weight_sizes(std::int64_t K, std::int64_t C, std::int64_t R, std::int64_t S, std::int64_t groups);
+CONVLENS_COLD Status check_weight_sizes(std::int64_t K, std::int64_t C, std::int64_t R, std::int64_t S,
+                                        std::int64_t groups);
 
 // Elements of packed weights; `lanes` is kLanes<Real>. -1 when check_weight_sizes fails.
 std::int64_t packed_elements(std::int64_t K, std::int64_t C, std::int64_t R, std::int64_t S, std::int64_t groups,

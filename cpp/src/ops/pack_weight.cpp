@@ -8,7 +8,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 1 ? 1 : 2, 1, 1, 5));
     CONVLENS_RETURN_IF_ERROR(
         check_weight_sizes(p.attribute(0), p.attribute(1), p.attribute(2), p.attribute(3), p.attribute(4)));

@@ -71,8 +71,9 @@ struct PlainConv {
 };
 
 template <class Real>
-Status check_plain_conv(const Problem& p, const Tensor* x, const Tensor* y, const Tensor* w, const char* x_name,
-                        const char* y_name, const char* w_name, bool weight_each = false) {
+CONVLENS_COLD Status check_plain_conv(const Problem& p, const Tensor* x, const Tensor* y, const Tensor* w,
+                                      const char* x_name, const char* y_name, const char* w_name,
+                                      bool weight_each = false) {
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, x_name, Layout::plain));
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, y_name, Layout::plain));
     const ConvAttributes a = ConvAttributes::of(p);

@@ -6,8 +6,8 @@
 namespace convlens {
 
 // Every window must hold an element of x: a maximum over nothing is no number, in lanes beyond the channels either.
-inline Status check_reach(std::int64_t out, std::int64_t in, std::int64_t stride, std::int64_t pad,
-                          std::int64_t dilation, std::int64_t reach, const char* axis) {
+inline CONVLENS_COLD Status check_reach(std::int64_t out, std::int64_t in, std::int64_t stride, std::int64_t pad,
+                                        std::int64_t dilation, std::int64_t reach, const char* axis) {
     const bool first = reach >= pad, last = (out - 1) * stride - pad < in, between = pad == 0 || dilation <= in;
     if (first && last && between) return {};
     return fail(Code::corrupt_file,
@@ -18,7 +18,7 @@ inline Status check_reach(std::int64_t out, std::int64_t in, std::int64_t stride
 
 // `x` is the plane the window slides over (x, or dx of a gradient), `y` has one pixel a window.
 template <class Real>
-Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool average) {
+CONVLENS_COLD Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool average) {
     static const char* const kNames[] = {"R",        "S",          "stride_h",   "stride_w",          "pad_top",
                                          "pad_left", "dilation_h", "dilation_w", "count_include_pad", "pad_bottom",
                                          "pad_right"};
@@ -47,7 +47,7 @@ Status check_pool(const Problem& p, const Tensor* x, const Tensor* y, bool avera
 
 // The winners: one byte a lane beside y.
 template <class Real>
-Status check_offset(const Problem& p, const Tensor* offset, const Tensor& x, const Tensor& y) {
+CONVLENS_COLD Status check_offset(const Problem& p, const Tensor* offset, const Tensor& x, const Tensor& y) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(offset, "offset", DType::uint8));
     const Layout layout = is_plain(x, y) ? Layout::plain : Layout::blocked;
     if (offset->layout != layout || !offset->batched || !same_shape(*offset, y)) {

@@ -66,11 +66,11 @@ struct Gradient {
     static constexpr std::int64_t kSlack = 64;  // what vectors reach beyond
 };
 
-Status no_memory() { return fail(Code::out_of_memory, "no memory for the positions of a window"); }
+CONVLENS_COLD Status no_memory() { return fail(Code::out_of_memory, "no memory for the positions of a window"); }
 
 }  // namespace
 
-Status indices_of_offsets(const PoolPlanes& pool, const std::uint8_t* offset, std::int64_t* indices) {
+CONVLENS_COLD Status indices_of_offsets(const PoolPlanes& pool, const std::uint8_t* offset, std::int64_t* indices) {
     const PoolWindow& w = pool.window;
     const CallGuard guard;
     ToIndices c = {pool, offset, indices, 0, {}};

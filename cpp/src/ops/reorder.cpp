@@ -44,7 +44,7 @@ bool same_bytes(const Problem& p, const Sides& s) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, 3));
     if (p.inputs[0] == nullptr) return fail(Code::corrupt_file, "`x` is absent; the instruction needs it");
     const DType dtype = p.inputs[0]->dtype;

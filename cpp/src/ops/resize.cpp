@@ -33,7 +33,7 @@ std::int64_t planes_of_resize(const Tensor& y) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, p.instruction->n_attributes));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.outputs[0], "y", DType::real));
     const Layout layout = is_blocked(*p.outputs[0]) ? Layout::blocked : Layout::plain;
@@ -64,13 +64,13 @@ Status check(const Problem& p, ScratchNeed* scratch) {
 }
 
 template <class Real>
-std::int64_t plan_bytes(const Problem& p) {
+CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
     const Tensor& y = *p.outputs[0];
     return (std::int64_t{y.height} + y.width) * static_cast<std::int64_t>(sizeof(ResizeBand)) +
            p.instruction->n_attributes * static_cast<std::int64_t>(sizeof(Real));
 }
 template <class Real>
-void make_plan(const Problem& p, void* plan) {
+CONVLENS_COLD void make_plan(const Problem& p, void* plan) {
     const Tensor& y = *p.outputs[0];
     ResizeBand* band = static_cast<ResizeBand*>(plan);
     Real* weights = const_cast<Real*>(weights_of<Real>(plan, y));

@@ -11,7 +11,7 @@ namespace {
 bool is_vector(const Problem& p) { return one_pixel(*p.inputs[0]) && one_pixel(*p.outputs[0]); }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, 1));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[0], "x", DType::real));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.outputs[0], "y", DType::real));

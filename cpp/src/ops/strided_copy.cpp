@@ -43,7 +43,7 @@ bool stays_inside(const Problem& p, std::int64_t x_elements, std::int64_t y_elem
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, kAttributes));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[0], "x", DType::real));
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.outputs[0], "y", DType::real));

@@ -9,7 +9,7 @@ namespace convlens {
 namespace {
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 1, 1, 1, 5));
     CONVLENS_RETURN_IF_ERROR(
         check_weight_sizes(p.attribute(0), p.attribute(1), p.attribute(2), p.attribute(3), p.attribute(4)));

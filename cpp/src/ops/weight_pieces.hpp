@@ -13,7 +13,7 @@ PackedWeight packed_of(const Problem& p) {
 }
 
 template <class Real>
-Status check_packed(const Tensor* t, const char* name, std::int64_t elements) {
+CONVLENS_COLD Status check_packed(const Tensor* t, const char* name, std::int64_t elements) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::real));
     if (t->batched || t->layout != Layout::packed || t->channels != elements) {
         return fail(Code::corrupt_file, "`%s` must be one packed tensor of %lld elements; it has %d", name,
@@ -24,7 +24,7 @@ Status check_packed(const Tensor* t, const char* name, std::int64_t elements) {
 
 // A vector with an element a channel, readable up to a whole block.
 template <class Real>
-Status check_vector(const Tensor* t, const char* name, std::int64_t channels) {
+CONVLENS_COLD Status check_vector(const Tensor* t, const char* name, std::int64_t channels) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::real));
     if (t->batched || t->layout != Layout::plain || has_halo(*t) || logical_elements(*t) != channels) {
         return fail(Code::corrupt_file, "`%s` must be plain, not batched, of %lld elements", name,
@@ -40,7 +40,7 @@ Status check_vector(const Tensor* t, const char* name, std::int64_t channels) {
 
 // The plain side: (K, C / groups, R, S) in order, whatever three sizes its Tensor names.
 template <class Real>
-Status check_plain_weight(const Tensor* t, const char* name, const PackedWeight& w, bool each = false) {
+CONVLENS_COLD Status check_plain_weight(const Tensor* t, const char* name, const PackedWeight& w, bool each = false) {
     CONVLENS_RETURN_IF_ERROR(check_operand<Real>(t, name, DType::real));
     const std::int64_t elements = w.K * (w.C / w.groups) * w.R * w.S;
     const bool plain = t->layout == Layout::plain || (each && t->layout == Layout::blocked && one_pixel(*t));
