@@ -6,7 +6,7 @@ set -euo pipefail
 cpp=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$(mktemp -d)}
 
-cmake -S "$cpp" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O0 -DCONVLENS_TESTS=OFF \
+cmake -S "$cpp" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DCONVLENS_TESTS=OFF \
     -DCONVLENS_OPENMP=OFF >/dev/null
 objects=$(ninja -C "$build" -t targets all | sed -n 's/^\(CMakeFiles\/convlens_kernels_.*\.o\): .*/\1/p')
 [ -n "$objects" ] || { echo "isa hygiene: no kernel objects in $build"; exit 1; }
