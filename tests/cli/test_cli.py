@@ -46,6 +46,7 @@ def test_info_describes_a_network(capsys, saved):
     assert repr(net.layers()) in out
     assert re.search(r"^memory \d+\.\d KB to run one image", out, re.MULTILINE)
     assert re.search(r"^Conv +1  rule +rule +rule$", out, re.MULTILINE)
+    assert _run(capsys, "info", path, "--layers") == (0, f"{net.summary()}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,18 @@ def test_an_interrupt_keeps_what_was_finished(explained, picture, tmp_path, monk
     assert "Interrupted: images after these are missing." in page
 
 
+def test_a_place_of_a_map_is_explained(explained, tmp_path):
+    net = nn.Sequential(nn.Conv2d(out_channels=3, kernel_size=3), nn.ReLU(), input_shape=(1, 12, 10), seed=0)
+    net.save(tmp_path / "maps.npz")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(1, 1, 12, 10)).astype(np.float32))
+    code, text, err = explained("{dir}/x.npy", "--target", "2,5,4", "--out", "{dir}/w.png", net=tmp_path / "maps.npz")
+    assert (code, err) == (0, "")
+    assert "explained: place (2, 5, 4), logits " in text
+    assert explained("{dir}/x.npy", "--target", "2,5", "--out", "{dir}/w.png", net=tmp_path / "maps.npz")[2] == (
+        "convlens: error: `target` (=(2, 5)) is no place in 'logits', whose shape is (N, 3, 10, 8)\n"
+    )
+
+
 def test_recipe_by_numbers_is_the_recipe_by_name(explained, picture, tmp_path):
     net = nn.Sequential(
         *(nn.Conv2d(out_channels=2, kernel_size=3), nn.ReLU(), nn.Flatten(), nn.Linear(out_features=3)),
@@ -252,6 +264,7 @@ def test_a_target_is_a_number_a_name_or_part_of_one():
     labels = Labels(["tabby, tabby cat", "tiger cat", "tiger", "dog"])
     assert [labels.target(text) for text in ("3", "-1", "DOG", "tabby cat", "tiger", "abb")] == [3, -1, 3, 0, 2, 0]
     assert labels.target(None) is None
+    assert labels.target("1, 20,24") == (1, 20, 24)
     with pytest.raises(ValueError, match=r"fits 2 of --labels: 0 tabby, tabby cat, 1 tiger cat; give one"):
         labels.target("cat")
     with pytest.raises(ValueError, match="the nearest are 3 dog"):

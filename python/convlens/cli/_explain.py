@@ -57,7 +57,10 @@ def add_to(commands: Commands) -> None:
         help=f"one, or several with commas between: {', '.join(_methods())} (default: saliency)",
     )
     parser.add_argument(
-        "--target", metavar="CLASS", help="the class to explain: its number, or its name in --labels (default: the top)"
+        "--target",
+        metavar="CLASS",
+        help="the class to explain: its number, or its name in --labels (default: the top); of an output of maps a "
+        "place, such as 2,20,24 (class, y, x)",
     )
     parser.add_argument("--labels", metavar="FILE", help="names of the classes: one a line, or JSON")
     parser.add_argument("--layer", metavar="NAME", help="the layer that CAMs read (default: chosen, and printed)")
@@ -188,7 +191,7 @@ class _Job:
         rows: Sequence[Method],
         arguments: Sequence[Mapping[str, Any]],
         labels: Labels,
-        target: int | None,
+        target: int | tuple[int, ...] | None,
     ) -> None:
         self._net = net
         self._rows = rows
@@ -243,14 +246,15 @@ class _Job:
             width = max(len(self._labels[int(k)]) for k in best)
             lines += [f"{self._labels[int(k)]:<{width}}  {scores[k]:.4g}" for k in best]
         probability = "" if first.probability is None else f", probability {float(first.probability[0]):.3f}"
-        lines.append(f"explained: class {label}, {first.output} {float(first.score[0]):.4g}{probability}")
+        kind = "class" if np.ndim(target) == 0 else "place"
+        lines.append(f"explained: {kind} {label}, {first.output} {float(first.score[0]):.4g}{probability}")
         for title, why in whys.items():
             facts = [f"layer {why.layer}"] if why.layer else []
             facts += [f"delta {float(why.delta[0]):.2g}"] if why.delta is not None else []
             facts += [] if why.converged else ["not converged"]
             if facts:
                 lines.append(f"{title}: {', '.join(facts)}")
-        return Shown(one.name, one.picture, whys, lines, f"{_short(one.name)}\nclass {_short(label)}")
+        return Shown(one.name, one.picture, whys, lines, f"{_short(one.name)}\n{kind} {_short(label)}")
 
 
 def _short(text: str) -> str:

@@ -32,6 +32,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "net", metavar="MODEL", nargs="?", help="a network: .onnx (extra [onnx]), or what net.save wrote"
     )
+    parser.add_argument("--layers", action="store_true", help="the table of layers alone")
     add_layout(parser)
     parser.set_defaults(run=run)
 
@@ -47,6 +48,9 @@ def run(options: argparse.Namespace) -> int:
         if Path(options.net).suffix == ".onnx":
             print(_imports(options.net))
         raise
+    if options.layers:
+        print(net.summary())
+        return 0
     print(net)
     for note in net.notes:
         print(f"note: {note}")

@@ -45,12 +45,13 @@ class Labels:
         if self.names and classes is not None and len(self.names) != classes:
             raise ValueError(f"--labels has {len(self.names)} names, the network has {classes} classes: one a class")
 
-    def target(self, text: str | None) -> int | None:
-        """The class that a number, a name or a part of one name means."""
+    def target(self, text: str | None) -> int | tuple[int, ...] | None:
+        """The class that a number, a name or a part of one name means; a place, of numbers with commas between."""
         if text is None:
             return None
         try:
-            return int(text)
+            place = tuple(map(int, text.split(",")))
+            return place if len(place) > 1 else place[0]
         except ValueError:
             pass
         if not self.names:
