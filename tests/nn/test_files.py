@@ -229,3 +229,8 @@ def test_archive_that_unpacks_to_much_is_refused(tmp_path):
         archive.writestr("graph.json", bytes(1 << 20))
     with pytest.raises(ValueError, match="has 1048576 bytes, too many for a file of"):
         nn.load(path)
+
+
+def test_a_folder_that_does_not_exist_is_named_as_it_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent/net\.npz'$"):
+        _network().save(tmp_path / "absent" / "net.npz")

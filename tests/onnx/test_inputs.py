@@ -382,10 +382,15 @@ def test_new_weights_hold_for_every_size(tmp_path):
 def test_sizes_that_the_file_fixes_stay_an_error():
     net = cl.load(open_sizes(("batch", 2, 9, "width")))
     assert net(random(1, 2, 9, 20))["up"].shape == (1, 3, 9, 20)
-    with pytest.raises(ValueError, match="`images` has shape"):
-        net(random(1, 2, 10, 20))
-    with pytest.raises(ValueError, match="`images` has shape"):
-        net(random(1, 3, 9, 20))
+    for shape, remedy in (
+        ((1, 2, 10, 20), "give a batch of that shape, with sizes of at least 1"),
+        ((1, 3, 9, 20), "give a batch of that shape"),
+        ((1, 2, 9, 0), "give a batch of that shape"),
+        ((2, 9, 20), "the batch axis is missing"),
+        ((1, 9, 20, 2), "channels are last"),
+    ):
+        with pytest.raises(ValueError, match=rf"`images` has shape .*, the network takes \(N, 2, 9, any\): {remedy}"):
+            net(random(*shape))
     with pytest.raises(
         ValueError, match=r"input 'x' \(batch, channels, height, width\) has open sizes: give `input_shape`"
     ):

@@ -304,8 +304,10 @@ class Network:
         """The network for the size of `images`: this one, unless the file that it is from leaves sizes open."""
         if self._sizes is None:
             return self
-        given = images if isinstance(images, Mapping) else {self.input_name: images}
-        shapes = self._sizes.wanted(self, given)
+        if isinstance(images, Mapping):
+            shapes = self._sizes.wanted(self, images)
+        else:
+            shapes = self._sizes.wanted(self, {self.input_name: images}, "images")
         return self if shapes is None else self._sizes.network(self, shapes)
 
     def follow(self, net: Network, key: Hashable) -> None:

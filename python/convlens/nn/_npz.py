@@ -84,7 +84,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file beside `path` that takes its place when all was written, and vanishes otherwise."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # Not tempfile: its files stay private to the user, and this one becomes the result.
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        error.filename = str(path)  # the file that was asked for
+        raise
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield file

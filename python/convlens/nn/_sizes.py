@@ -59,15 +59,15 @@ class OpenSizes:
         with self._lock:
             self._kept.clear()
 
-    def wanted(self, net: Network, given: Mapping[str, Any]) -> dict[str, Sizes] | None:
-        """The shapes to specialise for, or None where `net` itself fits, or no network of the file would."""
+    def wanted(self, net: Network, given: Mapping[str, Any], called: str = "") -> dict[str, Sizes] | None:
+        """The shapes to specialise for, or None where `net` itself fits; errors call the one array `called`."""
         shapes = {name: kind.per_image for name, kind in net.graph.inputs.items()}
         for name, array in given.items():
-            have, axes = np.shape(array)[1:], self.open_axes.get(name, ())
-            if name in shapes and len(have) == len(axes):
-                if any(axis not in (None, size) or size < 1 for axis, size in zip(axes, have, strict=True)):
-                    return None
-                shapes[name] = have
+            have, axes = np.shape(array), self.open_axes.get(name, ())
+            if name in shapes and None in axes:
+                if not _fits(have[1:], axes):
+                    raise ValueError(_misfit(called or name, have, axes))
+                shapes[name] = have[1:]
         same = all(net.graph.inputs[name].per_image == shape for name, shape in shapes.items())
         return None if same else shapes
 
@@ -90,3 +90,18 @@ class OpenSizes:
             while len(self._kept) > MOST_SIZES:
                 self._kept.popitem(last=False)
             return kept
+
+
+def _fits(sizes: Sizes, axes: tuple[int | None, ...]) -> bool:
+    fixed = len(sizes) == len(axes) and all(axis in (None, size) for axis, size in zip(axes, sizes, strict=True))
+    return fixed and min(sizes, default=1) > 0
+
+
+def _misfit(name: str, shape: Sizes, axes: tuple[int | None, ...]) -> str:
+    wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
+    message = f"`{name}` has shape {shape}, the network takes (N, {wanted}): "
+    if _fits(shape, axes):
+        return f"{message}the batch axis is missing, add it with {name}[np.newaxis]"
+    if _fits((*shape[-1:], *shape[1:-1]), axes):
+        return f"{message}channels are last, move them with np.moveaxis({name}, -1, 1)"
+    return f"{message}give a batch of that shape, with sizes of at least 1"
