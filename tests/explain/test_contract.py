@@ -209,6 +209,18 @@ def test_nan_and_infinity_are_refused_by_image(name, bad):
 
 
 @ALL
+@pytest.mark.parametrize(("bad", "target"), [(np.nan, None), (np.nan, 2), (np.inf, None)])
+def test_an_answer_that_is_no_number_is_refused(name, bad, target):
+    net, x = small(), images(2)
+    bias = net.parameters["linear1.bias"].copy()
+    bias[2] = bad
+    net.set_parameters({"linear1.bias": bias})
+    with pytest.raises(ValueError, match=f"the network answers {bad} to image 0, in 'logits': there is nothing"):
+        call(name, net, x, target)
+    assert np.isfinite(call(name, net, x, 1).score).all()  # the other classes have answers
+
+
+@ALL
 def test_an_empty_batch_gives_empty_values(name):
     why = call(name, small(), images(0))
     assert len(why) == 0

@@ -315,6 +315,18 @@ def test_a_gradient_is_straight_through_and_saturation_is_the_relu():
 
 
 @pytest.mark.parity
+def test_an_answer_that_saturates_is_said_to_have_no_map():
+    nodes = [node("GlobalAveragePool", "x", "p"), node("Flatten", "p", "f"), *pair("f", "y", "s", "z")]
+    grid = {"s": np.float32(0.01), "z": np.uint8(0)}
+    net = cl.load(model(nodes, ("N", 3, 4, 4), weights=grid, opset=17))
+    x = np.ones((3, 3, 4, 4), np.float32)
+    x[1] = 9  # above 255 steps of 0.01
+    why = cl.explain.saliency(net, x, 0)
+    assert [bool(values.any()) for values in why.values] == [True, False, True]
+    assert why.notes[-1].startswith("zero everywhere for 1 image(s): a quantised value that saturates")
+    assert not any("zero everywhere" in note for note in cl.explain.saliency(net, x[::2], 0).notes)
+
+
 def test_a_gradient_is_that_of_fake_quantisation_in_pytorch():
     torch = pytest.importorskip("torch")
     made, weights = by_hand()

@@ -132,6 +132,7 @@ class Task:
             for part in self.parts():
                 seed = partial(_resolved_seed, self.goal.take(part)) if results else None
                 given = self.run(self.images[part], part, seed)
+                self._check_answer(given[self.output.name], part)
                 for name, array in arrays.items():
                     array[part] = given[name]
                 done = part.stop
@@ -142,6 +143,17 @@ class Task:
         self.goal = self.goal.resolve(logits, done)
         chances = self._probability(arrays[probability]) if probability else None
         return Clean(self.goal.score(logits), chances, done), [arrays[name] for name in results]
+
+    def _check_answer(self, logits: Array, part: slice) -> None:
+        """Refuse an answer that is no number: its maps would be NaN, or look as if they meant something."""
+        score = self.goal.take(part).resolve(logits).score(logits)
+        bad = np.flatnonzero(~np.isfinite(score))
+        if bad.size:
+            raise ValueError(
+                f"the network answers {score[bad[0]]} to image {part.start + bad[0]}, in {self.output.name!r}: "
+                "there is nothing to explain. Look for NaN or infinity in net.parameters and for values of the image "
+                "that are too large, or run in double with net.astype(np.float64)"
+            )
 
     def _probability(self, probability: Array) -> Array | None:
         """The probability of each target; None where the goal is no single output."""
@@ -177,6 +189,12 @@ class Task:
         n = len(self.images)
         if clean.done < n:
             notes += (f"interrupted: images from {clean.done} on (of {n}) are missing (NaN)",)
+        empty = 0 if self.method.values == "layer" else n - int(rows(values).any(axis=1).sum())
+        if empty and any(node.op == "Quantize" for node in self.graph.nodes):
+            notes += (
+                f"zero everywhere for {empty} image(s): a quantised value that saturates, such as the answer itself, "
+                "does not change with what is before it",
+            )
         converged = more.pop("converged", True) and clean.done == n
         return Explanation(
             values=values,
