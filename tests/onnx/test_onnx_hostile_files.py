@@ -224,7 +224,7 @@ def test_mutated_files_are_refused_or_load():
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from onnx_mutations import main
-        main(400)
+        main(10_000)
     """)
 
     def limit():
@@ -235,5 +235,5 @@ def test_mutated_files_are_refused_or_load():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     parsed, total = map(int, done.stdout.split()[-2:])
-    assert total == 400
+    assert total == 10_000
     assert parsed >= total / 2
