@@ -118,6 +118,18 @@ def test_the_three_are_adjoint(name):
     assert abs(inner - np.sum(w * ops.conv2d_grad_weight(dy, x, w.shape, **keywords))) <= scale
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_images_beyond_the_cache_have_the_same_bits(stride):
+    x, w = normal(1, 4, 48, 112, 112), normal(2, 48, 1, 3, 3)
+    keywords = {"stride": stride, "padding": 1, "groups": 48}
+    whole = ops.conv2d(x, w, **keywords)
+    dx = ops.conv2d_grad_input(whole, w, x.shape, **keywords)
+    for i in range(len(x)):
+        one = slice(i, i + 1)
+        assert np.array_equal(whole[one], ops.conv2d(x[one], w, **keywords))
+        assert np.array_equal(dx[one], ops.conv2d_grad_input(whole[one], w, x[one].shape, **keywords))
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_threads_and_batch_do_not_change_a_bit(name):
     x, w, b, keywords = problem(name, "float32")

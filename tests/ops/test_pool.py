@@ -107,9 +107,12 @@ def test_nan_and_infinities_win_as_values_do_anywhere(name, dtype, isa):
     np.testing.assert_array_equal(indices, places)
 
 
-@pytest.mark.parametrize(("kernel", "keywords"), [(2, {}), (3, {"stride": 2, "padding": 1}), (112, {})])
-def test_large_pools_have_the_same_bits_for_any_threads_and_batch(kernel, keywords):
-    x = normal(1, 4, 20, 112, 112, dtype="float32")  # beyond what one thread computes alone
+@pytest.mark.parametrize(
+    ("channels", "size", "kernel", "keywords"),
+    [(20, 112, 2, {}), (12, 224, 2, {}), (20, 112, 3, {"stride": 2, "padding": 1}), (20, 112, 112, {})],
+)
+def test_large_pools_have_the_same_bits_for_any_threads_and_batch(channels, size, kernel, keywords):
+    x = normal(1, 4, channels, size, size)  # beyond what one thread computes alone; the second beyond the cache
     window = {"kernel_size": kernel, **keywords}
 
     def pools(images):

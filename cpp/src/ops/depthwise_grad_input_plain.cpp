@@ -52,6 +52,7 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     DepthwiseSpread<Real> spread;
     spread.height = sum.height, spread.width = sum.width, spread.columns = sum.columns;
     spread.pad_top = a.pad_top, spread.pad_left = a.pad_left;
+    s.schedule(call.n * call.inputs[0].image_stride, &sum);
     each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
         const Real* source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
         const Real* weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * a.R * a.S;

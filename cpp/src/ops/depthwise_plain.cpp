@@ -55,6 +55,7 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     sum.height = s.source->height, sum.width = s.source->width, sum.stride = s.a.stride_h;
     sum.taps = taps, sum.n_taps = s.a.S, sum.R = s.a.R, sum.weight_row_step = s.a.S;
     sum.output_row_step = sum.columns = s.output->width;
+    s.schedule(call.n * call.inputs[0].image_stride, &sum);
     each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
         sum.source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
         sum.first_row = y0 * s.a.stride_h - s.a.pad_top;

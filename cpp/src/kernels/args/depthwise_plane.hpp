@@ -11,8 +11,10 @@ constexpr int64_t kPlaneSlack = 3 * 64 / static_cast<int64_t>(sizeof(Real));
 
 // output[y output_row_step + x] = bias + sum over tap, r of
 //     source[(first_row + y stride + r) width + x stride + tap.source] * weight[tap.weight + r weight_row_step]
-// in this order, where a source outside of height x width is 0; stride is 1 and R 3 or 5, or 2 and 3. Lanes beyond the
-// columns are overwritten by the row below; those beyond output_end are not written.
+// in this order, where a source outside of height x width is 0; stride is 1 and R 3 or 5, or 2 and 3, with taps whose
+// sources are neighbours. Lanes beyond the columns are overwritten by the row below; those beyond output_end are not
+// written. Windows of 3 x 3 go through `tile` rows at a time; unless `ahead` is 0, what lies so many elements further
+// on is fetched meanwhile.
 template <class Real>
 struct DepthwiseRows {
     const Real* source = nullptr;
@@ -24,7 +26,7 @@ struct DepthwiseRows {
     Real bias = 0;
     Real* output = nullptr;
     Real* output_end = nullptr;
-    int64_t output_row_step = 0, rows = 0, columns = 0;
+    int64_t output_row_step = 0, rows = 0, columns = 0, tile = 1, ahead = 0;
 };
 
 // output[y columns + x] = sum over r, s in falling order of source[i width + j] * weight[3 r + s]

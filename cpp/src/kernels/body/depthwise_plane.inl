@@ -23,7 +23,7 @@ __attribute__((noinline)) void store_first(Vec<Real> v, Real* to, int64_t count)
 }
 template <class Real>
 inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) {
-    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return v.store(to);
+    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return store_anywhere(to, v);
     store_first(v, to, count);
 }
 
@@ -50,15 +50,14 @@ __attribute__((noinline)) void place_rows(RowPlace* rows, int64_t first, int64_t
     }
 }
 
-// A load serves all of the rows whose windows it lies in.
-template <int R, int Stride, class Real>
-void sum_rows(const DepthwiseRows<Real>& a) {
+// Windows of 5 x 5. A load serves all of the rows whose windows it lies in.
+template <class Real>
+void sum_five_rows(const DepthwiseRows<Real>& a) {
     typedef Vec<Real> V;
-    constexpr int kRows = 7;
-    constexpr int kSources = (kRows - 1) * Stride + R;
+    constexpr int kRows = V::registers < 32 ? 7 : 14, R = 5, kSources = kRows - 1 + R;
     RowPlace rows[kSources];
     for (int64_t row = 0; row < a.rows; row += kRows) {
-        place_rows(rows, a.first_row + row * Stride, kSources, a.height, a.width);
+        place_rows(rows, a.first_row + row, kSources, a.height, a.width);
         for (int64_t next = 0; next < a.columns; next += V::width) {
             // The last vector overlaps the one before: the sums are the same.
             const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
@@ -69,15 +68,14 @@ void sum_rows(const DepthwiseRows<Real>& a) {
                 V w[R];
                 CONVLENS_UNROLL
                 for (int r = 0; r < R; ++r) w[r] = V::splat(a.weight[a.taps[tap].weight + r * a.weight_row_step]);
-                const int64_t c = column * Stride + a.taps[tap].source;
-                const unsigned bits = lanes_within<Stride, Real>(c, a.width);
+                const int64_t c = column + a.taps[tap].source;
+                const unsigned bits = lanes_within<1, Real>(c, a.width);
                 CONVLENS_UNROLL
                 for (int i = 0; i < kSources; ++i) {
-                    const V v = keep_where(bits & rows[i].within, load_apart<Stride>(a.source + c + rows[i].offset, 2));
+                    const V v = keep_where(bits & rows[i].within, V::load(a.source + c + rows[i].offset));
                     CONVLENS_UNROLL
                     for (int t = 0; t < kRows; ++t) {
-                        const int r = i - t * Stride;
-                        if (r >= 0 && r < R) sums[t] = fma(v, w[r], sums[t]);
+                        if (i >= t && i < t + R) sums[t] = fma(v, w[i - t], sums[t]);
                     }
                 }
             }
@@ -94,10 +92,74 @@ void sum_rows(const DepthwiseRows<Real>& a) {
     }
 }
 
+// Windows of 3 x 3. A row of the source is loaded once for all windows that see it, and what lies two apart in it taken
+// apart once for all of its taps, which are neighbours then.
+template <int Stride, class Real>
+void sum_three_rows(const DepthwiseRows<Real>& a) {
+    typedef Vec<Real> V;
+    constexpr int kLoads = Stride == 1 ? 3 : 4;
+    V w[3][3];
+    CONVLENS_UNROLL
+    for (int r = 0; r < 3; ++r) {
+        CONVLENS_UNROLL
+        for (int s = 0; s < 3; ++s) w[r][s] = V::splat(a.weight[a.taps[s].weight + r * a.weight_row_step]);
+    }
+    for (int64_t row = 0; row < a.rows; row += a.tile) {
+        const int64_t end = row + a.tile < a.rows ? row + a.tile : a.rows;
+        for (int64_t next = 0; next < a.columns; next += V::width) {
+            // The last vector overlaps the one before: the sums are the same.
+            const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
+            int64_t places[kLoads], y = a.first_row + row * Stride;
+            unsigned bits[kLoads];
+            CONVLENS_UNROLL
+            for (int i = 0; i < kLoads; ++i) {
+                places[i] = Stride == 1 ? a.taps[i % 3].source : a.taps[0].source + i / 2 * 2 + i % 2 * V::width;
+                bits[i] = lanes_within<1, Real>(column * Stride + places[i], a.width);
+            }
+            const Real* source = a.source + column * Stride + y * a.width;
+            const auto take = [&](V* v) {
+                v[0] = v[1] = v[2] = V::zero();
+                if (y >= 0 && y < a.height) {
+                    if (a.ahead > 0) {
+                        CONVLENS_UNROLL
+                        for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
+                    }
+                    V at[kLoads];
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < kLoads; ++i) at[i] = keep_where(bits[i], V::load(source + places[i]));
+                    if constexpr (Stride == 1) {
+                        v[0] = at[0], v[1] = at[1], v[2] = at[2];
+                    } else {
+                        unzip(at[0], at[1], &v[0], &v[1]);
+                        unzip(at[2], at[3], &v[2], &at[0]);
+                    }
+                }
+                ++y, source += a.width;
+            };
+            V top[3], middle[3], bottom[3];
+            take(top);
+            if (Stride == 1) take(middle);
+            Real* to = a.output + row * a.output_row_step + column;
+            for (int64_t t = row; t < end; ++t, to += a.output_row_step) {
+                if (Stride == 2) take(middle);
+                take(bottom);
+                V sum = V::splat(a.bias);
+                CONVLENS_UNROLL
+                for (int s = 0; s < 3; ++s) {
+                    sum = fma(bottom[s], w[2][s], fma(middle[s], w[1][s], fma(top[s], w[0][s], sum)));
+                    top[s] = Stride == 1 ? middle[s] : bottom[s];
+                    middle[s] = bottom[s];
+                }
+                store_within(Stride == 1 ? sum : in_order(sum), to, a.columns - column, a.output_end);
+            }
+        }
+    }
+}
+
 template <class Real>
 void depthwise_rows(const DepthwiseRows<Real>& a) {
-    if (a.stride == 2) return sum_rows<3, 2>(a);
-    a.R == 3 ? sum_rows<3, 1>(a) : sum_rows<5, 1>(a);
+    if (a.R == 5) return sum_five_rows(a);
+    a.stride == 1 ? sum_three_rows<1>(a) : sum_three_rows<2>(a);
 }
 
 // One row of the output, which sees `Rows` rows of the source. Neighbouring columns see one and two columns of it; they

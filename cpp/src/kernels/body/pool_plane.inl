@@ -12,6 +12,7 @@ namespace {
 // A row of windows: n_rows of their rows and `columns` of their columns lie inside x; the first row is at first_place.
 struct WindowRow {
     int64_t stride, row_step, n_rows, dilation, kernel_width, first_place, counted_rows, counted_columns;
+    int64_t ahead;  // elements, or 0
     Range columns;
 };
 
@@ -167,6 +168,13 @@ __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArg
         for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
             uint8_t* winners = offset == nullptr ? nullptr : offset + column;
             if constexpr (Size > 0) {
+                if (Size == 2 && w.ahead > 0) {
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < 4; ++i) {
+                        const Real* at = x + column * stride + i / 2 * w.row_step + i % 2 * Vec<Real>::width;
+                        __builtin_prefetch(at + w.ahead);
+                    }
+                }
                 Kind::template lanes<Size>(w, x + column * stride, y + column, winners);
             } else {
                 Kind::any(w, x + column * stride, y + column, winners);
@@ -213,6 +221,10 @@ __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Fu
     WindowRow w = {};
     w.stride = p.stride_width, w.row_step = p.dilation_height * a.x_row_stride;
     w.dilation = p.dilation_width, w.kernel_width = p.kernel_width;
+    // Of long rows from memory the next lines are fetched meanwhile. (AVX-512, one thread: c64 224 x 224 0.73 of the
+    // time; of 8 images of c128 112 x 112 it takes 1.07.)
+    constexpr int64_t kFar = (8 << 20) / sizeof(Real), kLong = 512 / sizeof(Real);
+    w.ahead = a.x_end - a.x > kFar && p.width > kLong ? 2048 : 0;
     for (int64_t i = a.row0; i < a.row1;) {
         const int64_t plane = i / a.rows, row = i - plane * a.rows, y0 = row * p.stride_height - p.pad_top;
         const Range ys = inside(y0, p.dilation_height, p.kernel_height, 0, p.height);
