@@ -15,8 +15,8 @@ namespace convlens {
 namespace {
 
 constexpr std::int64_t kMostRows = 512;  // of the product a task computes
-// Each task packs its lanes for itself, which costs little where squares of x are transposed as they lie, and some
-// hundred rows' worth where pixels are gathered. (c256 k512 stride 2 14 x 14: rows of 102 1.10, of 256 GATHERED.)
+// Each task packs its lanes for itself, which costs little where squares of x are transposed as they lie, and some ten
+// rows' worth where pixels are gathered.
 constexpr std::int64_t kTasks = 8, kTasksThatGather = 2;
 constexpr std::int64_t kLaneBytes = 128 << 10;  // of the lanes a task multiplies by: two blocks at least
 
