@@ -45,6 +45,8 @@ SHAPES = {
     "grouped": ((2, 24, 6, 6), (12, 3, 3), {"padding": 1, "groups": 3}),
     "dilated": ((1, 16, 9, 9), (16, 3, 3), {"padding": 2, "dilation": 2}),
     "1x1-strided": ((1, 32, 8, 8), (16, 1, 1), {"stride": 2}),
+    "1x1-strided-large": ((2, 20, 41, 55), (18, 1, 1), {"stride": 2}),
+    "1x1-strided-many-channels": ((1, 120, 9, 6), (20, 1, 1), {"stride": (3, 2)}),
     "row": ((1, 4, 1, 40), (8, 1, 7), {"padding": "same"}),
     "large-kernel": ((1, 2, 12, 12), (4, 11, 11), {"padding": 5}),
     "many-channels": ((1, 130, 4, 4), (70, 3, 3), {"padding": 1}),
@@ -55,6 +57,7 @@ SHAPES = {
     "pointwise-of-full-panels": ((1, 20, 8, 16), (30, 1, 1), {}),
     "pointwise-of-large-planes": ((1, 20, 82, 82), (70, 1, 1), {}),
     "pointwise-of-many-channels": ((2, 400, 4, 9), (30, 1, 1), {}),
+    "many-small-images": ((70, 40, 3, 3), (20, 1, 1), {}),
     "depthwise-pixel": ((2, 32, 1, 1), (32, 1, 1), {"groups": 32}),
 }
 

@@ -6,7 +6,7 @@
 //
 // The product of the transposed weight with panels of dy's pixels gives what each tap of each channel contributes; a
 // task adds that up for a few channels, in the order of pixels, then r, s (col2im). With one tap on every pixel the
-// product is dx itself.
+// product is dx itself; with one tap and a stride it lies among zeros.
 #include "ops/panel.hpp"
 
 namespace convlens {
@@ -17,19 +17,21 @@ constexpr std::int64_t kMostRows = 512;  // of the product a task computes
 
 template <class Real>
 struct Shape : PlainConv<Real> {
-    bool direct;
+    bool direct, among_zeros;
     std::int64_t sum_width, sum_plane;                   // where a channel's contributions are added up
     std::int64_t channels_a_task, pieces, panel_groups;  // of a group
     explicit Shape(const Problem& p) : PlainConv<Real>(p, p.outputs[0], p.inputs[0]) {
         const ConvAttributes& at = this->a;
         const Tensor &dx = *this->x, &dy = *this->y;
         direct = this->is_pointwise() && !has_halo(dx);
+        among_zeros = !direct && this->taps == 1 && at.pad_top == 0 && at.pad_left == 0 && !has_halo(dx);
         sum_width = max_of(at.pad_left + dx.width, (dy.width - 1) * at.stride_w + (at.S - 1) * at.dilation_w + 1);
         sum_plane =
             sum_width * max_of(at.pad_top + dx.height, (dy.height - 1) * at.stride_h + (at.R - 1) * at.dilation_h + 1);
         const std::int64_t cg = this->c_group, size = sizeof(Real);
-        if (direct) {
-            pieces = ceil_div(cg, kMostRows), panel_groups = min_of(16, ceil_div(this->panels, kPackedPanels));
+        if (direct || among_zeros) {
+            panel_groups = min_of(16, ceil_div(this->panels, kPackedPanels));
+            pieces = max_of(ceil_div(cg, kMostRows), among_zeros ? min_of(cg / 56, 4 / panel_groups) : 0);
         } else {
             pieces = max_of(2, max_of(min_of(16, cg * this->taps / 56), ceil_div(cg * sum_plane * size, kSumBytes)));
             pieces = min_of(cg, pieces), panel_groups = 1;
@@ -45,7 +47,8 @@ struct Shape : PlainConv<Real> {
     std::int64_t chunk() const { return this->chunk_channels(this->k_group, 1); }
     std::int64_t panel_elements() const { return chunk() * this->width + kLanes<Real>; }
     std::int64_t product_elements() const { return channels_a_task * this->taps * this->width + kLanes<Real>; }
-    std::int64_t sum_elements() const { return direct ? 0 : channels_a_task * sum_plane + 4 * kLanes<Real>; }
+    bool sums() const { return !direct && !among_zeros; }
+    std::int64_t sum_elements() const { return !sums() ? 0 : channels_a_task * sum_plane + 4 * kLanes<Real>; }
 };
 
 template <class Real>
@@ -88,6 +91,38 @@ void pack(const Call& call, std::int64_t task, int) {
 
 // ---- phase 1: multiply, and add up ----
 
+// Where a pixel of dy lies in a plane of dx, for one tap; behind the last one, where the plane ends.
+template <class Real>
+std::int64_t place(const Shape<Real>& s, std::int64_t pixel) {
+    if (pixel >= s.pixels) return pixels_of(*s.x);
+    return pixel / s.y->width * s.a.stride_h * s.x->width + pixel % s.y->width * s.a.stride_w;
+}
+
+// Panels [first, end) of the product, and the zeros from there to the next ones', to `add.channels` planes of dx.
+template <class Real>
+void write_among_zeros(const Call& call, const Shape<Real>& s, Panel<Real>* add, PanelRun* runs, std::int64_t first,
+                       std::int64_t end) {
+    const std::int64_t pixel = first * s.width, count = min_of(s.pixels, end * s.width) - pixel;
+    const std::int64_t from = place(s, pixel), to = place(s, pixel + count), lanes = kLanes<Real>;
+    for (std::int64_t c = 0; c < add->channels; ++c) {
+        std::memset(static_cast<void*>(add->image + c * add->channel_step + from), 0,
+                    static_cast<std::size_t>(to - from) * sizeof(Real));
+    }
+    add->n_runs = s.runs(pixel, count, s.x->width, runs, s.product_elements());
+    for (std::int64_t i = 0; i < add->n_runs; ++i) {
+        // Whole blocks, and the zeros among them, that end before the next panels' zeros begin.
+        const std::int64_t fit = (to - runs[i].offset) / (s.a.stride_w * lanes) * lanes;
+        for (std::int64_t l = fit; l < runs[i].count; ++l) {
+            for (std::int64_t c = 0; c < add->channels; ++c) {
+                add->image[c * add->channel_step + runs[i].offset + l * s.a.stride_w] +=
+                    add->panel[c * s.width + runs[i].lane + l];
+            }
+        }
+        runs[i].count = min_of(runs[i].count, fit);
+    }
+    call.kernels->set<Real>().add_panel(*add);
+}
+
 template <class Real>
 std::int64_t tasks(const Call& call) {
     const Shape<Real> s(*call.problem);
@@ -110,7 +145,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     const Tensor& dx = *s.x;
     const std::int64_t plane = channel_stride<Real>(dx), row_step = row_stride<Real>(dx);
     Real* to = image_data<Real>(call.outputs[0], image) + c0 * plane;
-    if (!s.direct) std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.sum_elements()) * sizeof(Real));
+    if (s.sums()) std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.sum_elements()) * sizeof(Real));
 
     const bool in_place = s.reads_in_place(s.c_group * s.taps, min_of(chunk, s.k_group));
     const auto straight = [&](std::int64_t p) { return s.direct && s.panel_pixels(p) % kLanes<Real> == 0; };
@@ -123,6 +158,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     add.channels = channels, add.R = s.a.R, add.S = s.a.S, add.stride = s.a.stride_w;
     add.channel_step = s.sum_plane, add.row_step = s.a.dilation_h * s.sum_width, add.column_step = s.a.dilation_w;
     add.image = sums, add.image_end = nullptr;
+    if (s.among_zeros) add.image = to, add.channel_step = plane, add.panel = product;
     const std::int64_t last_panel = (panel_group + 1) * s.panels / s.panel_groups;
     for (std::int64_t first_panel = panel_group * s.panels / s.panel_groups; first_panel < last_panel;
          first_panel += kPackedPanels) {
@@ -152,7 +188,8 @@ void run(const Call& call, std::int64_t task, int thread) {
                 }
             });
         }
-        for (std::int64_t p = first_panel; p < end; ++p) {
+        if (s.among_zeros) write_among_zeros(call, s, &add, runs, first_panel, end);
+        for (std::int64_t p = first_panel; p < end && !s.among_zeros; ++p) {
             const Real* sum = product + (p - first_panel) * s.product_elements();
             if (!s.direct) {
                 add.panel = const_cast<Real*>(sum);
@@ -166,7 +203,7 @@ void run(const Call& call, std::int64_t task, int thread) {
             }
         }
     }
-    for (std::int64_t c = 0; c < channels && !s.direct; ++c) {
+    for (std::int64_t c = 0; c < channels && s.sums(); ++c) {
         for (std::int64_t y = 0; y < dx.height; ++y) {
             std::memcpy(to + c * plane + y * row_step,
                         sums + c * s.sum_plane + (y + s.a.pad_top) * s.sum_width + s.a.pad_left,

@@ -6,7 +6,7 @@ import math
 
 from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
 from ._flow import Flow, Geometry, Step, chw
-from ._ports import INPUTS, MOST_PLAIN_TAPS, OUTPUTS, PLAIN_TWINS, PLANES
+from ._ports import INPUTS, MOST_PLAIN_TAPS, MOST_TRANSPOSED, OUTPUTS, PLAIN_TWINS, PLANES
 from ._tensors import BLOCKED, PACKED, PLAIN
 from ._zeros import keeps_zero
 
@@ -212,6 +212,10 @@ class Homes:
         Packed, its lanes are channels, which must be brought into planes afterwards: too dear after few products.
         (Batch 1, AVX-512, time by OpenBLAS's product: c64 k64 56 x 56 1.02, packed 1.24; c512 k128 28 x 28 1.03, packed
         0.97; c144 k24 56 x 56 0.82, packed 1.08; c160 k960 7 x 7 1.12, packed 0.89.)
+
+        So is a gradient that lies among zeros, unless transposing the weight is dear. (Stride 2, likewise: c64 k128
+        56 x 56 0.77, packed and spread afterwards 1.06; c128 k256 28 x 28 0.87 and 1.04; c256 k512 56 x 56 0.99 and
+        0.97, 14 x 14 1.21 and 0.93.)
         """
         g = step.geometry
         assert g is not None
@@ -219,6 +223,8 @@ class Homes:
             return False
         if g.C < _FEW_CHANNELS:
             return True
+        if step.op == "conv2d_grad_input" and g.R * g.S == 1:
+            return max(step.attributes[2:4]) > 1 and not any(step.attributes[4:6]) and g.C * g.K <= MOST_TRANSPOSED
         pixels = math.prod(self.flow.base_of(step.outputs[0] if step.op == "conv2d" else step.inputs[0])[1:])
         few = g.C < 96 or g.K < 32
         return step.op == "conv2d" and g.R * g.S == 1 and few and pixels >= 128

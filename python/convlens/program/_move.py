@@ -15,6 +15,7 @@ from ..graph import Cut, TensorType, cuts_of, pad_widths, permutation_of, split_
 from ._expand import add_op, alias
 from ._expression import Expression
 from ._flow import Chw, Flow, Op, chw, operand_shape
+from ._ports import MOST_TRANSPOSED
 
 AXES, MAX_JOINED = 6, 16
 
@@ -154,20 +155,21 @@ def slice_grad(flow: Flow, op: Op) -> None:
 def pointwise_grad_input(flow: Flow, op: Op) -> None:
     """The gradient of a 1 x 1 convolution by constants nobody else reads: one by their transpose, spread by the stride.
 
-    As a gradient its weight would be transposed at every call, since forward and backward share one packing.
+    As a gradient its weight would be transposed at every call, since forward and backward share one packing. A small
+    one is: the gradient of plain tensors goes to its places by itself.
     """
     dy, w, out = op.inputs[0], op.inputs[1], op.outputs[0]
     window, (c, *size) = window_of(flow.node(op), flow.types), flow.types[out].per_image
     plain = len(size) == 2 and window.kernel == (1, 1) and not any(window.pads) and op.attributes.get("group", 1) == 1
     alone = w in flow.graph.constants and sum(node.inputs.count(w) for node in flow.graph.nodes) == 1
-    if not (plain and alone and dy in flow.graph.inputs and out in flow.requested) or len(op.inputs) > 2:
+    strided, k = window.stride != (1, 1), int(flow.types[w].shape[0])
+    asked = dy in flow.graph.inputs and out in flow.requested and len(op.inputs) == 2
+    if not (plain and alone and asked) or (strided and c * k <= MOST_TRANSPOSED):
         flow.ops.append(op)
         return
     turned, kind = f"{w}/transposed", flow.types[w]
-    k = int(kind.shape[0])
     flow.types[turned] = TensorType(kind.dtype, (c, k, 1, 1))
     flow.constants[turned] = Expression((c, k, 1, 1), "Transpose", (flow.constants[w],), (("perm", (1, 0, 2, 3)),))
-    strided = window.stride != (1, 1)
     small = f"{out}/unspread" if strided else out
     _, p, q = flow.types[dy].per_image
     flow.types[small] = TensorType(kind.dtype, (*flow.types[out].shape[:1], c, p, q))

@@ -88,13 +88,13 @@ _Sized = tuple[_Port, tuple[int, ...], np.dtype[Any]]
 
 
 def _is_aligned(port: _Port, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether an output begins at the start of a cache line: large planes that are whole lines do.
+    """Whether an output begins at the start of a cache line: large planes, or filters, that are whole lines do.
 
     NumPy's own begin 16 bytes into a line, and every vector that is stored touches two. (c24 to k144 56 x 56, AVX-512:
-    0.92 of the time.)
+    0.92 of the time; the gradient of 2048 filters c1024 1 x 1: 0.93.)
     """
-    plane = math.prod(shape[-2:]) * dtype.itemsize
-    return len(shape) >= 4 and port.batched and plane % ALIGNMENT == 0 and plane >= _LARGE and 0 not in shape
+    run = math.prod(shape[-2:] if port.batched else shape[1:]) * dtype.itemsize
+    return len(shape) >= 4 and run % ALIGNMENT == 0 and run >= _LARGE and 0 not in shape
 
 
 def _room(port: _Port, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
