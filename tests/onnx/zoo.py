@@ -110,18 +110,19 @@ class Net:
     script: str
     dynamo: str
     module: str = ""
+    images: int = 4  # on which float32 gradients are compared with float64
 
 
 # VGG-16 pools to the 7 x 7 that an image of 224 has anyway; EfficientNet-Lite0 has its padding computed for 224.
-_IMAGE, LARGE = (3, 64, 64), (3, 224, 224)
+_IMAGE, _LARGE = (3, 64, 64), (3, 224, 224)
 _STAGE4 = "/layer4/layer4.{}/relu_{}/Relu_output_0"
 _FEATURE = "/features/features.{0}/features.{0}.2/{1}_output_0"
 NETS = {
-    "resnet18": Net(_published("resnet18"), _IMAGE, _STAGE4.format(1, 1), "relu_16", "layer4.1"),
-    "resnet50": Net(_published("resnet50"), _IMAGE, _STAGE4.format(2, 2), "relu_48", "layer4.2"),
-    "vgg16": Net(_vgg16, LARGE, "/features/features.29/Relu_output_0", "relu_12", "features.29"),
+    "resnet18": Net(_published("resnet18"), _IMAGE, _STAGE4.format(1, 1), "relu_16", "layer4.1", images=20),
+    "resnet50": Net(_published("resnet50"), _IMAGE, _STAGE4.format(2, 2), "relu_48", "layer4.2", images=20),
+    "vgg16": Net(_vgg16, _LARGE, "/features/features.29/Relu_output_0", "relu_12", "features.29", 1),
     "mobilenet_v2": Net(
-        _published("mobilenet_v2"), _IMAGE, _FEATURE.format(18, "Clip"), "hardtanh_34", "features.18.2"
+        _published("mobilenet_v2"), _IMAGE, _FEATURE.format(18, "Clip"), "hardtanh_34", "features.18.2", 20
     ),
     "mobilenet_v3_small": Net(
         _published("mobilenet_v3_small"), _IMAGE, _FEATURE.format(12, "HardSwish"), "hardswish_17", "features.12.2"
@@ -129,15 +130,15 @@ NETS = {
     "mobilenet_v3_large": Net(
         _published("mobilenet_v3_large"), _IMAGE, _FEATURE.format(16, "HardSwish"), "hardswish_19", "features.16.2"
     ),
-    "efficientnet_lite0": Net(_lite0, LARGE, "/_swish_1/Clip_output_0", "hardtanh_32"),
+    "efficientnet_lite0": Net(_lite0, _LARGE, "/_swish_1/Clip_output_0", "hardtanh_32", images=1),
     "efficientnet_b0": Net(_published("efficientnet_b0"), _IMAGE, _FEATURE.format(8, "Mul"), "silu_48", "features.8.2"),
     "squeezenet": Net(
-        _published("squeezenet1_1"), _IMAGE, "/features/features.12/Concat_output_0", "cat_7", "features.12"
+        _published("squeezenet1_1"), _IMAGE, "/features/features.12/Concat_output_0", "cat_7", "features.12", 20
     ),
     "densenet121": Net(_published("densenet121"), _IMAGE, "/Relu_output_0", "relu_120"),
     "googlenet": Net(
         _published("googlenet", aux_logits=False, init_weights=False),
-        *(_IMAGE, "/inception5b/Concat_output_0", "cat_8", "inception5b"),
+        *(_IMAGE, "/inception5b/Concat_output_0", "cat_8", "inception5b", 20),
     ),
     "shufflenet_v2": Net(
         _published("shufflenet_v2_x1_0"), _IMAGE, "/conv5/conv5.2/Relu_output_0", "relu_36", "conv5.2"
@@ -151,7 +152,7 @@ NETS = {
         _published("convnext_tiny"),
         _IMAGE,
         "/features/features.7/features.7.2/Add_output_0",
-        "add_1082",
+        "add_17",
         "features.7.2",
     ),
     "unet": Net(UNet, (3, 48, 40), "/merge1/merge1.5/Relu_output_0", "relu_9", "merge1.5"),

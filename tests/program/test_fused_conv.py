@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from check import check, instructions
 
+from convlens import _core
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Program, Weights, compile
+from convlens.transform import backward
 
 # channels, height, width, out_channels, kernel, strides, pads (top, left, bottom, right), dilations, groups
 SHAPES = {
@@ -21,6 +23,8 @@ SHAPES = {
     "dilated": (16, 9, 9, 16, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 1),
     "1x1-strided": (32, 8, 8, 16, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1),
     "pointwise": (20, 9, 17, 40, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
+    "chains": (70, 3, 23, 40, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    "chains-narrow": (140, 4, 7, 36, (3, 3), (2, 1), (1, 1, 1, 1), (1, 1), 1),
 }
 
 
@@ -35,7 +39,7 @@ def conv_graph(shape, *, bias=True, given=False):
     rng = np.random.default_rng(3)
     b = GraphBuilder()
     x = b.input("x", "float32", ("N", c, h, w))
-    weight = rng.standard_normal((k, c // groups, r, s)).astype(np.float32)
+    weight = (rng.standard_normal((k, c // groups, r, s)) / np.sqrt(c // groups * r * s)).astype(np.float32)
     operands = [x, b.input("w", "float32", weight.shape) if given else b.constant(weight, "w")]
     if bias:
         operands.append(b.input("b", "float32", (k,)) if given else b.constant(weight.reshape(-1)[:k].copy(), "b"))
@@ -48,6 +52,29 @@ def conv_graph(shape, *, bias=True, given=False):
 def test_convolution(name, given):
     b, y = conv_graph(SHAPES[name], given=given)
     check(b.build([y]))
+
+
+@pytest.mark.parametrize("isa", [row["name"] for row in _core.info()["isas"] if not row["lacking"]])
+@pytest.mark.parametrize(("direction", "channels"), [("fwd", (512, 32)), ("grad_input", (32, 512))])
+def test_rounding_grows_with_a_chain_of_products_not_with_all_of_them(isa, direction, channels):
+    """4608 products in 8 chains of 576: each addition rounds by half a unit of a random walk."""
+    c, k = channels
+    b, y = conv_graph((c, 2, 23, k, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1), bias=False)
+    graph, inputs = b.build([y]), {"x": np.random.default_rng(0).standard_normal((1, c, 2, 23))}
+    if direction == "grad_input":
+        full, gradients = backward(graph, y, ["x"], seed="dy")
+        graph, inputs = full.subgraph([gradients["x"]]), {"dy": np.random.default_rng(0).standard_normal((1, k, 2, 23))}
+    found, before = {}, _core.info()["isa"]
+    _core.select_isa(isa)
+    try:
+        for dtype in ("float32", "float64"):
+            program = compile(graph, {"run": Entry(tuple(graph.inputs), graph.outputs)}, dtype=dtype)
+            given = {name: inputs[name].astype("float32").astype(dtype) for name in graph.inputs}
+            (found[dtype],) = program.run("run", given, Weights(graph.constants)).values()
+    finally:
+        _core.select_isa(before)
+    error = np.sqrt(np.mean((found["float32"] - found["float64"]) ** 2) / np.mean(found["float64"] ** 2))
+    assert error < 2.0**-24 / np.sqrt(3) * np.sqrt(576 / 2 + 8 / 2)
 
 
 @pytest.mark.parametrize(("name", "instructions"), [("image", 1), ("pointwise", 1), ("1x1-strided", 1)])

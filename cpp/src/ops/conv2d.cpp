@@ -44,14 +44,15 @@ ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
 
 bool is_plain(const Tensor& y) { return y.layout == Layout::plain && !one_pixel(y); }
 
-// Rows of y that are computed before they leave their blocks: a few, unless a sum takes several passes.
+// Rows of y that are computed before they leave their blocks: a few, unless the weights would be read again and again.
 template <class Real>
-std::int64_t stage_rows(const Problem& p, const PackedWeight& w, const ConvGrid& grid, std::int64_t pass) {
+std::int64_t stage_rows(const Problem& p, const PackedWeight& w, const ConvGrid& grid) {
     const Tensor& y = *p.outputs[0];
     if (!is_plain(y)) return 0;
     const std::int64_t strip = ceil_div(y.height, grid.strips);
     const std::int64_t fit = max_of(1, kStageBytes / (y.width * w.panel_blocks * kBlockBytes));
-    return pass < w.steps ? strip : ceil_div(strip, ceil_div(strip, fit));
+    const std::int64_t bytes = w.steps * w.step_elements(w.panel_blocks) * static_cast<std::int64_t>(sizeof(Real));
+    return bytes > kPanelBytes ? strip : ceil_div(strip, ceil_div(strip, fit));
 }
 
 template <class Real>
@@ -81,9 +82,8 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
             return fail(Code::unsupported,
                         "`y` with a halo, a residual or a mask, or depthwise, must have layout blocked");
         }
-        const std::int64_t pass = steps_a_pass(w, a.R * a.S, sizeof(Real));
         scratch->per_thread_bytes =
-            stage_rows<Real>(p, w, grid_of<Real>(p, w), pass) * y.width * w.panel_blocks * kBlockBytes;
+            stage_rows<Real>(p, w, grid_of<Real>(p, w)) * y.width * w.panel_blocks * kBlockBytes;
     }
     return check_halo(x, "x", forward_rectangle(a, whole(y)));
 }
@@ -106,8 +106,8 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
     const PackedWeight w = plan.weight = weight_of<Real>(p);
     plan.grid = grid_of<Real>(p, w);
-    plan.steps_a_pass = steps_a_pass(w, a.R * a.S, sizeof(Real));
-    plan.stage_rows = stage_rows<Real>(p, w, plan.grid, plan.steps_a_pass);
+    plan.steps_a_pass = steps_a_pass(w, a.R * a.S);
+    plan.stage_rows = stage_rows<Real>(p, w, plan.grid);
     const auto gapless = [&](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
                 x.width == y.width && gapless(&x) && gapless(&y) && gapless(p.inputs[3]);
@@ -196,11 +196,11 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
         tile.weight_step = w.step_elements(panel.blocks);
         tile.weight_taps = panel.blocks;
         tile.elements = w.lanes;
+        const ConvEpilogue<Real> epilogue = tile.epilogue;
         for (std::int64_t step = 0; step < w.steps; step += plan.steps_a_pass) {
             tile.steps = min_of(plan.steps_a_pass, w.steps - step);
             tile.last_elements = w.step_lanes(panel, step + tile.steps - 1);
-            tile.resume = step > 0;
-            tile.finish = step + tile.steps == w.steps ? kConvEpilogue : kConvStore;
+            finish_pass(&tile, epilogue, step == 0, step + tile.steps == w.steps);
             call.kernels->set<Real>().conv_tile(tile);
             tile.source.data += tile.steps * tile.source_step;
             tile.weight += tile.steps * tile.weight_step;

@@ -117,11 +117,10 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
     plan.forward = forward_weight<Real>(p);
     const PackedWeight w = plan.backward = backward_weight<Real>(p);
-    const std::int64_t size = sizeof(Real);
     plan.residues_h = min_of(a.stride_h, dx.height), plan.residues_w = min_of(a.stride_w, dx.width);
     plan.grid = grid_of<Real>(p, w);
     plan.local = is_local<Real>(plan.grid, w);
-    plan.steps_a_pass = steps_a_pass(w, ceil_div(a.R, a.stride_h) * ceil_div(a.S, a.stride_w), size);
+    plan.steps_a_pass = steps_a_pass(w, ceil_div(a.R, a.stride_h) * ceil_div(a.S, a.stride_w));
     const auto gapless = [](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
                 dx.width == dy.width && gapless(&dx) && gapless(&dy) && gapless(p.inputs[3]);
@@ -261,11 +260,11 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     tile.source_element_step = 1;
     tile.elements = w.lanes;
     const std::int64_t pass = residue.n_taps == 0 ? w.steps : plan.steps_a_pass;
+    const ConvEpilogue<Real> epilogue = tile.epilogue;
     for (std::int64_t step = 0; step < w.steps; step += pass) {
         tile.steps = min_of(pass, w.steps - step);
         tile.last_elements = w.step_lanes(panel, step + tile.steps - 1);
-        tile.resume = step > 0;
-        tile.finish = step + tile.steps == w.steps ? kConvEpilogue : kConvStore;
+        finish_pass(&tile, epilogue, step == 0, step + tile.steps == w.steps);
         call.kernels->set<Real>().conv_tile(tile);
         tile.source.data += tile.steps * tile.source_step;
         tile.weight += tile.steps * tile.weight_step;

@@ -183,7 +183,7 @@ void run(const Call& call, std::int64_t task, int thread) {
                     tile.output.column_step = straight(p) ? s.pixels : s.width;
                     tile.source.data = transposed + row * s.k_group + k * rows;
                     tile.source.column_step = 1, tile.source_element_step = rows;
-                    tile.resume = k > 0;
+                    tile.finish = k > 0 ? kConvAdd : kConvStore;
                     kernels.conv_tile(tile);
                 }
             });

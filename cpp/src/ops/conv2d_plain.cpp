@@ -162,7 +162,7 @@ void run(const Call& call, std::int64_t task, int thread) {
                     tile.output.data = (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;
                     tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
                     tile.source.column_step = weight_step(s), tile.source_element_step = 1;
-                    tile.resume = c > 0 || bias != nullptr;
+                    tile.finish = c > 0 || bias != nullptr ? kConvAdd : kConvStore;
                     for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
                         Real* sums = tile.output.data + k * tile.output.column_step;
                         for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
