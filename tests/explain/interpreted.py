@@ -8,9 +8,10 @@ from convlens import nn, reference
 
 
 class InterpretedProgram:
-    def __init__(self, graph, entries):
+    def __init__(self, graph, entries, updates=None):
         self.graph = graph
         self.entries = entries
+        self.updates = updates or {}
 
     def arena_bytes(self, n, threads):
         return 1024 + n * 4 * sum(
@@ -22,6 +23,10 @@ class InterpretedProgram:
 
     def workspace(self, n):
         return InterpretedWorkspace(self, n)
+
+    def run(self, entry, inputs, weights):
+        with self.workspace(len(next(iter(inputs.values())))) as workspace:
+            return workspace.run(entry, inputs, weights)
 
 
 class InterpretedWorkspace:
@@ -35,10 +40,22 @@ class InterpretedWorkspace:
         assert set(inputs) == set(rows.inputs)
         assert all(len(array) <= self.n for array in inputs.values())
         self.given.update(inputs)
-        return reference.run(self.program.graph, self.given, rows.outputs)
+        if state is None or entry != list(self.program.entries)[-1]:
+            return reference.run(self.program.graph, self.given, rows.outputs)
+        updates = self.program.updates
+        known = {**self.given, **state.arrays()}
+        results = reference.run(self.program.graph, known, [*rows.outputs, *updates.values()])
+        state._plain.update((name, results[value]) for name, value in updates.items())
+        return {name: results[name] for name in rows.outputs}
 
     def release(self):
         self.given = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.release()
 
 
 class InterpretedNetwork(nn.Network):
@@ -53,8 +70,8 @@ class InterpretedNetwork(nn.Network):
     def weights(self):
         return None
 
-    def program(self, key, build):
-        program = InterpretedProgram(*build())
+    def program(self, key, build, *, updates=None, inside=None):
+        program = InterpretedProgram(*build(), updates)
         network = self
 
         class Watched(InterpretedWorkspace):

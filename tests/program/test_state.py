@@ -129,3 +129,30 @@ def test_what_is_missing_is_named():
         program.run("step", given, weights, State({"w": np.zeros((5, 24), np.float32)}))
     with pytest.raises(ValueError, match=r"`state` 'w.*' has shape \(2,\); the Program was compiled for \(5, 24\)"):
         program.run("step", given, weights, State({n: np.zeros(2, np.float32) for n in updates}))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_running_sum_over_images_has_the_same_bits_however_they_are_cut(dtype):
+    b = GraphBuilder()
+    x, total = b.input("x", "float32", ("N", 3, 9, 7)), b.input("total", "float32", (4, 8, 6))
+    weight = b.constant(RNG(0).standard_normal((4, 3, 2, 2)).astype(np.float32), "w")
+    y = b.add("Relu", [b.add("Conv", [x, weight], {"kernel_shape": (2, 2)})])
+    after = b.add("Add", [total, b.add("ReduceSum", [y, b.constant(np.array([0]))], {"keepdims": 0})])
+    graph = b.build([after])
+    program = compile(graph, {"add": Entry(("x",), ())}, dtype=dtype, updates={"total": after})
+    images, first = RNG(1).standard_normal((7, 3, 9, 7)).astype(dtype), RNG(2).standard_normal((4, 8, 6)).astype(dtype)
+
+    def summed(parts, threads):
+        state, start = State({"total": first}), 0
+        for n in parts:
+            with program.workspace(n) as workspace:
+                workspace.run("add", {"x": images[start : start + n]}, Weights(graph.constants), state, threads=threads)
+            start += n
+        return state["total"]
+
+    whole = summed([7], 1)
+    for parts in ([3, 4], [1] * 7, [0, 5, 2]):
+        for threads in (1, 2, 3):
+            assert np.array_equal(summed(parts, threads), whole)
+    want = reference.run(graph, {"x": images, "total": first}, [after], dtype="float64")[after]
+    assert np.abs(whole - want).max() <= 30 * np.finfo(dtype).eps * np.abs(want).max()

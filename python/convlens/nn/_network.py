@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -315,7 +315,14 @@ class Network:
         self._programs = net._programs.within(key)
         self._weights_like = net
 
-    def program(self, key: Hashable, build: Callable[[], tuple[Graph, Mapping[str, Entry]]]) -> Program:
+    def program(
+        self,
+        key: Hashable,
+        build: Callable[[], tuple[Graph, Mapping[str, Entry]]],
+        *,
+        updates: Mapping[str, str] | None = None,
+        inside: Collection[str] | None = None,
+    ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
 
         Parameters
@@ -324,12 +331,14 @@ class Network:
             Says everything that the graph of `build` depends on, but for the weights.
         build : callable
             Returns a graph over this network's constants and the entry points to compile.
+        updates, inside
+            See :func:`convlens.program.compile`.
         """
         from ..program import compile as compile_program
 
         def make() -> Program:
             graph, entries = build()
-            return compile_program(graph, entries, dtype=self.dtype)
+            return compile_program(graph, entries, dtype=self.dtype, updates=updates, inside=inside)
 
         return self._programs.get(key, make)
 

@@ -100,7 +100,7 @@ class Homes:
                 self._choose_reorder(step)
             if step.op == "concat":
                 step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
-            if self._passes_through(step):
+            if self.flow.inside is None and self._passes_through(step):
                 self._keep_plain(step)
             if step.op == "conv2d" and self._leaves_plain(step):
                 self.layout[step.outputs[0]] = PLAIN

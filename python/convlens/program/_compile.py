@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..graph import Graph
@@ -26,6 +26,7 @@ def compile(
     *,
     dtype: str | None = None,
     updates: Mapping[str, str] | None = None,
+    inside: Collection[str] | None = None,
 ) -> Program:
     """Lower a graph to a Program.
 
@@ -39,6 +40,8 @@ def compile(
         What to compute in; by default float32, or float64 when the graph's inputs are.
     updates : mapping of state to tensor, optional
         Graph inputs that are not batched and change in place: each run ends with the tensor's value in the state.
+    inside : collection of str, optional
+        Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def compile(
         raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
-    flow = normalise(graph, entries, dict(updates or {}), numbers)
+    flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target).run()
     add_halos(made.entries, target)

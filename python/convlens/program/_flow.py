@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -145,6 +145,7 @@ class Flow:
     types : the type of every tensor, added ones included
     requested : entry index -> tensors its caller gets
     input_entry : graph input -> index of the entry it is given to
+    inside : inputs that the larger graph makes itself, where this is a part of one; else None
     """
 
     graph: Graph
@@ -157,6 +158,7 @@ class Flow:
     constants: dict[str, Expression] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
     input_entry: dict[str, int] = field(default_factory=dict)
+    inside: Collection[str] | None = None
     geometry: dict[tuple[str, bool], Geometry] = field(default_factory=dict)
     _uses: dict[str, list[Op]] = field(default_factory=dict)
     _producer: dict[str, Op] = field(default_factory=dict)

@@ -272,6 +272,8 @@ class Layouter:
             self._result(step, name, port) if name else None
             for name, port in zip(step.outputs, OUTPUTS[step.op], strict=False)
         ]
+        for state, index in step.assigns.items():  # in place
+            outputs[int(index)] = self.versions[state][0]
         self._append(step.entry, step.op, inputs, outputs, list(step.attributes), step.ops[0].name)
 
     def _operand(self, step: Step, name: str, port: str) -> Tensor:
@@ -293,7 +295,7 @@ class Layouter:
         if port == "X":
             other = step.outputs[0] if step.op == "conv2d" else step.inputs[0]
             layout, exact = self.target.image_layout(step, shape, flow.base_of(other))
-            if self.versions[flow.root_of(name)][0].layout == BLOCKED:
+            if self.versions[flow.root_of(name)][0].layout == BLOCKED or self._made_outside(name):
                 layout = BLOCKED  # as another instruction made it
             return self.get(name, shape, layout, entry, exact=exact)
         if step.op == "reduce" and step.attributes[0] == 1:  # over images alone: an image is one vector
@@ -301,6 +303,8 @@ class Layouter:
         if port == "A":
             shape, home = shape_of(flow, name), self.versions[flow.root_of(name)][0]
             layout = home.layout if home.shape == shape and home.layout != PACKED else PLAIN
+            if self._made_outside(name) and shape[1:] != (1, 1):
+                layout = BLOCKED
             return self.get(name, shape, layout, entry, exact=True)
         if port == "R":
             return self.get(name, shape, resize_layout(flow, step), entry, exact=True)
@@ -315,6 +319,10 @@ class Layouter:
         if port in "VPLS" or (step.plain and port in "BO"):
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
         return self.get(name, shape, BLOCKED, entry, exact=True)
+
+    def _made_outside(self, name: str) -> bool:
+        """Whether an instruction of the larger graph made `name`: blocked, as images are."""
+        return self.flow.inside is not None and self.flow.root_of(name) in self.flow.inside
 
     def _result(self, step: Step, name: str, port: str) -> Tensor:
         flow = self.flow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .._errors import UnsupportedError
 from ..graph import Graph, Node, TensorType
@@ -51,11 +51,17 @@ ALIASES = frozenset({"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "
 
 
 def normalise(
-    graph: Graph, entries: Mapping[str, Entry], updates: Mapping[str, str], numbers: Mapping[str, float] | None = None
+    graph: Graph,
+    entries: Mapping[str, Entry],
+    updates: Mapping[str, str],
+    numbers: Mapping[str, float] | None = None,
+    *,
+    inside: Collection[str] | None = None,
 ) -> Flow:
     """Check the request and bring the graph into the form the other passes read.
 
-    `numbers` holds constants of rank 0 that are known better than the graph's type has them.
+    `numbers` holds constants of rank 0 that are known better than the graph's type has them; `inside` names
+    the inputs of a part of a larger graph that the larger graph makes itself.
 
     Raises
     ------
@@ -65,7 +71,7 @@ def normalise(
         When a node has no instruction; it is named.
     """
     check_request(graph, entries, updates)
-    flow = Flow(graph, dict(entries), dict(updates), types=dict(graph.types))
+    flow = Flow(graph, dict(entries), dict(updates), types=dict(graph.types), inside=inside)
     for index, entry in enumerate(entries.values()):
         for name in entry.inputs:
             flow.input_entry[name] = index

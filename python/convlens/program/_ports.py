@@ -38,6 +38,7 @@ INPUTS = {
     "arg_max": "P",
     "matmul": "PP",
     "gather": "PL",
+    "accumulate": "PP",
 }
 OUTPUTS = {
     "reorder": "B",
@@ -68,6 +69,7 @@ OUTPUTS = {
     "arg_max": "P",
     "matmul": "P",
     "gather": "P",
+    "accumulate": "P",
 }
 # Those that work on plain tensors as well, when all of their operands are.
 PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"})

@@ -298,10 +298,27 @@ def _reduce(s: Selection, op: Op) -> Step:
     if not kind.batched:
         rows = flow.base_of(x)[1:] != (1, 1)
         return s.step("reduce", [x], op.outputs, [4 if rows else 2, code], [op])
+    if axes == (0,) and op.op == "ReduceSum" and (update := _running_sum(s, op)):
+        total, assign = update
+        state = assign.attributes["state"]
+        step = s.step("accumulate", [x, state], total.outputs[:1], [], [op, total, assign])
+        step.assigns = {state: "0"}
+        return step
     bits = (1 if 0 in axes else 0) | (2 if 1 in axes else 0) | (4 if any(a >= 2 for a in axes) else 0)
     if all(a in axes for a in range(1, rank) if kind.shape[a] != 1):
         bits, x = bits | 6, flow.root_of(x)  # over all of an image, whatever its shape
     return s.step("reduce", [x], op.outputs, [bits, code], [op])
+
+
+def _running_sum(s: Selection, op: Op) -> tuple[Op, Op] | None:
+    """The Add and the Assign of a sum over images that only goes on a state: ``state = state + sum``."""
+    total = s.follow(op.outputs[0], op.entry, "Add")
+    if total is None:
+        return None
+    state, assign = s.flow.other(total, op.outputs[0]), s.follow(total.outputs[0], op.entry, "Assign")
+    goes_on = assign is not None and assign.attributes["state"] == state
+    alike = chw(s.flow.types[state]) == chw(s.flow.types[op.outputs[0]])
+    return (total, assign) if assign is not None and goes_on and alike and state in s.flow.updates else None
 
 
 def _softmax(s: Selection, op: Op) -> Step:

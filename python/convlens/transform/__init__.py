@@ -1,6 +1,7 @@
 """Transformations of graphs: the backward half under a table of rules, and simplifications."""
 
 from ._adaptive import expand_adaptive_pool as expand_adaptive_pool
+from ._affine import affine_prefix as affine_prefix
 from ._backward import backward as backward
 from ._batch_norm import expand_batch_norm_training as expand_batch_norm_training
 from ._channels import channels_first_layers as channels_first_layers
