@@ -6,7 +6,7 @@ from check import check
 
 from convlens import UnsupportedError
 from convlens.graph import GraphBuilder
-from convlens.program import Entry, compile
+from convlens.program import Entry, Weights, compile
 from convlens.transform import backward
 
 
@@ -124,3 +124,29 @@ def test_a_product_with_vectors_that_a_layer_made(lead, inner, other, side):
     y = b.add("MatMul", [made, matrix] if left else [matrix, made])
     graph, grads = backward(b.build([y]), y, [x, matrix], seed="seed")
     check(graph.subgraph((y, grads[x], grads[matrix])))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_of_a_class_is_its_row_of_the_weight_beside_any_other(dtype):
+    b = GraphBuilder()
+    x = b.input("x", "float32", ("N", 70))
+    weight = np.random.default_rng(0).standard_normal((2500, 70)).astype(np.float32)
+    y = b.add("Gemm", [x, b.constant(weight, "w")], {"transB": 1})
+    graph, gradients = backward(b.build([y]), y, [x])
+    entries = {"forward": Entry((x,), (y,)), "backward": Entry(("seed",), (gradients[x],))}
+    program, weights = compile(graph, entries, dtype=dtype), Weights(graph.constants)
+
+    def gradient(seed):
+        with program.workspace(len(seed)) as workspace:
+            workspace.run("forward", {x: np.zeros((len(seed), 70), dtype)}, weights)
+            return workspace.run("backward", {"seed": seed}, weights)[gradients[x]]
+
+    classes = [0, 15, 16, 1233, 2499]
+    seeds = np.zeros((len(classes) + 2, 2500), dtype)
+    seeds[np.arange(len(classes)), classes] = 1.0
+    seeds[-1] = np.random.default_rng(1).standard_normal(2500)
+    together = gradient(seeds)
+    assert np.array_equal(together[: len(classes)], weight[classes].astype(dtype))
+    assert not together[-2].any()
+    for i, seed in enumerate(seeds):
+        assert np.array_equal(gradient(seed[np.newaxis])[0], together[i])

@@ -135,20 +135,48 @@ void prefetch(const Run<Real>& r, const PackedPanel& panel) {
     }
 }
 
-// Transposes a chunk's weights of all units.
+// Blocks [first, end) of K.
+struct Span {
+    std::int64_t first, end;
+};
+
+// A chunk without the blocks before the first and behind the last that any image has a gradient in: they would add
+// zeros. Of the seed of a class one block is left, and its weights alone are read.
 template <class Real>
-void transpose(const Run<Real>& r, std::int64_t block0, std::int64_t block1) {
+Span gradients_of(const Run<Real>& r, std::int64_t chunk) {
+    const PackedWeight& w = r.plan.weight;
+    const std::int64_t begin = r.plan.chunks.first(chunk), end = r.plan.chunks.first(chunk + 1);
+    const auto zero = [&](std::int64_t block) {
+        const std::int64_t k1 = min_of(w.K, (block + 1) * w.lanes);
+        for (std::int64_t image = r.image0; image < r.image1; ++image) {
+            const Real* dy = images_at<Real>(r.call.inputs[0], image, 0, 0, 0).data;
+            for (std::int64_t k = block * w.lanes; k < k1; ++k) {
+                if (dy[k] != Real(0)) return false;
+            }
+        }
+        return true;
+    };
+    Span span = {begin, end};
+    while (span.first + 1 < span.end && zero(span.first)) ++span.first;
+    while (span.first + 1 < span.end && zero(span.end - 1)) --span.end;
+    return span;
+}
+
+// Transposes a span's weights of all units.
+template <class Real>
+void transpose(const Run<Real>& r, Span span) {
     const PackedWeight& w = r.plan.weight;
     const Real* weight = reinterpret_cast<const Real*>(r.call.inputs[1].data);
-    for (std::int64_t k = block0; k < block1; ++k) {
+    for (std::int64_t k = span.first; k < span.end; ++k) {
         const std::int64_t p = w.panel_of(k);
         const PackedPanel panel = w.panel(p);
-        if (k == panel.first_block && p + 1 < w.panels) prefetch(r, w.panel(p + 1));
+        const bool more = p + 1 < w.panels && w.panel(p + 1).first_block < span.end;
+        if (k == panel.first_block && more) prefetch(r, w.panel(p + 1));
         TransposeBlock<Real> t;
         t.source = weight + panel.offset + r.unit0 * w.tap_elements(panel.blocks) + (k - panel.first_block) * w.lanes;
         t.source_step = panel.blocks * w.lanes;
         t.source_next = w.tap_elements(panel.blocks);
-        t.output = r.panels + (k - block0) * w.lanes * w.lanes;
+        t.output = r.panels + (k - span.first) * w.lanes * w.lanes;
         t.output_step = w.lanes;
         t.output_next = r.plan.panel_elements();
         t.count = r.units;
@@ -156,13 +184,13 @@ void transpose(const Run<Real>& r, std::int64_t block0, std::int64_t block1) {
     }
 }
 
-// A chunk of one unit, or of two of which the first has all its lanes.
+// A chunk of one unit, or of two of which the first has all its lanes; `span` holds what it has to add.
 template <class Real>
-void run_units(const Run<Real>& r, std::int64_t u, std::int64_t units, std::int64_t chunk) {
+void run_units(const Run<Real>& r, std::int64_t u, std::int64_t units, std::int64_t chunk, Span span) {
     const Plan& plan = r.plan;
     const PackedWeight& w = plan.weight;
     const Call& call = r.call;
-    const std::int64_t k0 = plan.chunks.first(chunk) * w.lanes;
+    const std::int64_t k0 = span.first * w.lanes;
     ConvTap tap = {0, 0};
     ConvTile<Real> tile;
     tile.rows = 1, tile.columns = r.image1 - r.image0, tile.blocks = units;
@@ -171,7 +199,7 @@ void run_units(const Run<Real>& r, std::int64_t u, std::int64_t units, std::int6
     tile.weight = r.panels + u * plan.panel_elements();
     tile.weight_block_step = plan.panel_elements();
     tile.taps = &tap, tile.n_taps = 1, tile.steps = 1;
-    tile.elements = tile.last_elements = min_of(w.K, plan.chunks.first(chunk + 1) * w.lanes) - k0;
+    tile.elements = tile.last_elements = min_of(w.K, span.end * w.lanes) - k0;
     tile.source_element_step = 1, tile.weight_element_step = w.lanes;
     if (r.partials != nullptr) {
         const std::int64_t image_elements = plan.chunks.parts * w.lanes;
@@ -209,12 +237,13 @@ template <class Real>
 void run_all(const Run<Real>& r) {
     const Plan& plan = r.plan;
     for (std::int64_t chunk = 0; chunk < plan.chunks.parts; ++chunk) {
-        transpose(r, plan.chunks.first(chunk), plan.chunks.first(chunk + 1));
+        const Span span = gradients_of(r, chunk);
+        transpose(r, span);
         std::int64_t units;
         for (std::int64_t u = 0; u < r.units; u += units) {
             // A tile's blocks have all lanes but for its last one.
             units = u + 1 < r.units && r.lanes_of(u) == kLanes<Real> ? 2 : 1;
-            run_units(r, u, units, chunk);
+            run_units(r, u, units, chunk, span);
         }
     }
     for (std::int64_t u = 0; u < r.units; ++u) {
