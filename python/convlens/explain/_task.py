@@ -85,7 +85,7 @@ class Task:
         given = net.check_inputs(images)
         self.entry = program
         self.method = find(method or program)
-        self.graph, self.weights = net.graph, net.weights
+        self.net, self.graph, self.weights = net, net.graph, net.weights
         self.plan, self.program = _compiled(net, program, layer, output, input, options)
         self.output, self.subject = self.plan.output, self.plan.subject
         arrays = arrays_of(net, self.subject, given)
@@ -95,15 +95,17 @@ class Task:
         self.images = arrays.pop(self.subject.name)
         self.held = arrays
         self.goal = make_goal(self.output, len(self.images), target, of)
-        self.batch_size = self._batch_size(batch_size)
+        self._given_batch = None if batch_size is None else at_least("batch_size", batch_size, 1)
+        self.batch_size = self.fitting(self.program)
         self.arguments = {"target": target, "of": of, "output": output, "batch_size": batch_size, **(arguments or {})}
         if input is not None:
             self.arguments["input"] = input
 
-    def _batch_size(self, given: int | None) -> int:
-        if given is not None:
-            return at_least("batch_size", given, 1)
-        fixed, one = self.program.arena_bytes(0, 1), self.program.arena_bytes(1, 1)
+    def fitting(self, program: Program) -> int:
+        """Images at once that the caller asked for, or whose arena stays within bounds."""
+        if self._given_batch is not None:
+            return self._given_batch
+        fixed, one = program.arena_bytes(0, 1), program.arena_bytes(1, 1)
         return int(min(LARGEST_BATCH, max(1, (ARENA_BYTES - fixed) // max(1, one - fixed))))
 
     def parts(self, each: int = 1) -> Iterator[slice]:
