@@ -13,6 +13,7 @@ from ..image import Recipe
 from ..nn import Network
 from ._baseline import make_baselines
 from ._explanation import Explanation
+from ._local import Local, find_local
 from ._progress import Progress
 from ._registry import method
 from ._task import Task, at_least
@@ -100,7 +101,9 @@ def occlusion(
     sizes = tuple(task.images.shape[axis] for axis in axes)
     window, stride = _extents(task, sizes, window, stride)
     task.arguments |= {"window": window, "stride": stride}
-    places = [_placed(place, axes, task.images.ndim) for place in windows(sizes, window, stride)]
+    covered = windows(sizes, window, stride)
+    local = find_local(task, covered)
+    places = [_placed(place, axes, task.images.ndim) for place in covered]
     cover = make_baselines(task.images, baselines, recipe, task.subject.layout)
     clean = task.clean()
     n = len(task.images)
@@ -109,8 +112,11 @@ def occlusion(
     interrupted = False
     with Progress("occlusion", n * len(places), show=progress) as bar:
         try:
-            for part in task.parts():
-                _cover(task, part, places, cover, clean.score, lost, count, bar)
+            for part in task.parts() if local is None else (slice(i, i + 1) for i in range(n)):
+                if local is None:
+                    _cover(task, part, places, cover, clean.score, lost, count, bar)
+                else:
+                    _cover_locally(local, part, covered, cover, clean.score, lost, count, bar)
         except KeyboardInterrupt:
             if not count.any():
                 raise
@@ -142,6 +148,32 @@ def _cover(
             lost[where] += drop.reshape(n, *[1] * (lost.ndim - 1))
             count[where] += 1
         bar.step(len(batch))
+
+
+def _cover_locally(
+    local: Local,
+    part: slice,
+    places: list[Window],
+    cover: Array,
+    score: Array,
+    lost: Array,
+    count: Array,
+    bar: Progress,
+) -> None:
+    """As :func:`_cover`, of one image, computing what a window changes alone."""
+    task = local.task
+    image = local.image(task.images[part][0], cover[part][0])
+    rows, columns = (sorted({place[axis].start for place in places}) for axis in (0, 1))
+    for first in range(0, len(places), local.batch_size):
+        some = places[first : first + local.batch_size]
+        patches = [(rows.index(down.start), columns.index(across.start)) for down, across in some]
+        logits = image.logits(patches, [(down, across) for down, across in some])
+        scores = task.goal.take(np.full(len(some), part.start)).score(logits)
+        for place, one in zip(some, scores, strict=True):
+            where = (part, slice(None), *place)
+            lost[where] += score[part.start] - one
+            count[where] += 1
+        bar.step(len(some))
 
 
 def _placed(window: Window, axes: tuple[int, ...], rank: int) -> Window:

@@ -1,0 +1,197 @@
+"""Scores of an image with patches covered, computed anew only where a patch is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import Graph, channels_first
+from ..nn import Network
+from ._output import Output
+from ._regions import Box, Read, Regions, Span, find_regions, region_graph, rest_graph
+from ._subject import Subject
+from ._task import Task
+
+if TYPE_CHECKING:
+    from ..program import Entry, Program
+
+Array = npt.NDArray[Any]
+
+_KNOWN: WeakKeyDictionary[Network, dict[Hashable, Regions | None]] = WeakKeyDictionary()
+
+
+class Local:
+    """The Programs of a network for patches of certain rows and columns.
+
+    Attributes
+    ----------
+    batch_size : int
+        Patches that fit at once.
+    """
+
+    def __init__(self, task: Task, regions: Regions, key: Hashable) -> None:
+        self.task = task
+        self.regions = regions
+        self.boxes = [region.box for region in regions.regions]
+        graph, output = task.subject.graph, task.output.name
+        crossing = dict.fromkeys(read.tensor for region in regions.regions for read in region.reads)
+        self._crossing = [name for name in {**crossing, **dict.fromkeys(regions.kept)} if name != task.subject.name]
+
+        def program(of: Any, build: Any, inside: Sequence[str]) -> Program:
+            return task.net.program(("patches", of, key), build, inside=inside)
+
+        clean = partial(_entry, graph.subgraph(self._crossing), (task.subject.name,))
+        self._clean = program("clean", clean, ())
+        self._parts = [
+            program(i, partial(_region_entry, graph, region), _made(region.reads, task.subject.name))
+            if region.outputs
+            else None
+            for i, region in enumerate(regions.regions)
+        ]
+        kept = [name for name in regions.kept if name != task.subject.name]
+        self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept)
+        made = [each for each in (*self._parts, self._rest) if each is not None]
+        self.batch_size = min(task.fitting(each) for each in made)
+
+    def image(self, image: Array, cover: Array) -> LocalImage:
+        """What the patches of one image (C, H, W) have in common; `cover` is what lies under all of them."""
+        return LocalImage(self, image, cover)
+
+
+class LocalImage:
+    """One image's tensors as they are without a patch."""
+
+    def __init__(self, local: Local, image: Array, cover: Array) -> None:
+        self.local = local
+        self.cover = cover
+        source = local.task.subject.name
+        found = local._clean.run("forward", {source: image[np.newaxis]}, local.task.weights)
+        self.clean: dict[str, Array] = {source: image, **{name: array[0] for name, array in found.items()}}
+        self._padded: dict[str, Array] = {}
+
+    def logits(self, patches: Sequence[tuple[int, int]], places: Sequence[tuple[slice, slice]]) -> Array:
+        """The explained output for some patches: their row and column among all, and their pixels."""
+        local, regions = self.local, self.local.regions
+        source = local.task.subject.name
+        made = {source: self._covered(patches, places)}
+        for region, box, program in zip(regions.regions, local.boxes, local._parts, strict=True):
+            if program is not None:
+                inputs = {read.name: self._around(read, box, made, patches) for read in region.reads}
+                made.update(program.run("forward", inputs, local.task.weights))
+        whole = {}
+        for name in regions.kept:
+            whole[name] = np.repeat(self.clean[name][np.newaxis], len(patches), axis=0)
+            box = local.boxes[regions.home[name]]
+            for array, part, (row, column) in zip(whole[name], made[name], patches, strict=True):
+                top, left = box.tops[row], box.lefts[column]
+                array[:, top : top + box.height, left : left + box.width] = part
+        return local._rest.run("forward", whole, local.task.weights)[local.task.output.name]
+
+    def _covered(self, patches: Sequence[tuple[int, int]], places: Sequence[tuple[slice, slice]]) -> Array:
+        source = self.local.task.subject.name
+        box, clean = self.local.boxes[0], self.clean[source]
+        made = np.empty((len(patches), len(clean), box.height, box.width), clean.dtype)
+        for array, (row, column), (rows, columns) in zip(made, patches, places, strict=True):
+            top, left = box.tops[row], box.lefts[column]
+            array[:] = clean[:, top : top + box.height, left : left + box.width]
+            inside = (slice(None), _moved(rows, top), _moved(columns, left))
+            array[inside] = self.cover[:, rows, columns]
+        return made
+
+    def _around(self, read: Read, box: Box, made: Mapping[str, Array], patches: Sequence[tuple[int, int]]) -> Array:
+        """What a region reads: clean, but for its tensor's box."""
+        own = self.local.boxes[self.local.regions.home[read.tensor]]
+        if read.window is None and own == box:
+            return made[read.tensor]
+        scale, before, extent = _geometry(read)
+        height, width = ((side - 1) * scale[i] + extent[i] for i, side in enumerate((box.height, box.width)))
+        clean = self._clean_around(read, box)
+        array = np.empty((len(patches), len(clean), height, width), clean.dtype)
+        for to, part, (row, column) in zip(array, made[read.tensor], patches, strict=True):
+            top, left = box.tops[row] * scale[0], box.lefts[column] * scale[1]
+            to[:] = clean[:, top : top + height, left : left + width]
+            (y, rows), (x, columns) = (
+                _overlap(start - pad, length, begin, size)
+                for start, pad, length, begin, size in (
+                    (top, before[0], height, own.tops[row], own.height),
+                    (left, before[1], width, own.lefts[column], own.width),
+                )
+            )
+            to[:, y, x] = part[:, rows, columns]
+        return array
+
+    def _clean_around(self, read: Read, box: Box) -> Array:
+        """The clean tensor with what a window sees beyond its edges."""
+        if read.window is None:
+            return self.clean[read.tensor]
+        if read.name not in self._padded:
+            clean = self.clean[read.tensor]
+            scale, before, extent = _geometry(read)
+            ends = (
+                (max(box.tops) + box.height - 1) * scale[0] + extent[0],
+                (max(box.lefts) + box.width - 1) * scale[1] + extent[1],
+            )
+            after = [max(0, end - pad - size) for end, pad, size in zip(ends, before, clean.shape[1:], strict=True)]
+            widths = ((0, 0), (before[0], after[0]), (before[1], after[1]))
+            self._padded[read.name] = np.pad(clean, widths, constant_values=clean.dtype.type(read.fill))
+        return self._padded[read.name]
+
+
+def find_local(task: Task, windows: Sequence[tuple[slice, ...]]) -> Local | None:
+    """The Programs for these patches, or None where to run the network whole costs less; no values decide it."""
+    subject, output = task.subject, task.output
+    if subject.held or len(task.images.shape) != 4 or not channels_first(subject.layout) or not windows:
+        return None
+    rows = sorted({(place[0].start, place[0].stop) for place in windows})
+    columns = sorted({(place[1].start, place[1].stop) for place in windows})
+    key = (subject.name, output.name, tuple(rows), tuple(columns))
+    known = _KNOWN.setdefault(task.net, {})
+    if key not in known:
+        known[key] = _regions(subject, output, rows, columns)
+    regions = known[key]
+    return None if regions is None else Local(task, regions, key)
+
+
+def _regions(subject: Subject, output: Output, rows: list[Span], columns: list[Span]) -> Regions | None:
+    return find_regions(subject.graph, subject.name, output.name, rows, columns)
+
+
+def _made(reads: Sequence[Read], source: str) -> list[str]:
+    """The inputs of a region that the network makes itself."""
+    return [read.name for read in reads if read.tensor != source]
+
+
+def _entry(graph: Graph, inputs: tuple[str, ...]) -> tuple[Graph, dict[str, Entry]]:
+    from ..program import Entry
+
+    return graph, {"forward": Entry(inputs, tuple(graph.outputs))}
+
+
+def _region_entry(graph: Graph, region: Any) -> tuple[Graph, dict[str, Entry]]:
+    return _entry(region_graph(graph, region), tuple(read.name for read in region.reads))
+
+
+def _rest_entry(graph: Graph, regions: Regions, output: str) -> tuple[Graph, dict[str, Entry]]:
+    return _entry(rest_graph(graph, regions, output), regions.kept)
+
+
+def _geometry(read: Read) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Stride, leading padding and extent."""
+    if read.window is None:
+        return (1, 1), (0, 0), (1, 1)
+    return read.window.stride, (read.window.pads[0], read.window.pads[1]), read.window.extent
+
+
+def _moved(place: slice, by: int) -> slice:
+    return slice(place.start - by, place.stop - by)
+
+
+def _overlap(start: int, length: int, begin: int, size: int) -> tuple[slice, slice]:
+    """Where [start, start + length) and [begin, begin + size) meet, in the coordinates of each."""
+    first, end = max(start, begin), max(max(start, begin), min(start + length, begin + size))
+    return slice(first - start, end - start), slice(first - begin, end - begin)
