@@ -101,10 +101,14 @@ def test_what_goes_out_leaves_the_convolution_in_planes(name, activation):
     assert ops.count("reorder") <= 1  # of what comes in
 
 
-@pytest.mark.parametrize(("stride", "ops"), [((1, 1), ["conv2d"]), ((2, 3), ["conv2d", "strided_copy"])])
-def test_gradient_of_a_pointwise_convolution_by_constants_needs_no_transpose(stride, ops):
+@pytest.mark.parametrize(
+    ("stride", "k", "ops"),
+    [((1, 1), 100, ["conv2d"]), ((2, 3), 1700, ["conv2d", "strided_copy"]), ((2, 3), 100, ["conv2d_grad_input_plain"])],
+)
+def test_gradient_of_a_pointwise_convolution_by_constants_transposes_little(stride, k, ops):
+    """At every call, that is: what lies among zeros, and a weight of 2^16 numbers at the most."""
     b = GraphBuilder()
-    k, c, h, w = 100, 40, 9, 14
+    c, h, w = 40, 9, 14
     dy = b.input("dy", "float32", ("N", k, -(-h // stride[0]), -(-w // stride[1])))
     weight = b.constant(np.random.default_rng(2).standard_normal((k, c, 1, 1)).astype(np.float32))
     attributes = {"kernel_shape": (1, 1), "strides": stride, "input_shape": (c, h, w)}
