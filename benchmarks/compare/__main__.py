@@ -18,6 +18,10 @@ from .measure import Settings, Stopped, measure
 from .networks import builder, onnx_file
 from .records import Records, conditions, read
 
+_WAIT = (
+    "how idle threads wait: active (default), as each library ships, and a pause after every turn in which they fall "
+    "asleep; passive: those of OpenMP and BLAS sleep at once, those of OpenVINO cannot be told to"
+)
 _EXAMPLES = """
   python -m benchmarks.compare "forward resnet*" "explain * saliency"          a part of the list
   python -m benchmarks.compare --resume --limit 50                             fifty seconds more of what is left
@@ -38,7 +42,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of each case (default: 5)")
     parser.add_argument("--seconds", type=float, default=10.0, help="that a case's rounds may take (default: 10)")
     parser.add_argument("--limit", type=float, default=float("inf"), help="seconds; no round begins that would pass it")
-    parser.add_argument("--wait", choices=WAITS, default="passive", help="how idle threads wait (default: passive)")
+    parser.add_argument("--wait", choices=WAITS, default="active", help=_WAIT)
     parser.add_argument("--file", type=Path, default=Path("build/compare.jsonl"), help="where every time is kept")
     parser.add_argument("--resume", action="store_true", help="go on with the file where it ended")
     parser.add_argument("--folder", type=Path, default=Path(".benchmarks/networks"), help="of the networks' files")

@@ -79,7 +79,7 @@ def serve(group: str, name: str, threads: int, folder: Path) -> Callable[..., An
     """Answer the driver, in the library's process.
 
     ``"prepare", case`` gives the seconds it took; ``"output"`` the result as an array, or None where it is not
-    compared; ``"turn", count, warm`` makes `count` calls, one before them if `warm`, and gives the figure of one.
+    compared; ``"turn", count, warm`` makes `count` calls, after `warm` that do not count, and gives the figure of one.
     """
     if hasattr(os, "sched_setaffinity"):  # before the library is loaded: its threads inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -99,7 +99,7 @@ def serve(group: str, name: str, threads: int, folder: Path) -> Callable[..., An
         count, warm = arguments
         if made.figure is not None:
             return made.figure()
-        if warm:
+        for _ in range(warm):
             made.run()
         begun = time.perf_counter()
         for _ in range(count):

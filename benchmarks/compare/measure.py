@@ -20,11 +20,12 @@ from .cases import Case
 from .made import Library, serve
 from .records import Records, Row
 
-#: Seconds that a turn lasts at least, a short call repeating; a turn above LONG is one call without one to warm up, and
-#: a call above SLOW is not made once more to see how long it takes.
-TURN, LONG, SLOW = 0.004, 0.05, 2.0
-#: Turns in a round at most, and in a case at least: with fewer a ratio has no bounds of 95 %.
-MOST, LEAST = 20, 6
+#: Seconds that a turn lasts at least, a short call repeating, and that calls before it warm up: threads that just woke
+#: may share a processor until the system parts them (MobileNetV2, 2 threads: the first two calls take 5 or 15 ms, later
+#: ones 5). A call above LONG needs no warming; one above SLOW is not made once more to see how long it takes.
+TURN, WARM, LONG, SLOW = 0.1, 0.05, 0.5, 2.0
+#: Turns of a case at least, where they take no more than twice its seconds: with fewer a ratio has no bounds of 95 %.
+LEAST = 6
 #: Largest difference from convlens as a part of the values, by their root mean square. In a float32 gradient units near
 #: zero flip: PyTorch's own is 4e-2 from float64 on ResNet-50.
 TOLERANCE = {"explain": 0.1}
@@ -38,7 +39,7 @@ class Settings:
     rounds: int = 5
     seconds: float = 10.0
     limit: float = math.inf
-    wait: str = "passive"
+    wait: str = "active"
 
 
 class Stopped(Exception):
@@ -51,7 +52,7 @@ class _Turn:
 
     worker: Worker
     count: int
-    warm: bool
+    warm: int
 
     def ask(self) -> float:
         return float(self.worker.ask("turn", self.count, self.warm))
@@ -135,9 +136,9 @@ class _Driver:
             try:
                 first = seconds.get(name, 0.0)
                 if first < SLOW:
-                    first = float(running[name].ask("turn", 1, True))
+                    first = float(running[name].ask("turn", 1, 0))
                 once[name] = [first]
-                turns[name] = _Turn(running[name], max(1, min(200, math.ceil(TURN / first))), warm=first < LONG)
+                turns[name] = _Turn(running[name], *_counts(first))
             except WorkerError as error:
                 row.state, row.reason = "error", str(error).splitlines()[0]
         for name, row in rows.items():
@@ -149,7 +150,7 @@ class _Driver:
         if case.once:
             self.records.round(case, once)
         elif turns:
-            self._time(case, turns, sum(max(TURN, values[0]) for values in once.values()), pause)
+            self._time(case, turns, sum(max(TURN + WARM, values[0]) for values in once.values()), pause)
         return all("process ended" not in row.reason for row in rows.values())
 
     def _prepare(
@@ -174,7 +175,7 @@ class _Driver:
     def _time(self, case: Case, turns: dict[str, _Turn], cost: float, pause: float) -> None:
         """Rounds of turns; the order turns round from one turn to the next, over the rounds too."""
         wanted = self.settings.rounds
-        count = min(MOST, max(1, round(self.settings.seconds / wanted / cost)))
+        count = max(1, round(self.settings.seconds / wanted / cost))
         if cost * LEAST <= 2 * self.settings.seconds:
             count = max(count, math.ceil(LEAST / wanted))
         done = 0
@@ -187,6 +188,11 @@ class _Driver:
             done, cost = done + 1, (time.monotonic() - begun) / count
         medians = {name: float(np.median(self.records.results[case.key].rows[name].times)) for name in turns}
         self.say("  " + ", ".join(f"{name} {1e3 * value:.3g} ms" for name, value in medians.items()))
+
+
+def _counts(first: float) -> tuple[int, int]:
+    """How many calls of so many seconds a turn has, and how many warm it up."""
+    return math.ceil(TURN / first), math.ceil(WARM / first) if first < LONG else 0
 
 
 def _compare(row: Row, ours: Any, theirs: Any, tolerance: float) -> None:

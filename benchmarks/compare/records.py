@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,9 @@ class Records:
                         f"{now[name]}: times of both could not be compared; name another file"
                     )
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            whole = path.read_bytes()
+            path.write_bytes(whole[: whole.rfind(b"\n") + 1])  # without a line that was cut off
         self.runs.append(now)
         self._append("run", now)
 
@@ -120,9 +123,10 @@ class Records:
 
 def read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Result]]:
     """The runs of a file, and its results by key. A last line that was cut off is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     runs: list[dict[str, Any]] = []
     results: dict[str, Result] = {}
-    for line in _lines(path):
+    for line in map(json.loads, lines):
         kind = line.pop("kind")
         if kind == "run":
             runs.append(line)
@@ -133,16 +137,6 @@ def read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Result]]:
         else:
             _add(results, case, line["times"])
     return runs, results
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    texts = path.read_text(encoding="utf-8").splitlines()
-    for i, text in enumerate(texts):
-        try:
-            yield json.loads(text)
-        except json.JSONDecodeError:
-            if i + 1 < len(texts):
-                raise
 
 
 def _merge(results: dict[str, Result], case: Case, rows: dict[str, Row]) -> None:
