@@ -186,7 +186,7 @@ class _Driver:
             times = alternate(order, (), count, pause=pause)
             self.records.round(case, {name: times[name] for name in turns})
             done, cost = done + 1, (time.monotonic() - begun) / count
-        medians = {name: float(np.median(self.records.results[case.key].rows[name].times)) for name in turns}
+        medians = {name: float(np.median(self.records.results[case.key].rows[name].measured)) for name in turns}
         self.say("  " + ", ".join(f"{name} {1e3 * value:.3g} ms" for name, value in medians.items()))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -26,13 +27,21 @@ _SAME = ("source", "machine", "isa", "wait", "versions", "python")
 
 @dataclass
 class Row:
-    """One library on one case: ``state`` is ok, unsupported, wrong or error; ``times`` are those of all rounds."""
+    """One library on one case: ``state`` is ok, unsupported, wrong or error.
+
+    ``times`` has a place for every turn of the case, NaN where this library had none.
+    """
 
     state: str
     reason: str = ""
     difference: float | None = None
     peer: bool = True
     times: list[float] = field(default_factory=list)
+
+    @property
+    def measured(self) -> list[float]:
+        """The times there are."""
+        return [seconds for seconds in self.times if not math.isnan(seconds)]
 
 
 @dataclass
@@ -42,6 +51,7 @@ class Result:
     case: Case
     rows: dict[str, Row]
     rounds: int = 0
+    turns: int = 0
 
 
 def source() -> str:
@@ -143,12 +153,15 @@ def _merge(results: dict[str, Result], case: Case, rows: dict[str, Row]) -> None
     """A case prepared again keeps its times."""
     result = results.setdefault(case.key, Result(case, {}))
     for name, row in rows.items():
-        if name not in result.rows or not result.rows[name].times:
+        if name not in result.rows or not result.rows[name].measured:
+            row.times = [math.nan] * result.turns
             result.rows[name] = row
 
 
 def _add(results: dict[str, Result], case: Case, times: dict[str, list[float]]) -> None:
     result = results[case.key]
+    turns = max(map(len, times.values()), default=0)
+    for name, row in result.rows.items():
+        row.times += times.get(name, [math.nan] * turns)
     result.rounds += 1
-    for name, values in times.items():
-        result.rows[name].times += values
+    result.turns += turns

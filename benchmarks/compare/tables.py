@@ -37,22 +37,20 @@ class Beaten:
 
 
 def ratios(result: Result) -> dict[str, Ratio]:
-    """Of convlens to each other library that was timed and is right."""
+    """Of convlens to each other library that was timed and is right, over the turns that both had."""
     ours = result.rows.get(OURS)
-    if ours is None or not ours.times:
-        return {}
     found = {}
     for name, row in result.rows.items():
-        if name != OURS and row.state == "ok" and row.times:
-            pairs = min(len(ours.times), len(row.times))
-            found[name] = paired_ratio(ours.times[-pairs:], row.times[-pairs:])
+        if ours is not None and name != OURS and row.state == "ok":
+            both = [(a, b) for a, b in zip(ours.times, row.times, strict=True) if not math.isnan(a + b)]
+            if both:
+                found[name] = paired_ratio(*zip(*both, strict=True))
     return found
 
 
 def lost(result: Result, ratio: Ratio) -> bool:
     """Whether convlens is slower beyond doubt, or takes more memory, which one figure says."""
-    turns = min(len(row.times) for row in result.rows.values() if row.times)
-    return ratio.low > 1 and (turns >= LEAST_TURNS or result.case.once)
+    return ratio.low > 1 and (result.turns >= LEAST_TURNS or result.case.once)
 
 
 def fastest(result: Result) -> Beaten | None:
@@ -138,7 +136,7 @@ def _notes(libraries: Mapping[str, Library], members: Iterable[Result]) -> list[
 
 def _tables(members: list[Result]) -> list[str]:
     """A table of a group: a row a case, a column a library."""
-    names = list(dict.fromkeys(name for result in members for name, row in result.rows.items() if row.times))
+    names = list(dict.fromkeys(name for result in members for name, row in result.rows.items() if row.measured))
     lines = [f"| case | turns | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
     for result in members:
         found = ratios(result)
@@ -147,21 +145,22 @@ def _tables(members: list[Result]) -> list[str]:
         if case.group == "layer":
             key = f"{case.subject} t{case.threads}"
         cells = [_cell(result, name, found.get(name)) for name in names]
-        turns = max((len(row.times) for row in result.rows.values()), default=0)
-        lines.append(f"| `{key}` | {turns} | {' | '.join(cells)} |")
+        lines.append(f"| `{key}` | {result.turns} | {' | '.join(cells)} |")
     return lines
 
 
 def _cell(result: Result, name: str, ratio: Ratio | None) -> str:
     row = result.rows.get(name)
-    if row is None or not row.times:
+    if row is None or not row.measured:
         return "" if row is None or row.state == "unsupported" else row.state
     unit = 1.0 if result.case.group == "memory" else 1e3
-    ms = spread([unit * value for value in row.times])
-    text = f"{ms.median:.3g}" if len(row.times) == 1 else f"{ms.median:.3g} [{ms.low:.3g} {ms.high:.3g}]"
+    ms = spread([unit * value for value in row.measured])
+    text = f"{ms.median:.3g}" if len(row.measured) == 1 else f"{ms.median:.3g} [{ms.low:.3g} {ms.high:.3g}]"
     if ratio is not None:
         part = (
-            f"{ratio.median:.2f}" if len(row.times) == 1 else f"{ratio.median:.2f} ({ratio.low:.2f} {ratio.high:.2f})"
+            f"{ratio.median:.2f}"
+            if len(row.measured) == 1
+            else f"{ratio.median:.2f} ({ratio.low:.2f} {ratio.high:.2f})"
         )
         text += f" {f'**{part}**' if row.peer and lost(result, ratio) else part}"
     return text if row.state == "ok" else f"{text} {row.state}"

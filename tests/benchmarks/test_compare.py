@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,8 +129,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_ended(compare, direct, tmp_path
     for name, other in (("source", "b"), ("isa", "avx512")):
         with pytest.raises(ValueError, match=f"was measured with another {name}"):
             compare["records"].Records(path, {**NOW, name: other}, resume=True)
-    case, records, _ = _measure(compare, path, ["convlens", "fast"], resume=True, rounds=3)
+    case, records, _ = _measure(compare, path, ["convlens", "ours"], resume=True, rounds=3)
     assert records.rounds(case) == 3
+    turns = {name: [not math.isnan(t) for t in row.times] for name, row in records.results[case.key].rows.items()}
+    both = len(turns["fast"])
+    missed = turns["fast"].count(False)
+    assert turns == {
+        "convlens": [True] * both,
+        "fast": [True] * (both - missed) + [False] * missed,
+        "ours": [False] * (both - missed) + [True] * missed,
+    }
+    assert 0 < missed < both
     with pytest.raises(compare["measure"].Stopped):
         _measure(compare, path, ["convlens", "fast"], resume=True, rounds=4, limit=1e-9)
     assert compare["records"].read(path)[1][case.key].rounds == 3
@@ -145,13 +155,15 @@ def test_ratios_bounds_and_the_fastest_peer_are_those_computed_by_hand(compare):
         "fast": row("ok", times=fast),
         "wrong": row("wrong", times=[0.1] * 6),
         "ours": row("ok", peer=False, times=[0.5] * 6),
+        "late": row("ok", times=[math.nan, math.nan, math.nan, 8.0, 10.0, 12.0]),
     }
-    result = compare["records"].Result(case, rows)
+    result = compare["records"].Result(case, rows, rounds=3, turns=6)
     found = compare["tables"].ratios(result)
     # Of six ratios in order the smallest and the largest enclose the median with 1 - 2 / 2**6 = 0.969.
     assert found["slow"] == Ratio(1.75, 0.5, 3.0)
     assert found["fast"] == Ratio(2.75, 1.0, 4.0)
-    assert set(found) == {"slow", "fast", "ours"}
+    assert found["late"] == Ratio(0.5, 0.5, 0.5)  # turn by turn, those that both had
+    assert set(found) == {"slow", "fast", "ours", "late"}
     assert compare["tables"].fastest(result).name == "fast"
 
 
