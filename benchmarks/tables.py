@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- bench: written by benchmarks/tables.py -->", "<!-- /bench -->"
+#: What `python -m benchmarks.compare --write` puts between these stays.
+COMPARED, COMPARED_END = "<!-- compare -->", "<!-- /compare -->"
 LEAST_ROUNDS = 20
 #: The ways of convlens; the tables' ratios are those of the first.
 OURS = ("convlens", "convlens_ops")
@@ -102,6 +104,13 @@ Milliseconds [10th and 90th percentile], and convlens's time by the library's (9
 """
 
 
+def kept(text: str) -> str:
+    """The section of a page that is written by another program."""
+    if COMPARED not in text:
+        return ""
+    return f"\n{COMPARED}{text.split(COMPARED)[1].split(COMPARED_END)[0]}{COMPARED_END}\n"
+
+
 def readme(text: str, report: dict[str, Any]) -> str:
     """README.md with the summary between its markers."""
     if BEGIN not in text or END not in text:
@@ -139,7 +148,8 @@ def main() -> None:
     if report["rounds"] < LEAST_ROUNDS and (options.performance or options.readme):
         raise SystemExit(f"{options.results} has {report['rounds']} rounds: a table needs at least {LEAST_ROUNDS}")
     if options.performance is not None:
-        options.performance.write_text(performance(report), encoding="utf-8")
+        old = options.performance.read_text(encoding="utf-8") if options.performance.exists() else ""
+        options.performance.write_text(performance(report) + kept(old), encoding="utf-8")
     if options.readme is not None:
         options.readme.write_text(readme(options.readme.read_text(encoding="utf-8"), report), encoding="utf-8")
     if options.performance is None and options.readme is None:

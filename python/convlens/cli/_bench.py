@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ._common import Commands, command
-from .bench import LIBRARIES, NETWORKS, OURS, PASSIVE, Result, case_of, convolutions, measure, pools
+from .bench import LIBRARIES, NETWORKS, OURS, WAITS, Result, case_of, convolutions, machine, measure, pools
 
 _EXAMPLE = "n1 c64 h56 w56 k64 r3 s3 st1 p1 d1 g1 f32 fwd"
 #: What PROBLEM may be beside problem strings and networks.
@@ -24,8 +23,6 @@ _GROUPS: dict[str, Callable[[], list[str]]] = {
     "pools": lambda: [*pools("fwd"), *pools("grad_input")],
     "networks": lambda: list(NETWORKS),
 }
-#: The libraries' environment, and the seconds that threads get to fall asleep after a turn: OpenBLAS takes 20 ms.
-_WAITS: dict[str, tuple[dict[str, str], float]] = {"passive": (PASSIVE, 0.0), "active": ({}, 0.03)}
 
 
 def add_to(commands: Commands) -> None:
@@ -62,7 +59,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--rounds", metavar="COUNT", type=int, default=25, help="turns of every library (default: 25)")
     parser.add_argument(
         "--wait",
-        choices=_WAITS,
+        choices=WAITS,
         default="passive",
         help="passive (default): threads of OpenMP and BLAS sleep when idle, in every process alike; active: as each "
         "library ships, and a pause after every turn in which they fall asleep",
@@ -90,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if absent and options.peers is None:
         print(f"not installed: {', '.join(absent)}")
     bad = []
-    environment, pause = _WAITS[options.wait]
+    environment, pause = WAITS[options.wait]
     for threads in options.threads or [get_num_threads()]:
         for result in measure(
             cases, libraries, threads=threads, rounds=options.rounds, environment=environment, pause=pause
@@ -135,7 +132,7 @@ def _header(libraries: list[str], options: argparse.Namespace) -> dict[str, Any]
     found = info()
     return {
         "date": datetime.date.today().isoformat(),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}"},
+        "machine": machine(),
         "python": platform.python_version(),
         "isa": found["isa"],
         "wait": options.wait,
@@ -143,16 +140,6 @@ def _header(libraries: list[str], options: argparse.Namespace) -> dict[str, Any]
         "libraries": {name: {"version": LIBRARIES[name].version, "note": LIBRARIES[name].note} for name in libraries},
         "results": [],
     }
-
-
-def _cpu() -> str:
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _describe(report: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from convlens import UnsupportedError, nn, reference
 from convlens.cli.bench import LIBRARIES, OURS, Worker, case_of
 from convlens.cli.bench._libraries import library
-from convlens.graph import GraphBuilder
+from convlens.graph import BATCH, GraphBuilder
 
 CASES = [
     "n2 c3 h9 w8 k4 r3 s3 st1 p1 d1 g1 f32 fwd",
@@ -77,6 +77,30 @@ def test_every_library_computes_what_the_oracle_does(name, residual):
                 worker.ask("output"), expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=f"{name}: {text}"
             )
             assert worker.ask("time", 2, True) > 0
+
+
+@pytest.mark.parity
+def test_ncnn_joins_pads_and_flattens_what_onnx_files_hold(tmp_path):
+    pytest.importorskip("ncnn")
+    builder = GraphBuilder()
+    x = builder.input("x", "float32", (BATCH, 3, 9, 8))
+    rng = np.random.default_rng(0)
+
+    def constant(value):
+        return builder.constant(np.asarray(value))
+
+    padded = builder.add("Pad", [x, constant([0, 0, 1, 0, 0, 0, 0, 2]), constant(np.float32(0))], {"mode": "constant"})
+    weight = constant(rng.standard_normal((4, 3, 3, 3)).astype(np.float32))
+    y = builder.add("Conv", [padded, weight], {"kernel_shape": (3, 3)})
+    y = builder.add("Concat", [y, builder.add("Relu", [y])], {"axis": 1})
+    y = builder.add("MaxPool", [y], {"kernel_shape": (3, 3), "strides": (2, 2), "ceil_mode": 1})
+    y = builder.add("Reshape", [y, constant([0, -1])])
+    path = tmp_path / "joined.npz"
+    nn.Network(graph=builder.build([y])).save(path)
+    case = case_of(str(path), 2)
+    call = LIBRARIES["ncnn"].make(case, 1)
+    expected = reference.run(case.graph, case.feeds)[case.graph.outputs[0]]
+    np.testing.assert_allclose(call.array(call.run()), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", [name for name in LIBRARIES if name in FORWARD_ONLY])

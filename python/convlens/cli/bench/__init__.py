@@ -6,8 +6,10 @@ from ._case import Case as Case
 from ._case import case_of as case_of
 from ._libraries import LIBRARIES as LIBRARIES
 from ._libraries import OURS as OURS
+from ._machine import machine as machine
 from ._networks import NETWORKS as NETWORKS
 from ._process import PASSIVE as PASSIVE
+from ._process import WAITS as WAITS
 from ._process import Worker as Worker
 from ._process import WorkerError as WorkerError
 from ._process import alternate as alternate

@@ -125,14 +125,19 @@ class _Writer:
             self._conv(node)
         elif node.op in ("MaxPool", "AveragePool"):
             window = window_of(node, self._graph.types)
-            if window.dilation != (1, 1) or window.ceil_mode:
-                raise unsupported("ncnn", f"{node.op} with dilation or ceil_mode")
             kind = int(node.op == "AveragePool")
+            if window.dilation != (1, 1) or (window.ceil_mode and kind):
+                raise unsupported("ncnn", f"{node.op} with dilation or ceil_mode")
             values = {0: kind, 1: window.kernel[1], 11: window.kernel[0], 2: window.stride[1], 12: window.stride[0]}
             top, left, bottom, right = window.pads
+            rounding = {5: 0 if window.ceil_mode else 1}
             counted = {6: int(attribute(node, "count_include_pad"))} if kind else {}
             self._layer(
-                "Pooling", output, [x], output, {**values, 3: left, 13: top, 14: right, 15: bottom, 5: 1, **counted}
+                "Pooling",
+                output,
+                [x],
+                output,
+                {**values, 3: left, 13: top, 14: right, 15: bottom, **rounding, **counted},
             )
         elif node.op == "Gemm":
             weight = self._constant(node.inputs[1])
@@ -150,9 +155,13 @@ class _Writer:
         elif node.op == "Clip":
             low, high = self._bounds(node, "{} {}").split()
             self._layer("Clip", output, [x], output, {0: low, 1: high})
-        elif node.op == "Pad" and attribute(node, "mode") == "constant" and len(node.inputs) == 2:
+        elif node.op == "Pad" and attribute(node, "mode") == "constant" and self._pads_with_zero(node):
             before, after = self._constant(node.inputs[1]).astype(int).reshape(2, -1)
             self._layer("Padding", output, [x], output, dict(enumerate((before[2], after[2], before[3], after[3]))))
+        elif node.op == "Concat" and attribute(node, "axis") == 1:
+            self._layer("Concat", output, node.inputs, output, {0: 0})
+        elif node.op == "Reshape" and len(self._graph.types[output].shape) == 2:
+            self._layer("Flatten", output, [x], output, {})
         elif node.op == "GlobalAveragePool":
             self._layer("Pooling", output, [x], output, {0: 1, 4: 1})
         elif node.op in ("Relu", "Sigmoid", "Flatten"):
@@ -160,6 +169,10 @@ class _Writer:
             self._layer(kind_of[node.op], output, [x], output, {})
         else:
             raise unsupported("ncnn", node.op)
+
+    def _pads_with_zero(self, node: Node) -> bool:
+        value = node.inputs[2] if len(node.inputs) > 2 else ""
+        return len(node.inputs) < 4 and (not value or self._constant(value).item() == 0)
 
     def _conv(self, node: Node) -> None:
         window, weight = window_of(node, self._graph.types), self._constant(node.inputs[1])
