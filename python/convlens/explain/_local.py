@@ -43,7 +43,8 @@ class Local:
         self._crossing = [name for name in {**crossing, **dict.fromkeys(regions.kept)} if name != task.subject.name]
 
         def program(of: Any, build: Any, inside: Sequence[str]) -> Program:
-            return task.net.program(("patches", of, key), build, inside=inside)
+            # Tiles of Winograd's algorithm lie on the grid of a whole tensor: a box would round otherwise.
+            return task.net.program(("patches", of, key), build, inside=inside, winograd=False)
 
         clean = partial(_entry, graph.subgraph(self._crossing), (task.subject.name,))
         self._clean = program("clean", clean, ())
@@ -73,6 +74,11 @@ class LocalImage:
         found = local._clean.run("forward", {source: image[np.newaxis]}, local.task.weights)
         self.clean: dict[str, Array] = {source: image, **{name: array[0] for name, array in found.items()}}
         self._padded: dict[str, Array] = {}
+
+    def whole(self) -> Array:
+        """The explained output (1, ...) without a patch, with the bits of those with one."""
+        kept = {name: self.clean[name][np.newaxis] for name in self.local.regions.kept}
+        return self.local._rest.run("forward", kept, self.local.task.weights)[self.local.task.output.name]
 
     def logits(self, patches: Sequence[tuple[int, int]], places: Sequence[tuple[slice, slice]]) -> Array:
         """The explained output for some patches: their row and column among all, and their pixels."""

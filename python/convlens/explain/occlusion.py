@@ -116,7 +116,7 @@ def occlusion(
                 if local is None:
                     _cover(task, part, places, cover, clean.score, lost, count, bar)
                 else:
-                    _cover_locally(local, part, covered, cover, clean.score, lost, count, bar)
+                    _cover_locally(local, part, covered, cover, lost, count, bar)
         except KeyboardInterrupt:
             if not count.any():
                 raise
@@ -151,18 +151,12 @@ def _cover(
 
 
 def _cover_locally(
-    local: Local,
-    part: slice,
-    places: list[Window],
-    cover: Array,
-    score: Array,
-    lost: Array,
-    count: Array,
-    bar: Progress,
+    local: Local, part: slice, places: list[Window], cover: Array, lost: Array, count: Array, bar: Progress
 ) -> None:
     """As :func:`_cover`, of one image, computing what a window changes alone."""
     task = local.task
     image = local.image(task.images[part][0], cover[part][0])
+    score = task.goal.take(part).score(image.whole())[0]
     rows, columns = (sorted({place[axis].start for place in places}) for axis in (0, 1))
     for first in range(0, len(places), local.batch_size):
         some = places[first : first + local.batch_size]
@@ -171,7 +165,7 @@ def _cover_locally(
         scores = task.goal.take(np.full(len(some), part.start)).score(logits)
         for place, one in zip(some, scores, strict=True):
             where = (part, slice(None), *place)
-            lost[where] += score[part.start] - one
+            lost[where] += score - one
             count[where] += 1
         bar.step(len(some))
 

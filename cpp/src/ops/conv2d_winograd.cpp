@@ -1,0 +1,422 @@
+// conv2d and conv2d_grad_input of 3 x 3 kernels with stride 1, dilation 1, one group, by Winograd's F(unit, 3):
+// ops/winograd.hpp. A NaN or infinity reaches all of its tile.
+//
+// conv2d_winograd             inputs x blocked; w packed by pack_winograd; [bias]; [residual]
+//                             outputs y blocked; [mask]
+//                             attributes those of conv2d, unit
+// conv2d_grad_input_winograd  inputs dy blocked; w of the forward convolution; [mask]; [residual]; [bias]
+//                             outputs dx blocked
+//                             attributes those of conv2d_grad_input, unit
+//
+// A task takes some tiles in the order (image, row, column), whichever images they are of: transformed, multiplied and
+// transformed back they stay in the second-level cache. A tile's columns of the product are chains of their own, so
+// that its bits are the same in whatever company.
+#include "ops/winograd.hpp"
+
+namespace convlens {
+namespace {
+
+constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read for each
+constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
+constexpr std::int64_t kGroupPanels = 2;                 // of a task: V is made for each
+constexpr std::int64_t kLaneTiles = 32;                  // of a task, where lanes are tiles
+
+struct Plan {
+    bool gradient;
+    std::int64_t unit, size, positions, top, left;
+    PackedWeight packed, own;            // the same in the forward direction
+    std::int64_t rows, columns, tiles;   // of tiles in an image
+    std::int64_t most_tiles;             // of a task
+    std::int64_t input_step, sums_step;  // from a position to the next
+    // A gradient takes U transposed: beforehand, all of it; or, where there is more of U than of tiles, the others are
+    // transposed instead, and lanes are tiles.
+    bool lanes_are_tiles;
+};
+
+// Both directions run the same code; which it is, an instruction says by its number of attributes, which check() keeps.
+constexpr int kForwardAttributes = 12;
+bool is_gradient(const Problem& p) { return p.instruction->n_attributes == kConvAttributes + 1; }
+int bias_input(bool gradient) { return gradient ? 4 : 2; }
+
+// The convolution of x that makes y.
+ConvAttributes attributes_of(const Problem& p) {
+    ConvAttributes a = ConvAttributes::of(p);
+    if (is_gradient(p)) a.pad_top = 2 - a.pad_top, a.pad_left = 2 - a.pad_left;
+    return a;
+}
+
+template <class Real>
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
+    Plan* plan = static_cast<Plan*>(memory);
+    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
+    const ConvAttributes a = attributes_of(p);
+    plan->gradient = is_gradient(p), plan->top = a.pad_top, plan->left = a.pad_left;
+    plan->unit = p.attribute(p.instruction->n_attributes - 1), plan->size = plan->unit + 2;
+    plan->positions = positions_of(plan->unit);
+    plan->own = position_weight<Real>(y.channels, x.channels);
+    plan->packed = plan->gradient ? position_weight<Real>(x.channels, y.channels) : plan->own;
+    plan->rows = ceil_div(y.height, plan->unit), plan->columns = ceil_div(y.width, plan->unit);
+    plan->tiles = plan->rows * plan->columns;
+    const std::int64_t lanes = kLanes<Real>, squares = plan->own.k_blocks * plan->own.c_blocks;
+    const std::int64_t others =
+        (plan->own.k_blocks + plan->own.c_blocks) * ceil_div(min_of(plan->tiles, 1 << 20), lanes);
+    plan->lanes_are_tiles = plan->gradient && 2 * squares > 3 * others;
+    const std::int64_t tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
+    plan->most_tiles =
+        plan->lanes_are_tiles ? kLaneTiles : min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
+    // And a block more: positions that are a power of two apart share lines of the cache.
+    plan->input_step = (plan->own.c_blocks * plan->most_tiles + 1) * lanes;
+    plan->sums_step = (plan->own.panel_blocks * plan->most_tiles + 1) * lanes;
+}
+
+// Elements of a thread's scratch: V, M, a position of M before it is transposed.
+std::int64_t input_elements(const Plan& plan) { return plan.positions * plan.input_step; }
+std::int64_t sums_elements(const Plan& plan) { return plan.positions * plan.sums_step; }
+std::int64_t turned_elements(const Plan& plan) {
+    return plan.lanes_are_tiles ? plan.own.panel_blocks * plan.own.lanes * plan.most_tiles : 0;
+}
+
+template <class Real>
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
+    const bool gradient = is_gradient(p);
+    const ConvAttributes given = ConvAttributes::of(p), a = attributes_of(p);
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "x", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "y", Layout::blocked));
+    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
+    CONVLENS_RETURN_IF_ERROR(check_attributes(given));
+    if (a.R != 3 || a.S != 3 || a.stride_h * a.stride_w != 1 || a.dilation_h * a.dilation_w != 1 || a.groups != 1) {
+        return fail(Code::corrupt_file,
+                    "a Winograd convolution has a 3 x 3 kernel, stride 1, dilation 1 and one group");
+    }
+    CONVLENS_RETURN_IF_ERROR(check_weight_sizes(y.channels, x.channels, 3, 3, 1));
+    CONVLENS_RETURN_IF_ERROR(check_unit(p.attribute(p.instruction->n_attributes - 1)));
+    Plan plan;
+    make_plan<Real>(p, &plan);
+    CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", plan.packed.elements() * plan.positions));
+    const Tensor* bias = p.inputs[bias_input(gradient)];
+    const Tensor* mask = gradient ? p.inputs[2] : p.outputs[1];
+    if (bias != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(bias, "bias", y.channels));
+    if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", y));
+    if (mask != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(mask, "mask", y));
+    if (!gradient) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
+    const std::int64_t element = sizeof(Real);
+    scratch->per_thread_bytes = (input_elements(plan) + sums_elements(plan) + turned_elements(plan)) * element;
+    if (gradient && !plan.lanes_are_tiles) {
+        scratch->fixed_bytes = plan.own.elements() * plan.positions * element;
+    }
+    return check_halo(x, "x", forward_rectangle(a, whole(y)));
+}
+
+CONVLENS_COLD Status check_operands(const Problem& p, int inputs, int outputs, int attributes) {
+    const Instruction& i = *p.instruction;
+    if (i.n_inputs < 2 || i.n_inputs > inputs || i.n_outputs < 1 || i.n_outputs > outputs ||
+        i.n_attributes != attributes + 1) {
+        return fail(Code::corrupt_file, "the instruction has %d inputs, %d outputs, %d attributes", i.n_inputs,
+                    i.n_outputs, i.n_attributes);
+    }
+    return {};
+}
+template <class Real>
+CONVLENS_COLD Status check_forward(const Problem& p, ScratchNeed* scratch) {
+    CONVLENS_RETURN_IF_ERROR(check_operands(p, 4, 2, kForwardAttributes));
+    return check<Real>(p, scratch);
+}
+template <class Real>
+CONVLENS_COLD Status check_gradient(const Problem& p, ScratchNeed* scratch) {
+    CONVLENS_RETURN_IF_ERROR(check_operands(p, 5, 1, kConvAttributes));
+    return check<Real>(p, scratch);
+}
+
+Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
+    if (input == 0) return forward_rectangle(attributes_of(p), r);
+    if (input == 3) return r;
+    return {0, 0, 0, 0};
+}
+
+CONVLENS_COLD std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
+
+// ---- phase 0 of a gradient: transpose ----
+
+// A position of a panel of dx's channels, from the squares of the forward one's panels.
+template <class Real>
+void transpose_position(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t position,
+                        Real* output) {
+    const PackedWeight &f = plan.packed, &b = plan.own;
+    for (std::int64_t step = 0; step < b.steps; ++step, output += b.tap_elements(to.blocks)) {
+        const PackedPanel from = f.panel(f.panel_of(step));
+        TransposeBlock<Real> square;
+        square.source = reinterpret_cast<const Real*>(call.inputs[1].data) +
+                        position_offset(f, from, plan.positions, position) +
+                        to.first_block * f.tap_elements(from.blocks) + (step - from.first_block) * f.lanes;
+        square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+        square.output = output, square.output_step = to.blocks * b.lanes, square.output_next = b.lanes;
+        square.count = to.blocks;
+        call.kernels->set<Real>().transpose_block(square);
+    }
+}
+
+std::int64_t transpose_tasks(const Call& call) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    return plan.lanes_are_tiles || call.n == 0 ? 0 : plan.own.panels * plan.positions;
+}
+template <class Real>
+void transpose(const Call& call, std::int64_t task, int) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const PackedPanel panel = plan.own.panel(task / plan.positions);
+    const std::int64_t position = task % plan.positions;
+    transpose_position<Real>(
+        call, plan, panel, position,
+        reinterpret_cast<Real*>(call.fixed_scratch) + position_offset(plan.own, panel, plan.positions, position));
+}
+
+// ---- the convolution ----
+
+struct Grid {
+    std::int64_t pieces, groups;  // of tiles, of panels
+};
+Grid grid_of(const Plan& plan, std::int64_t n) {
+    const std::int64_t tiles = n * plan.tiles;
+    const std::int64_t products = tiles * plan.positions * plan.own.elements();
+    const std::int64_t wanted = min_of(kMostPieces, max_of(1, products / kTaskProducts));
+    std::int64_t pieces = ceil_div(tiles, plan.most_tiles);
+    if (!plan.lanes_are_tiles) {
+        pieces = max_of(pieces, min_of(wanted, tiles / kFewTiles));
+        if (pieces > 4) pieces = round_up(pieces, 4);  // so that a few threads end together
+    }
+    pieces = max_of(1, min_of(pieces, tiles));
+    return {pieces, min_of(ceil_div(wanted, pieces), max_of(1, plan.own.panels / kGroupPanels))};
+}
+std::int64_t tasks(const Call& call) {
+    const Grid grid = grid_of(*static_cast<const Plan*>(call.plan), call.n);
+    return call.n == 0 ? 0 : grid.pieces * grid.groups;
+}
+
+// Calls work(image, row, column0, column1, tiles before) for the tiles [t0, t1) of all images, a row of tiles at a
+// time.
+template <class Work>
+void each_row(const Plan& plan, std::int64_t t0, std::int64_t t1, Work work) {
+    for (std::int64_t t = t0; t < t1;) {
+        const std::int64_t image = t / plan.tiles, row = t % plan.tiles / plan.columns, column = t % plan.columns;
+        const std::int64_t count = min_of(t1 - t, plan.columns - column);
+        work(image, row, column, column + count, t - t0);
+        t += count;
+    }
+}
+
+// [block][tile][lane] of a position <-> [block][lane][tile]: squares of tiles and channels.
+template <class Real>
+void exchange(const Call& call, const Plan& plan, bool to_tiles, std::int64_t tiles, const Real* source, Real* output) {
+    const std::int64_t lanes = kLanes<Real>, width = plan.most_tiles;
+    TransposeBlock<Real> square;
+    square.source = source, square.output = output, square.count = ceil_div(tiles, lanes);
+    square.source_step = to_tiles ? width : lanes, square.source_next = to_tiles ? lanes : lanes * lanes;
+    square.output_step = to_tiles ? lanes : width, square.output_next = to_tiles ? lanes * lanes : lanes;
+    call.kernels->set<Real>().transpose_block(square);
+}
+
+// V of the tiles [t0, t1): those that reach beyond the halo from copies with zeros there. Where lanes are tiles, by way
+// of `stage`.
+template <class Real>
+void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1, Real* input, Real* stage) {
+    const Tensor& x = *call.problem->inputs[0];
+    const std::int64_t lanes = kLanes<Real>, size = plan.size, unit = plan.unit;
+    const std::int64_t bottom = x.height + x.halo_bottom, right = x.width + x.halo_right;
+    const auto run = [&](const Real* first, std::int64_t row, std::int64_t column, std::int64_t tiles, Real* to) {
+        WinogradInput<Real> a;
+        a.unit = static_cast<int>(unit), a.tiles = tiles, a.next = unit * lanes;
+        a.source = first, a.row_step = row, a.column_step = column;
+        if (plan.gradient) {
+            a.source += (size - 1) * (row + column), a.row_step = -row, a.column_step = -column;
+        }
+        a.output = to, a.position_step = plan.lanes_are_tiles ? plan.sums_step : plan.input_step;
+        call.kernels->set<Real>().winograd_input(a);
+    };
+    for (std::int64_t block = 0; block < plan.own.c_blocks; ++block, input += plan.most_tiles * lanes) {
+        Real* output = plan.lanes_are_tiles ? stage : input;
+        each_row(
+            plan, t0, t1,
+            [&](std::int64_t image, std::int64_t row, std::int64_t c0, std::int64_t c1, std::int64_t before) {
+                const std::int64_t y = row * unit - plan.top, rows = min_of(size, bottom - y);
+                const std::int64_t inside = rows < size ? 0 : floor_div(right + plan.left - size, unit) + 1;
+                const ConvOperand<Real> from = operand_at<Real>(call.inputs[0], image, block, y, c0 * unit - plan.left);
+                const std::int64_t simple = max_of(0, min_of(c1, inside) - c0);
+                if (simple > 0) run(from.data, from.row_step, lanes, simple, output + before * lanes);
+                for (std::int64_t c = c0 + simple; c < c1; ++c) {
+                    alignas(kBlockBytes) Real patch[6 * 6 * kLanes<Real>] = {};
+                    const std::int64_t columns = min_of(size, right + plan.left - c * unit);
+                    for (std::int64_t r = 0; r < rows && columns > 0; ++r) {
+                        std::memcpy(patch + r * size * lanes, from.data + (c - c0) * unit * lanes + r * from.row_step,
+                                    static_cast<std::size_t>(columns * kBlockBytes));
+                    }
+                    run(patch, size * lanes, lanes, 1, output + (before + c - c0) * lanes);
+                }
+            });
+        for (std::int64_t i = 0; i < plan.positions && plan.lanes_are_tiles; ++i) {
+            exchange<Real>(call, plan, false, t1 - t0, stage + i * plan.sums_step, input + i * plan.input_step);
+        }
+    }
+}
+
+// A tile's operands from its last pixel to its first.
+template <class T>
+void turn(ConvOperand<T>* o, std::int64_t unit) {
+    if (o->data == nullptr) return;
+    o->data += (unit - 1) * (o->row_step + o->column_step);
+    o->row_step = -o->row_step, o->column_step = -o->column_step;
+}
+
+// y of the tiles [t0, t1), from M.
+template <class Real>
+void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t t0, std::int64_t t1,
+            const Real* sums) {
+    const View& bias = call.inputs[bias_input(plan.gradient)];
+    const Tensor& y = *call.problem->outputs[0];
+    const std::int64_t lanes = kLanes<Real>, unit = plan.unit, block = panel.first_block;
+    each_row(plan, t0, t1,
+             [&](std::int64_t image, std::int64_t row, std::int64_t c0, std::int64_t c1, std::int64_t before) {
+                 const std::int64_t y0 = row * unit, x0 = c0 * unit, rows = min_of(unit, y.height - y0);
+                 WinogradOutput<Real> a;
+                 ConvTile<Real>& tile = a.tile;
+                 tile.output = operand_at<Real>(call.outputs[0], image, block, y0, x0);
+                 tile.blocks = panel.blocks, tile.last_lanes = last_lanes<Real>(y.channels, block, panel.blocks);
+                 tile.finish = kConvEpilogue;
+                 ConvEpilogue<Real>& e = tile.epilogue;
+                 if (bias) e.bias = reinterpret_cast<const Real*>(bias.data) + block * lanes;
+                 if (call.inputs[3]) e.residual = constant(operand_at<Real>(call.inputs[3], image, block, y0, x0));
+                 if (!plan.gradient) {
+                     if (call.outputs[1]) e.positive = mask_at<Real>(call.outputs[1], image, block, y0, x0);
+                     e.activation = static_cast<int>(call.attribute(9));
+                     e.low = attribute_real<Real>(call, 10), e.high = attribute_real<Real>(call, 11);
+                 } else if (call.inputs[2]) {
+                     const ConvOperand<std::uint8_t> keep = mask_at<Real>(call.inputs[2], image, block, y0, x0);
+                     e.keep = {keep.data, keep.row_step, keep.column_step, keep.block_step};
+                 }
+                 a.unit = static_cast<int>(unit), a.next_columns = unit;
+                 a.position_step = plan.sums_step, a.block_step = plan.most_tiles * lanes;
+                 a.row0 = 0, a.row1 = rows;
+                 if (plan.gradient) {
+                     turn(&tile.output, unit), turn(&e.residual, unit), turn(&e.keep, unit);
+                     a.next_columns = -unit, a.row0 = unit - rows, a.row1 = unit;
+                 }
+                 // Whole tiles, then the one that the edge cuts.
+                 const std::int64_t whole_tiles = min_of(c1, y.width / unit) - c0;
+                 for (std::int64_t c = 0; c < c1 - c0; c += a.tiles) {
+                     a.tiles = c < whole_tiles ? whole_tiles : 1;
+                     const std::int64_t columns = min_of(unit, y.width - (c0 + c) * unit);
+                     a.column0 = plan.gradient ? unit - columns : 0, a.column1 = a.column0 + columns;
+                     a.sums = sums + (before + c) * lanes;
+                     const auto move = [&](auto* operand) {
+                         if (operand->data != nullptr) operand->data += c * a.next_columns * operand->column_step;
+                     };
+                     move(&tile.output), move(&e.residual), move(&e.keep), move(&e.positive);
+                     call.kernels->set<Real>().winograd_output(a);
+                 }
+                 for (std::int64_t b = 0; b < panel.blocks && c0 == 0; ++b) {
+                     zero_halo<Real>(call.outputs[0], image, block + b, y0, y0 + rows);
+                 }
+             });
+}
+
+// M of a position and a panel: a row of the tile's product is a tile, its lanes channels.
+template <class Real>
+void multiply(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t position, std::int64_t tiles,
+              const Real* input, const char* weights, Real* sums) {
+    constexpr ConvTap kHere = {0, 0};
+    const PackedWeight& w = plan.own;
+    ConvTile<Real> tile;
+    tile.rows = 1, tile.columns = tiles, tile.blocks = panel.blocks, tile.last_lanes = w.lanes;
+    tile.taps = &kHere, tile.n_taps = 1;
+    tile.source.data = input, tile.source.column_step = w.lanes, tile.source_element_step = 1;
+    tile.steps = w.steps, tile.source_step = plan.most_tiles * w.lanes;
+    tile.elements = w.lanes, tile.last_elements = w.C - (w.steps - 1) * w.lanes;
+    tile.weight = reinterpret_cast<const Real*>(weights) + position_offset(w, panel, plan.positions, position);
+    tile.weight_block_step = w.lanes, tile.weight_element_step = panel.blocks * w.lanes;
+    tile.weight_step = w.tap_elements(panel.blocks);
+    tile.output.data = sums, tile.output.column_step = w.lanes, tile.output.block_step = plan.most_tiles * w.lanes;
+    call.kernels->set<Real>().conv_tile(tile);
+}
+
+// The same of a gradient, a row being a channel of dx, the lanes tiles: rows come from U as the forward direction
+// packed it, a panel of that at a time, since they lie far apart: the next is fetched meanwhile.
+template <class Real>
+void multiply_turned(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t position,
+                     std::int64_t tiles, const Real* input, Real* turned, Real* sums) {
+    const PackedWeight& f = plan.packed;
+    const std::int64_t lanes = f.lanes, width = plan.most_tiles;
+    const ConvTap taps[2] = {{0, 0}, {lanes, lanes * width}};
+    const auto place = [&](std::int64_t p) {
+        const PackedPanel from = f.panel(p % f.panels);
+        return reinterpret_cast<const Real*>(call.inputs[1].data) +
+               position_offset(f, from, plan.positions, min_of(position + p / f.panels, plan.positions - 1)) +
+               panel.first_block * f.tap_elements(from.blocks);
+    };
+    ConvTile<Real> tile;
+    tile.rows = 1, tile.columns = panel.blocks * lanes;
+    tile.blocks = ceil_div(tiles, lanes), tile.last_lanes = lanes;
+    tile.taps = taps, tile.elements = tile.last_elements = lanes, tile.source_element_step = 1;
+    tile.steps = 1, tile.weight_block_step = lanes, tile.weight_element_step = width;
+    tile.output.data = turned, tile.output.column_step = width, tile.output.block_step = lanes;
+    for (std::int64_t p = 0; p < f.panels; ++p) {
+        const Real* next = place(p + 1);
+        const std::int64_t fetch = panel.blocks * f.tap_elements(f.panel((p + 1) % f.panels).blocks);
+        for (std::int64_t e = 0; e < fetch; e += lanes) __builtin_prefetch(next + e, 0, 2);
+        tile.resume = p > 0, tile.n_taps = f.panel(p).blocks;
+        tile.source.data = place(p), tile.source.column_step = f.panel(p).blocks * lanes;
+        tile.weight = input + f.panel(p).first_block * lanes * width;
+        call.kernels->set<Real>().conv_tile(tile);
+    }
+    for (std::int64_t b = 0; b < panel.blocks; ++b) {
+        exchange<Real>(call, plan, true, tiles, turned + b * lanes * width, sums + b * lanes * width);
+    }
+}
+
+template <class Real>
+void run(const Call& call, std::int64_t task, int thread) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const PackedWeight& w = plan.own;
+    const Grid grid = grid_of(plan, call.n);
+    const std::int64_t tiles = call.n * plan.tiles, piece = task / grid.groups, group = task % grid.groups;
+    const std::int64_t t0 = piece * tiles / grid.pieces, t1 = (piece + 1) * tiles / grid.pieces;
+    Real* input = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* sums = input + input_elements(plan);
+    Real* turned = sums + sums_elements(plan);
+    gather<Real>(call, plan, t0, t1, input, sums);
+    const char* weights = plan.gradient ? call.fixed_scratch : call.inputs[1].data;
+    for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
+        const PackedPanel panel = w.panel(p);
+        for (std::int64_t i = 0; i < plan.positions; ++i) {
+            const Real* from = input + i * plan.input_step;
+            Real* to = sums + i * plan.sums_step;
+            if (plan.lanes_are_tiles) {
+                multiply_turned<Real>(call, plan, panel, i, t1 - t0, from, turned, to);
+            } else {
+                multiply<Real>(call, plan, panel, i, t1 - t0, from, weights, to);
+            }
+        }
+        finish<Real>(call, plan, panel, t0, t1, sums);
+    }
+    if (plan.gradient || !call.outputs[1] || (group + 1) != grid.groups) return;
+    for (std::int64_t image = t0 / plan.tiles; (image + 1) * plan.tiles <= t1; ++image) {
+        zero_padding<Real>(call.outputs[1], image);
+    }
+}
+
+template <class Real>
+constexpr Op make_forward() {
+    return {"conv2d_winograd", check_forward<Real>, input_rectangle, plan_bytes, make_plan<Real>, {{tasks, run<Real>}}};
+}
+template <class Real>
+constexpr Op make_gradient() {
+    return {"conv2d_grad_input_winograd",
+            check_gradient<Real>,
+            input_rectangle,
+            plan_bytes,
+            make_plan<Real>,
+            {{transpose_tasks, transpose<Real>}, {tasks, run<Real>}}};
+}
+
+}  // namespace
+}  // namespace convlens
+
+CONVLENS_DEFINE_OP(conv2d_winograd, make_forward)
+CONVLENS_DEFINE_OP(conv2d_grad_input_winograd, make_gradient)
