@@ -8,6 +8,7 @@ from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements,
 from ._flow import Flow, Geometry, Step, chw
 from ._ports import INPUTS, MOST_PLAIN_TAPS, MOST_TRANSPOSED, OUTPUTS, PLAIN_TWINS, PLANES
 from ._tensors import BLOCKED, PACKED, PLAIN
+from ._winograd import take_winograd
 from ._zeros import keeps_zero
 
 _FIXED = {"B": BLOCKED, "X": BLOCKED, "F": BLOCKED, "N": BLOCKED, "M": BLOCKED, "O": BLOCKED, "P": PLAIN, "Y": PLAIN}
@@ -30,8 +31,9 @@ class Homes:
     packing : root -> Geometry, for those that are packed (states too)
     """
 
-    def __init__(self, flow: Flow, steps: list[Step]) -> None:
+    def __init__(self, flow: Flow, steps: list[Step], winograd: int | None = 0) -> None:
         self.flow = flow
+        self.winograd = winograd
         self.layout: dict[str, str] = {}
         self.packing: dict[str, Geometry] = {}
         self._wanted: dict[str, set[str]] = {}
@@ -100,6 +102,8 @@ class Homes:
                 self._choose_reorder(step)
             if step.op == "concat":
                 step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
+            if take_winograd(self.flow, step, self.winograd):
+                return
             if self.flow.inside is None and self._passes_through(step):
                 self._keep_plain(step)
             if step.op == "conv2d" and self._leaves_plain(step):

@@ -18,6 +18,7 @@ from ._program import Program
 from ._select import select
 from ._state import StateSlot
 from ._target import Target
+from ._winograd import checked
 
 
 def compile(
@@ -27,6 +28,7 @@ def compile(
     dtype: str | None = None,
     updates: Mapping[str, str] | None = None,
     inside: Collection[str] | None = None,
+    winograd: bool | str = True,
 ) -> Program:
     """Lower a graph to a Program.
 
@@ -42,6 +44,9 @@ def compile(
         Graph inputs that are not batched and change in place: each run ends with the tensor's value in the state.
     inside : collection of str, optional
         Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
+    winograd : bool or {"F(2,3)", "F(4,3)"}
+        Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
+        some three times as much. In float64 never. A tile by name: wherever it is defined, in float64 too.
 
     Returns
     -------
@@ -77,11 +82,12 @@ def compile(
         dtype = "float64" if any(kind.dtype == "float64" for kind in graph.inputs.values()) else "float32"
     if dtype not in ("float32", "float64"):
         raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
+    unit = checked(winograd, dtype)
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
     flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside)
     steps = group(flow, *select(flow))
-    made = Layouter(flow, steps, target).run()
+    made = Layouter(flow, steps, target, unit).run()
     add_halos(made.entries, target)
     layout = plan(made.entries, target.itemsize)
     slots = tuple(StateSlot(name, shape, tensor.geometry, dtype) for name, tensor, shape in made.states)

@@ -46,7 +46,8 @@ class Geometry:
     """How a weight is packed: as that of a convolution (K, C / groups, R, S).
 
     A matrix is packed as (K, C, H, W), so that `linear` reads a blocked (C, H, W) without a flatten. `transposed` says
-    that the logical array is that of (C * H * W, K).
+    that the logical array is that of (C * H * W, K). `winograd` is the tile that a 3 x 3 kernel is transformed for, 0
+    when it is not.
     """
 
     K: int
@@ -55,6 +56,7 @@ class Geometry:
     S: int
     groups: int = 1
     transposed: bool = False
+    winograd: int = 0
 
     @property
     def attributes(self) -> tuple[int, int, int, int, int]:

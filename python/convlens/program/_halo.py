@@ -5,7 +5,10 @@ from __future__ import annotations
 from ._target import Target, most_reach
 from ._tensors import EXTERNAL, REAL, Instruction, Tensor
 
-_WINDOWS = frozenset({"conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_plain", "conv2d_grad_weight_plain"})
+_WINDOWS = frozenset({
+    *("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "conv2d_plain", "conv2d_grad_weight_plain"),
+    *("conv2d_winograd", "conv2d_grad_input_winograd"),
+})  # fmt: skip
 
 
 def add_halos(entries: list[list[Instruction]], target: Target) -> None:

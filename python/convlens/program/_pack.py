@@ -67,7 +67,10 @@ def _packer(geometry: Geometry, dtype: str, scaled: bool) -> tuple[Any, Any, int
     plain = _tensor("weight", PLAIN, EXTERNAL, geometry.elements)
     scale = _tensor("scale", PLAIN, WEIGHT, geometry.K) if scaled else None
     packed = _tensor("packed", PACKED, STATE, target.packed_elements(geometry), geometry)
-    code = [Instruction("pack_weight", [plain, scale], [packed], [*geometry.attributes])]
+    op, attributes = "pack_weight", [*geometry.attributes]
+    if geometry.winograd:
+        op, attributes = "pack_winograd", [geometry.K, geometry.C, geometry.winograd]
+    code = [Instruction(op, [plain, scale], [packed], [*attributes])]
     port = Port("weight", REAL, False, (geometry.elements,), False, dtype)
     size = packed.bytes(target.itemsize)
     weights = [] if scale is None else [("scale", scale.bytes(target.itemsize))]

@@ -55,6 +55,9 @@ class Target:
 
     def packed_elements(self, geometry: Geometry) -> int:
         """Numbers a packed weight holds, padding included."""
+        if geometry.winograd:
+            positions = (geometry.winograd + 2) ** 2
+            return positions * int(_core.packed_elements(geometry.K, geometry.C, 1, 1, 1, self.float64))
         return int(_core.packed_elements(*geometry.attributes, self.float64))
 
     def word(self, operation: Operation) -> int:

@@ -12,3 +12,4 @@
 #include "kernels/args/reorder.hpp"
 #include "kernels/args/resize.hpp"
 #include "kernels/args/softmax.hpp"
+#include "kernels/args/winograd.hpp"

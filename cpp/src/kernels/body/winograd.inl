@@ -1,0 +1,149 @@
+// The transforms of Winograd's convolution, a block of channels at a time. F(2,3) has the points 0, 1, -1 and infinity,
+// F(4,3) 0, 1, -1, 1/2, -2 and infinity: a third of the error of 0, 1, -1, 2, -2 (kernels of Lavin and Gray,
+// arXiv:1509.09308; points after Barabasz et al., arXiv:1803.10986). The weights' transform has the factors that are
+// no powers of two.
+#include "kernels/args/winograd.hpp"
+#include "kernels/conv_finish.hpp"
+
+namespace convlens {
+namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
+
+template <class Real>
+inline Vec<Real> times(double factor, Vec<Real> a, Vec<Real> b) {
+    return fma(Vec<Real>::splat(static_cast<Real>(factor)), a, b);
+}
+
+// t = B d.
+template <class Real>
+inline void forward_points(const Vec<Real> (&d)[4], Vec<Real> (&t)[4]) {
+    t[0] = d[0] - d[2], t[1] = d[2] + d[1], t[2] = d[2] - d[1], t[3] = d[3] - d[1];
+}
+template <class Real>
+inline void forward_points(const Vec<Real> (&d)[6], Vec<Real> (&t)[6]) {
+    using V = Vec<Real>;
+    const V u = d[4] - d[2], v = d[3] - d[1];
+    const V a = times(1.5, d[3], u), b = times(1.5, d[2], v);
+    t[0] = a - times(1.5, d[1], d[2] - d[0]);
+    t[1] = a + b;
+    t[2] = a - b;
+    t[3] = times(2, v, u);
+    t[4] = times(-0.5, v, u);
+    t[5] = times(1.5, d[4], d[5] - d[3]) - b;
+}
+
+// y = A m.
+template <class Real>
+inline void backward_points(const Vec<Real> (&m)[4], Vec<Real> (&y)[2]) {
+    y[0] = m[0] + (m[1] + m[2]), y[1] = (m[1] - m[2]) + m[3];
+}
+template <class Real>
+inline void backward_points(const Vec<Real> (&m)[6], Vec<Real> (&y)[4]) {
+    using V = Vec<Real>;
+    const V s = m[1] + m[2], d = m[1] - m[2];
+    y[0] = (m[0] + s) + (m[3] + m[4]);
+    y[1] = times(0.5, m[3], times(-2, m[4], d));
+    y[2] = times(0.25, m[3], times(4, m[4], s));
+    y[3] = times(0.125, m[3], times(-8, m[4], d + m[5]));
+}
+
+template <class Real, int Unit>
+void transform_input(const WinogradInput<Real>& a) {
+    using V = Vec<Real>;
+    constexpr int kSize = Unit + 2;
+    const Real* source = a.source;
+    Real* output = a.output;
+    for (int64_t t = 0; t < a.tiles; ++t, source += a.next, output += kBlockLanes<Real>) {
+        for (int lane = 0; lane < kBlockLanes<Real>; lane += V::width) {
+            V half[kSize][kSize];  // [column][position]
+            CONVLENS_KEEP_LOOP
+            for (int x = 0; x < kSize; ++x) {
+                V d[kSize];
+                CONVLENS_UNROLL
+                for (int y = 0; y < kSize; ++y) {
+                    d[y] = V::load(source + y * a.row_step + x * a.column_step + lane);
+                }
+                forward_points(d, half[x]);
+            }
+            CONVLENS_KEEP_LOOP
+            for (int i = 0; i < kSize; ++i) {
+                V d[kSize], row[kSize];
+                CONVLENS_UNROLL
+                for (int x = 0; x < kSize; ++x) d[x] = half[x][i];
+                forward_points(d, row);
+                CONVLENS_UNROLL
+                for (int j = 0; j < kSize; ++j) row[j].store(output + (i * kSize + j) * a.position_step + lane);
+            }
+        }
+    }
+}
+
+template <class Real, int Unit>
+void transform_output(const WinogradOutput<Real>& a) {
+    using V = Vec<Real>;
+    constexpr int kSize = Unit + 2, kVecs = kBlockVecs<Real>, kLanes = kBlockLanes<Real>;
+    const bool whole = a.column0 == 0 && a.column1 == Unit;
+    for (int64_t b = 0; b < a.tile.blocks; ++b) {
+        const Real* sums = a.sums + b * a.block_step;
+        for (int64_t t = 0; t < a.tiles; ++t, sums += kLanes) {
+            V half[kSize][Unit][kVecs];  // [position][row]
+            CONVLENS_KEEP_LOOP
+            for (int j = 0; j < kSize; ++j) {
+                CONVLENS_UNROLL
+                for (int v = 0; v < kVecs; ++v) {
+                    V m[kSize], y[Unit];
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < kSize; ++i) {
+                        m[i] = V::load(sums + (i * kSize + j) * a.position_step + v * V::width);
+                    }
+                    backward_points(m, y);
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < Unit; ++i) half[j][i][v] = y[i];
+                }
+            }
+            CONVLENS_KEEP_LOOP
+            for (int64_t i = a.row0; i < a.row1; ++i) {
+                V row[Unit][kVecs];
+                CONVLENS_UNROLL
+                for (int v = 0; v < kVecs; ++v) {
+                    V m[kSize], y[Unit];
+                    CONVLENS_UNROLL
+                    for (int j = 0; j < kSize; ++j) m[j] = half[j][i][v];
+                    backward_points(m, y);
+                    CONVLENS_UNROLL
+                    for (int x = 0; x < Unit; ++x) row[x][v] = y[x];
+                }
+                const TilePlace place = {i, t * a.next_columns + a.column0, b};
+                if (whole) {
+                    finish_tile<Real, Unit, 1, true>(a.tile, row, place);
+                    continue;
+                }
+                Real buffer[Unit * kLanes];
+                CONVLENS_UNROLL
+                for (int x = 0; x < Unit; ++x) {
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < kVecs; ++v) row[x][v].store(buffer + x * kLanes + v * V::width);
+                }
+                finish_slowly(a.tile, buffer + a.column0 * kLanes, place, static_cast<int>(a.column1 - a.column0), 1);
+            }
+        }
+    }
+}
+
+template <class Real>
+void winograd_input(const WinogradInput<Real>& a) {
+    a.unit == 2 ? transform_input<Real, 2>(a) : transform_input<Real, 4>(a);
+}
+template <class Real>
+void winograd_output(const WinogradOutput<Real>& a) {
+    a.unit == 2 ? transform_output<Real, 2>(a) : transform_output<Real, 4>(a);
+}
+
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
+}  // namespace kernels
+}  // namespace convlens
+
+CONVLENS_EXPORT_KERNEL(winograd_input, WinogradInput)
+CONVLENS_EXPORT_KERNEL(winograd_output, WinogradOutput)

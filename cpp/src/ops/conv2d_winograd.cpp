@@ -1,0 +1,365 @@
+// conv2d and conv2d_grad_input of 3 x 3 kernels with stride 1, dilation 1, one group, by Winograd's F(unit, 3):
+// ops/winograd.hpp. A NaN or infinity reaches all of its tile.
+//
+// conv2d_winograd             inputs x blocked; w packed by pack_winograd; [bias]; [residual]
+//                             outputs y blocked; [mask]
+//                             attributes those of conv2d, unit
+// conv2d_grad_input_winograd  inputs dy blocked; w of the forward convolution; [mask]; [residual]; [bias]
+//                             outputs dx blocked
+//                             attributes those of conv2d_grad_input, unit
+//
+// A task takes some tiles in the order (image, row, column), whichever images they are of: transformed, multiplied and
+// transformed back they stay in the second-level cache. A tile's columns of the product are chains of their own, so
+// that its bits are the same in whatever company.
+#include "ops/winograd.hpp"
+
+namespace convlens {
+namespace {
+
+constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read for each
+constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
+constexpr std::int64_t kGroupPanels = 4;                 // of a task: V is made for each
+constexpr std::int64_t kLocalTiles = 2 * kManyTiles;     // an image, below: squares are transposed where they are used
+
+enum class Way { forward, gradient };
+
+struct Plan {
+    Way way;
+    std::int64_t unit, size, positions, top, left;
+    PackedWeight packed, own;            // the same in the forward direction
+    std::int64_t rows, columns, tiles;   // of tiles in an image
+    std::int64_t most_tiles;             // of a task
+    std::int64_t input_step, sums_step;  // from a position to the next
+    bool local;
+};
+
+// The operands by name; indices differ.
+struct Operands {
+    const Tensor *x, *w, *bias, *residual, *keep, *y, *positive;
+};
+template <Way way>
+Operands operands_of(const Problem& p) {
+    if (way == Way::forward) {
+        return {p.inputs[0], p.inputs[1], p.inputs[2], p.inputs[3], nullptr, p.outputs[0], p.outputs[1]};
+    }
+    return {p.inputs[0], p.inputs[1], p.inputs[4], p.inputs[3], p.inputs[2], p.outputs[0], nullptr};
+}
+template <Way way>
+constexpr int kAttributes = way == Way::forward ? 12 : kConvAttributes;
+
+// The convolution of x that makes y.
+template <Way way>
+ConvAttributes attributes_of(const Problem& p) {
+    ConvAttributes a = ConvAttributes::of(p);
+    if (way == Way::gradient) a.pad_top = 2 - a.pad_top, a.pad_left = 2 - a.pad_left;
+    return a;
+}
+
+template <class Real, Way way>
+void fill(const Problem& p, Plan* plan) {
+    const Operands o = operands_of<way>(p);
+    const ConvAttributes a = attributes_of<way>(p);
+    plan->way = way, plan->top = a.pad_top, plan->left = a.pad_left;
+    plan->unit = p.attribute(kAttributes<way>), plan->size = plan->unit + 2;
+    plan->positions = positions_of(plan->unit);
+    plan->own = position_weight<Real>(o.y->channels, o.x->channels);
+    plan->packed = way == Way::forward ? plan->own : position_weight<Real>(o.x->channels, o.y->channels);
+    plan->rows = ceil_div(o.y->height, plan->unit), plan->columns = ceil_div(o.y->width, plan->unit);
+    plan->tiles = plan->rows * plan->columns;
+    const std::int64_t tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
+    plan->most_tiles = min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
+    const std::int64_t lanes =
+        kLanes<Real>;  // and a block more: positions a power of two apart share lines of the cache
+    plan->input_step = (plan->own.c_blocks * plan->most_tiles + 1) * lanes;
+    plan->sums_step = (plan->own.panel_blocks * plan->most_tiles + 1) * lanes;
+    plan->local = plan->tiles <= kLocalTiles;
+}
+
+// Elements of a thread's scratch: V, M, a position of a transposed panel.
+std::int64_t input_elements(const Plan& plan) { return plan.positions * plan.input_step; }
+std::int64_t sums_elements(const Plan& plan) { return plan.positions * plan.sums_step; }
+std::int64_t weight_elements(const Plan& plan) { return plan.own.steps * plan.own.tap_elements(plan.own.panel_blocks); }
+
+template <class Real, Way way>
+Status check(const Problem& p, ScratchNeed* scratch) {
+    const Instruction& i = *p.instruction;
+    const int most = way == Way::forward ? 4 : 5, outputs = way == Way::forward ? 2 : 1;
+    if (i.n_inputs < 2 || i.n_inputs > most || i.n_outputs < 1 || i.n_outputs > outputs ||
+        i.n_attributes != kAttributes<way> + 1) {
+        return fail(Code::corrupt_file, "the instruction has %d inputs, %d outputs, %d attributes", i.n_inputs,
+                    i.n_outputs, i.n_attributes);
+    }
+    const Operands o = operands_of<way>(p);
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(o.x, "x", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(o.y, "y", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_attributes(ConvAttributes::of(p)));
+    const ConvAttributes a = attributes_of<way>(p);
+    if (a.R != 3 || a.S != 3 || (a.stride_h & a.stride_w & a.dilation_h & a.dilation_w & a.groups) != 1 ||
+        (a.stride_h | a.stride_w | a.dilation_h | a.dilation_w | a.groups) != 1) {
+        return fail(Code::corrupt_file,
+                    "a Winograd convolution has a 3 x 3 kernel, stride 1, dilation 1 and one group");
+    }
+    CONVLENS_RETURN_IF_ERROR(check_weight_sizes(o.y->channels, o.x->channels, 3, 3, 1));
+    CONVLENS_RETURN_IF_ERROR(check_unit(p.attribute(kAttributes<way>)));
+    Plan plan;
+    fill<Real, way>(p, &plan);
+    CONVLENS_RETURN_IF_ERROR(check_packed<Real>(o.w, "w", plan.packed.elements() * plan.positions));
+    if (o.bias != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(o.bias, "bias", o.y->channels));
+    if (o.residual != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(o.residual, "residual", *o.y));
+    if (o.keep != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(o.keep, "mask", *o.y));
+    if (o.positive != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(o.positive, "mask", *o.y));
+    if (way == Way::forward) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
+    const std::int64_t element = sizeof(Real);
+    scratch->per_thread_bytes = (input_elements(plan) + sums_elements(plan)) * element;
+    if (way == Way::gradient) {
+        if (plan.local) {
+            scratch->per_thread_bytes += weight_elements(plan) * element;
+        } else {
+            scratch->fixed_bytes = plan.own.elements() * plan.positions * element;
+        }
+    }
+    return check_halo(*o.x, "x", forward_rectangle(a, whole(*o.y)));
+}
+
+template <Way way>
+Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
+    if (input == 0) return forward_rectangle(attributes_of<way>(p), r);
+    if (input == 3) return r;
+    return {0, 0, 0, 0};
+}
+
+std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
+
+template <class Real, Way way>
+void make_plan(const Problem& p, void* memory) {
+    fill<Real, way>(p, static_cast<Plan*>(memory));
+}
+
+// ---- phase 0 of a gradient: transpose ----
+
+// A position of a panel of dx's channels, from the squares of the forward one's panels.
+template <class Real>
+void transpose_position(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t position,
+                        Real* output) {
+    const PackedWeight &f = plan.packed, &b = plan.own;
+    for (std::int64_t step = 0; step < b.steps; ++step, output += b.tap_elements(to.blocks)) {
+        const PackedPanel from = f.panel(f.panel_of(step));
+        TransposeBlock<Real> square;
+        square.source = reinterpret_cast<const Real*>(call.inputs[1].data) +
+                        position_offset(f, from, plan.positions, position) +
+                        to.first_block * f.tap_elements(from.blocks) + (step - from.first_block) * f.lanes;
+        square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+        square.output = output, square.output_step = to.blocks * b.lanes, square.output_next = b.lanes;
+        square.count = to.blocks;
+        call.kernels->set<Real>().transpose_block(square);
+    }
+}
+
+std::int64_t transpose_tasks(const Call& call) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    return plan.local || call.n == 0 ? 0 : plan.own.panels * plan.positions;
+}
+template <class Real>
+void transpose(const Call& call, std::int64_t task, int) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const PackedPanel panel = plan.own.panel(task / plan.positions);
+    const std::int64_t position = task % plan.positions;
+    transpose_position<Real>(
+        call, plan, panel, position,
+        reinterpret_cast<Real*>(call.fixed_scratch) + position_offset(plan.own, panel, plan.positions, position));
+}
+
+// ---- the convolution ----
+
+struct Grid {
+    std::int64_t pieces, groups;  // of tiles, of panels
+};
+Grid grid_of(const Plan& plan, std::int64_t n) {
+    const std::int64_t tiles = n * plan.tiles;
+    const std::int64_t products = tiles * plan.positions * plan.own.elements();
+    const std::int64_t wanted = min_of(kMostPieces, max_of(1, products / kTaskProducts));
+    std::int64_t pieces = max_of(ceil_div(tiles, plan.most_tiles), min_of(wanted, tiles / kFewTiles));
+    if (pieces > 4) pieces = round_up(pieces, 4);  // so that a few threads end together
+    pieces = min_of(pieces, max_of(1, tiles));
+    return {pieces, min_of(ceil_div(wanted, pieces), max_of(1, plan.own.panels / kGroupPanels))};
+}
+std::int64_t tasks(const Call& call) {
+    const Grid grid = grid_of(*static_cast<const Plan*>(call.plan), call.n);
+    return call.n == 0 ? 0 : grid.pieces * grid.groups;
+}
+
+// Calls work(image, row, column0, column1, tiles before) for the tiles [t0, t1) of all images, a row of tiles at a
+// time.
+template <class Work>
+void each_row(const Plan& plan, std::int64_t t0, std::int64_t t1, Work work) {
+    for (std::int64_t t = t0; t < t1;) {
+        const std::int64_t image = t / plan.tiles, row = t % plan.tiles / plan.columns, column = t % plan.columns;
+        const std::int64_t count = min_of(t1 - t, plan.columns - column);
+        work(image, row, column, column + count, t - t0);
+        t += count;
+    }
+}
+
+// V of the tiles [t0, t1): those that reach beyond the halo from copies with zeros there.
+template <class Real>
+void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1, Real* output) {
+    const Tensor& x = *call.problem->inputs[0];
+    const std::int64_t lanes = kLanes<Real>, size = plan.size, unit = plan.unit;
+    const std::int64_t bottom = x.height + x.halo_bottom, right = x.width + x.halo_right;
+    const auto run = [&](const Real* first, std::int64_t row, std::int64_t column, std::int64_t tiles, Real* to) {
+        WinogradInput<Real> a;
+        a.unit = static_cast<int>(unit), a.tiles = tiles, a.next = unit * lanes;
+        a.source = first, a.row_step = row, a.column_step = column;
+        if (plan.way == Way::gradient) {
+            a.source += (size - 1) * (row + column), a.row_step = -row, a.column_step = -column;
+        }
+        a.output = to, a.position_step = plan.input_step;
+        call.kernels->set<Real>().winograd_input(a);
+    };
+    for (std::int64_t block = 0; block < plan.own.c_blocks; ++block, output += plan.most_tiles * lanes) {
+        each_row(
+            plan, t0, t1,
+            [&](std::int64_t image, std::int64_t row, std::int64_t c0, std::int64_t c1, std::int64_t before) {
+                const std::int64_t y = row * unit - plan.top, rows = min_of(size, bottom - y);
+                const std::int64_t inside = rows < size ? 0 : floor_div(right + plan.left - size, unit) + 1;
+                const ConvOperand<Real> from = operand_at<Real>(call.inputs[0], image, block, y, c0 * unit - plan.left);
+                const std::int64_t simple = max_of(0, min_of(c1, inside) - c0);
+                if (simple > 0) run(from.data, from.row_step, lanes, simple, output + before * lanes);
+                for (std::int64_t c = c0 + simple; c < c1; ++c) {
+                    alignas(kBlockBytes) Real patch[6 * 6 * kLanes<Real>] = {};
+                    const std::int64_t columns = min_of(size, right + plan.left - c * unit);
+                    for (std::int64_t r = 0; r < rows && columns > 0; ++r) {
+                        std::memcpy(patch + r * size * lanes, from.data + (c - c0) * unit * lanes + r * from.row_step,
+                                    static_cast<std::size_t>(columns * kBlockBytes));
+                    }
+                    run(patch, size * lanes, lanes, 1, output + (before + c - c0) * lanes);
+                }
+            });
+    }
+}
+
+// A tile's operands from its last pixel to its first.
+template <class T>
+void turn(ConvOperand<T>* o, std::int64_t unit) {
+    if (o->data == nullptr) return;
+    o->data += (unit - 1) * (o->row_step + o->column_step);
+    o->row_step = -o->row_step, o->column_step = -o->column_step;
+}
+
+// y of the tiles [t0, t1), from M.
+template <class Real, Way way>
+void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t t0, std::int64_t t1,
+            const Real* sums) {
+    constexpr int kBias = way == Way::forward ? 2 : 4;
+    const Tensor& y = *call.problem->outputs[0];
+    const std::int64_t lanes = kLanes<Real>, unit = plan.unit, block = panel.first_block;
+    each_row(plan, t0, t1,
+             [&](std::int64_t image, std::int64_t row, std::int64_t c0, std::int64_t c1, std::int64_t before) {
+                 const std::int64_t y0 = row * unit, x0 = c0 * unit, rows = min_of(unit, y.height - y0);
+                 WinogradOutput<Real> a;
+                 ConvTile<Real>& tile = a.tile;
+                 tile.output = operand_at<Real>(call.outputs[0], image, block, y0, x0);
+                 tile.blocks = panel.blocks, tile.last_lanes = last_lanes<Real>(y.channels, block, panel.blocks);
+                 tile.finish = kConvEpilogue;
+                 ConvEpilogue<Real>& e = tile.epilogue;
+                 if (call.inputs[kBias])
+                     e.bias = reinterpret_cast<const Real*>(call.inputs[kBias].data) + block * lanes;
+                 if (call.inputs[3]) e.residual = constant(operand_at<Real>(call.inputs[3], image, block, y0, x0));
+                 if (way == Way::forward) {
+                     if (call.outputs[1]) e.positive = mask_at<Real>(call.outputs[1], image, block, y0, x0);
+                     e.activation = static_cast<int>(call.attribute(9));
+                     e.low = attribute_real<Real>(call, 10), e.high = attribute_real<Real>(call, 11);
+                 } else if (call.inputs[2]) {
+                     const ConvOperand<std::uint8_t> keep = mask_at<Real>(call.inputs[2], image, block, y0, x0);
+                     e.keep = {keep.data, keep.row_step, keep.column_step, keep.block_step};
+                 }
+                 a.unit = static_cast<int>(unit), a.next_columns = unit;
+                 a.position_step = plan.sums_step, a.block_step = plan.most_tiles * lanes;
+                 a.row0 = 0, a.row1 = rows;
+                 if (way == Way::gradient) {
+                     turn(&tile.output, unit), turn(&e.residual, unit), turn(&e.keep, unit);
+                     a.next_columns = -unit, a.row0 = unit - rows, a.row1 = unit;
+                 }
+                 // Whole tiles, then the one that the edge cuts.
+                 const std::int64_t whole_tiles = min_of(c1, y.width / unit) - c0;
+                 for (std::int64_t c = 0; c < c1 - c0; c += a.tiles) {
+                     a.tiles = c < whole_tiles ? whole_tiles : 1;
+                     const std::int64_t columns = min_of(unit, y.width - (c0 + c) * unit);
+                     a.column0 = way == Way::gradient ? unit - columns : 0, a.column1 = a.column0 + columns;
+                     a.sums = sums + (before + c) * lanes;
+                     const auto move = [&](auto* operand) {
+                         if (operand->data != nullptr) operand->data += c * a.next_columns * operand->column_step;
+                     };
+                     move(&tile.output), move(&e.residual), move(&e.keep), move(&e.positive);
+                     call.kernels->set<Real>().winograd_output(a);
+                 }
+                 for (std::int64_t b = 0; b < panel.blocks && c0 == 0; ++b) {
+                     zero_halo<Real>(call.outputs[0], image, block + b, y0, y0 + rows);
+                 }
+             });
+}
+
+constexpr ConvTap kHere = {0, 0};
+
+template <class Real, Way way>
+void run(const Call& call, std::int64_t task, int thread) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const PackedWeight& w = plan.own;
+    const Grid grid = grid_of(plan, call.n);
+    const std::int64_t tiles = call.n * plan.tiles, piece = task / grid.groups, group = task % grid.groups;
+    const std::int64_t t0 = piece * tiles / grid.pieces, t1 = (piece + 1) * tiles / grid.pieces;
+    Real* input = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* sums = input + input_elements(plan);
+    Real* turned = sums + sums_elements(plan);
+    gather<Real>(call, plan, t0, t1, input);
+
+    ConvTile<Real> tile;
+    tile.rows = 1, tile.columns = t1 - t0, tile.last_lanes = w.lanes;
+    tile.taps = &kHere, tile.n_taps = 1;
+    tile.steps = w.steps, tile.source_step = plan.most_tiles * w.lanes;
+    tile.elements = w.lanes, tile.last_elements = w.C - (w.steps - 1) * w.lanes;
+    tile.source.column_step = tile.output.column_step = w.lanes;
+    tile.output.block_step = plan.most_tiles * w.lanes;
+    tile.source_element_step = 1, tile.weight_block_step = w.lanes;
+    for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
+        const PackedPanel panel = w.panel(p);
+        tile.blocks = panel.blocks;
+        tile.weight_element_step = panel.blocks * w.lanes, tile.weight_step = w.tap_elements(panel.blocks);
+        for (std::int64_t position = 0; position < plan.positions; ++position) {
+            const std::int64_t at = position_offset(w, panel, plan.positions, position);
+            if (way == Way::gradient && plan.local) {
+                transpose_position<Real>(call, plan, panel, position, turned);
+                tile.weight = turned;
+            } else {
+                const char* weights = way == Way::gradient ? call.fixed_scratch : call.inputs[1].data;
+                tile.weight = reinterpret_cast<const Real*>(weights) + at;
+            }
+            tile.source.data = input + position * plan.input_step;
+            tile.output.data = sums + position * plan.sums_step;
+            call.kernels->set<Real>().conv_tile(tile);
+        }
+        finish<Real, way>(call, plan, panel, t0, t1, sums);
+    }
+    if (way == Way::gradient || !call.outputs[1] || (group + 1) != grid.groups) return;
+    for (std::int64_t image = t0 / plan.tiles; (image + 1) * plan.tiles <= t1; ++image) {
+        zero_padding<Real>(call.outputs[1], image);
+    }
+}
+
+template <class Real>
+constexpr Op make_forward() {
+    return {"conv2d_winograd", check<Real, Way::forward>,     input_rectangle<Way::forward>,
+            plan_bytes,        make_plan<Real, Way::forward>, {{tasks, run<Real, Way::forward>}}};
+}
+template <class Real>
+constexpr Op make_gradient() {
+    return {"conv2d_grad_input_winograd",   check<Real, Way::gradient>,
+            input_rectangle<Way::gradient>, plan_bytes,
+            make_plan<Real, Way::gradient>, {{transpose_tasks, transpose<Real>}, {tasks, run<Real, Way::gradient>}}};
+}
+
+}  // namespace
+}  // namespace convlens
+
+CONVLENS_DEFINE_OP(conv2d_winograd, make_forward)
+CONVLENS_DEFINE_OP(conv2d_grad_input_winograd, make_gradient)
