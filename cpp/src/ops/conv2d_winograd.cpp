@@ -19,7 +19,7 @@ namespace {
 constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read for each
 constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
 constexpr std::int64_t kGroupPanels = 4;                 // of a task: V is made for each
-constexpr std::int64_t kLocalTiles = 2 * kManyTiles;     // an image, below: squares are transposed where they are used
+constexpr std::int64_t kLaneTiles = 32;                  // of a task, where lanes are tiles
 
 enum class Way { forward, gradient };
 
@@ -30,7 +30,9 @@ struct Plan {
     std::int64_t rows, columns, tiles;   // of tiles in an image
     std::int64_t most_tiles;             // of a task
     std::int64_t input_step, sums_step;  // from a position to the next
-    bool local;
+    // A gradient takes U transposed: beforehand, all of it; or, where there is more of U than of tiles, the others are
+    // transposed instead, and lanes are tiles.
+    bool lanes_are_tiles;
 };
 
 // The operands by name; indices differ.
@@ -66,19 +68,23 @@ void fill(const Problem& p, Plan* plan) {
     plan->packed = way == Way::forward ? plan->own : position_weight<Real>(o.x->channels, o.y->channels);
     plan->rows = ceil_div(o.y->height, plan->unit), plan->columns = ceil_div(o.y->width, plan->unit);
     plan->tiles = plan->rows * plan->columns;
+    const std::int64_t lanes = kLanes<Real>, squares = plan->own.k_blocks * plan->own.c_blocks;
+    const std::int64_t others = (plan->own.k_blocks + plan->own.c_blocks) * ceil_div(plan->tiles, lanes);
+    plan->lanes_are_tiles = way == Way::gradient && 2 * squares > 3 * others;
     const std::int64_t tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
-    plan->most_tiles = min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
-    const std::int64_t lanes =
-        kLanes<Real>;  // and a block more: positions a power of two apart share lines of the cache
+    plan->most_tiles =
+        plan->lanes_are_tiles ? kLaneTiles : min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
+    // And a block more: positions that are a power of two apart share lines of the cache.
     plan->input_step = (plan->own.c_blocks * plan->most_tiles + 1) * lanes;
     plan->sums_step = (plan->own.panel_blocks * plan->most_tiles + 1) * lanes;
-    plan->local = plan->tiles <= kLocalTiles;
 }
 
-// Elements of a thread's scratch: V, M, a position of a transposed panel.
+// Elements of a thread's scratch: V, M, a position of M before it is transposed.
 std::int64_t input_elements(const Plan& plan) { return plan.positions * plan.input_step; }
 std::int64_t sums_elements(const Plan& plan) { return plan.positions * plan.sums_step; }
-std::int64_t weight_elements(const Plan& plan) { return plan.own.steps * plan.own.tap_elements(plan.own.panel_blocks); }
+std::int64_t turned_elements(const Plan& plan) {
+    return plan.lanes_are_tiles ? plan.own.panel_blocks * plan.own.lanes * plan.most_tiles : 0;
+}
 
 template <class Real, Way way>
 Status check(const Problem& p, ScratchNeed* scratch) {
@@ -110,13 +116,9 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     if (o.positive != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(o.positive, "mask", *o.y));
     if (way == Way::forward) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
     const std::int64_t element = sizeof(Real);
-    scratch->per_thread_bytes = (input_elements(plan) + sums_elements(plan)) * element;
-    if (way == Way::gradient) {
-        if (plan.local) {
-            scratch->per_thread_bytes += weight_elements(plan) * element;
-        } else {
-            scratch->fixed_bytes = plan.own.elements() * plan.positions * element;
-        }
+    scratch->per_thread_bytes = (input_elements(plan) + sums_elements(plan) + turned_elements(plan)) * element;
+    if (way == Way::gradient && !plan.lanes_are_tiles) {
+        scratch->fixed_bytes = plan.own.elements() * plan.positions * element;
     }
     return check_halo(*o.x, "x", forward_rectangle(a, whole(*o.y)));
 }
@@ -137,27 +139,39 @@ void make_plan(const Problem& p, void* memory) {
 
 // ---- phase 0 of a gradient: transpose ----
 
-// A position of a panel of dx's channels, from the squares of the forward one's panels.
+// A position of a panel of dx's channels, from the squares of the forward one's panels: two blocks each way are a run
+// of memory, and far from the next.
 template <class Real>
 void transpose_position(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t position,
                         Real* output) {
     const PackedWeight &f = plan.packed, &b = plan.own;
-    for (std::int64_t step = 0; step < b.steps; ++step, output += b.tap_elements(to.blocks)) {
-        const PackedPanel from = f.panel(f.panel_of(step));
-        TransposeBlock<Real> square;
-        square.source = reinterpret_cast<const Real*>(call.inputs[1].data) +
-                        position_offset(f, from, plan.positions, position) +
-                        to.first_block * f.tap_elements(from.blocks) + (step - from.first_block) * f.lanes;
-        square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
-        square.output = output, square.output_step = to.blocks * b.lanes, square.output_next = b.lanes;
-        square.count = to.blocks;
-        call.kernels->set<Real>().transpose_block(square);
+    const auto place = [&](std::int64_t p) {
+        const PackedPanel from = f.panel(p);
+        return reinterpret_cast<const Real*>(call.inputs[1].data) + position_offset(f, from, plan.positions, position) +
+               to.first_block * f.tap_elements(from.blocks);
+    };
+    for (std::int64_t p = 0; p < f.panels; ++p) {
+        const PackedPanel from = f.panel(p);
+        const Real* source = place(p);
+        if (p + 1 < f.panels) {
+            const Real* next = place(p + 1);
+            const std::int64_t elements = to.blocks * f.tap_elements(f.panel(p + 1).blocks);
+            for (std::int64_t e = 0; e < elements; e += f.lanes) __builtin_prefetch(next + e);
+        }
+        for (std::int64_t k = 0; k < from.blocks; ++k, output += b.tap_elements(to.blocks)) {
+            TransposeBlock<Real> square;
+            square.source = source + k * f.lanes;
+            square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+            square.output = output, square.output_step = to.blocks * b.lanes, square.output_next = b.lanes;
+            square.count = to.blocks;
+            call.kernels->set<Real>().transpose_block(square);
+        }
     }
 }
 
 std::int64_t transpose_tasks(const Call& call) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
-    return plan.local || call.n == 0 ? 0 : plan.own.panels * plan.positions;
+    return plan.lanes_are_tiles || call.n == 0 ? 0 : plan.own.panels * plan.positions;
 }
 template <class Real>
 void transpose(const Call& call, std::int64_t task, int) {
@@ -178,9 +192,12 @@ Grid grid_of(const Plan& plan, std::int64_t n) {
     const std::int64_t tiles = n * plan.tiles;
     const std::int64_t products = tiles * plan.positions * plan.own.elements();
     const std::int64_t wanted = min_of(kMostPieces, max_of(1, products / kTaskProducts));
-    std::int64_t pieces = max_of(ceil_div(tiles, plan.most_tiles), min_of(wanted, tiles / kFewTiles));
-    if (pieces > 4) pieces = round_up(pieces, 4);  // so that a few threads end together
-    pieces = min_of(pieces, max_of(1, tiles));
+    std::int64_t pieces = ceil_div(tiles, plan.most_tiles);
+    if (!plan.lanes_are_tiles) {
+        pieces = max_of(pieces, min_of(wanted, tiles / kFewTiles));
+        if (pieces > 4) pieces = round_up(pieces, 4);  // so that a few threads end together
+    }
+    pieces = max_of(1, min_of(pieces, tiles));
     return {pieces, min_of(ceil_div(wanted, pieces), max_of(1, plan.own.panels / kGroupPanels))};
 }
 std::int64_t tasks(const Call& call) {
@@ -200,9 +217,21 @@ void each_row(const Plan& plan, std::int64_t t0, std::int64_t t1, Work work) {
     }
 }
 
-// V of the tiles [t0, t1): those that reach beyond the halo from copies with zeros there.
+// [block][tile][lane] of a position <-> [block][lane][tile]: squares of tiles and channels.
 template <class Real>
-void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1, Real* output) {
+void exchange(const Call& call, const Plan& plan, bool to_tiles, std::int64_t tiles, const Real* source, Real* output) {
+    const std::int64_t lanes = kLanes<Real>, width = plan.most_tiles;
+    TransposeBlock<Real> square;
+    square.source = source, square.output = output, square.count = ceil_div(tiles, lanes);
+    square.source_step = to_tiles ? width : lanes, square.source_next = to_tiles ? lanes : lanes * lanes;
+    square.output_step = to_tiles ? lanes : width, square.output_next = to_tiles ? lanes * lanes : lanes;
+    call.kernels->set<Real>().transpose_block(square);
+}
+
+// V of the tiles [t0, t1): those that reach beyond the halo from copies with zeros there. Where lanes are tiles, by way
+// of `stage`.
+template <class Real>
+void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1, Real* input, Real* stage) {
     const Tensor& x = *call.problem->inputs[0];
     const std::int64_t lanes = kLanes<Real>, size = plan.size, unit = plan.unit;
     const std::int64_t bottom = x.height + x.halo_bottom, right = x.width + x.halo_right;
@@ -213,10 +242,11 @@ void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1
         if (plan.way == Way::gradient) {
             a.source += (size - 1) * (row + column), a.row_step = -row, a.column_step = -column;
         }
-        a.output = to, a.position_step = plan.input_step;
+        a.output = to, a.position_step = plan.lanes_are_tiles ? plan.sums_step : plan.input_step;
         call.kernels->set<Real>().winograd_input(a);
     };
-    for (std::int64_t block = 0; block < plan.own.c_blocks; ++block, output += plan.most_tiles * lanes) {
+    for (std::int64_t block = 0; block < plan.own.c_blocks; ++block, input += plan.most_tiles * lanes) {
+        Real* output = plan.lanes_are_tiles ? stage : input;
         each_row(
             plan, t0, t1,
             [&](std::int64_t image, std::int64_t row, std::int64_t c0, std::int64_t c1, std::int64_t before) {
@@ -235,6 +265,9 @@ void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1
                     run(patch, size * lanes, lanes, 1, output + (before + c - c0) * lanes);
                 }
             });
+        for (std::int64_t i = 0; i < plan.positions && plan.lanes_are_tiles; ++i) {
+            exchange<Real>(call, plan, false, t1 - t0, stage + i * plan.sums_step, input + i * plan.input_step);
+        }
     }
 }
 
@@ -299,7 +332,58 @@ void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::i
              });
 }
 
-constexpr ConvTap kHere = {0, 0};
+// M of a position and a panel: a row of the tile's product is a tile, its lanes channels.
+template <class Real>
+void multiply(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t position, std::int64_t tiles,
+              const Real* input, const char* weights, Real* sums) {
+    constexpr ConvTap kHere = {0, 0};
+    const PackedWeight& w = plan.own;
+    ConvTile<Real> tile;
+    tile.rows = 1, tile.columns = tiles, tile.blocks = panel.blocks, tile.last_lanes = w.lanes;
+    tile.taps = &kHere, tile.n_taps = 1;
+    tile.source.data = input, tile.source.column_step = w.lanes, tile.source_element_step = 1;
+    tile.steps = w.steps, tile.source_step = plan.most_tiles * w.lanes;
+    tile.elements = w.lanes, tile.last_elements = w.C - (w.steps - 1) * w.lanes;
+    tile.weight = reinterpret_cast<const Real*>(weights) + position_offset(w, panel, plan.positions, position);
+    tile.weight_block_step = w.lanes, tile.weight_element_step = panel.blocks * w.lanes;
+    tile.weight_step = w.tap_elements(panel.blocks);
+    tile.output.data = sums, tile.output.column_step = w.lanes, tile.output.block_step = plan.most_tiles * w.lanes;
+    call.kernels->set<Real>().conv_tile(tile);
+}
+
+// The same of a gradient, a row being a channel of dx, the lanes tiles: rows come from U as the forward direction
+// packed it, a panel of that at a time, since they lie far apart: the next is fetched meanwhile.
+template <class Real>
+void multiply_turned(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t position,
+                     std::int64_t tiles, const Real* input, Real* turned, Real* sums) {
+    const PackedWeight& f = plan.packed;
+    const std::int64_t lanes = f.lanes, width = plan.most_tiles;
+    const ConvTap taps[2] = {{0, 0}, {lanes, lanes * width}};
+    const auto place = [&](std::int64_t p) {
+        const PackedPanel from = f.panel(p % f.panels);
+        return reinterpret_cast<const Real*>(call.inputs[1].data) +
+               position_offset(f, from, plan.positions, min_of(position + p / f.panels, plan.positions - 1)) +
+               panel.first_block * f.tap_elements(from.blocks);
+    };
+    ConvTile<Real> tile;
+    tile.rows = 1, tile.columns = panel.blocks * lanes;
+    tile.blocks = ceil_div(tiles, lanes), tile.last_lanes = lanes;
+    tile.taps = taps, tile.elements = tile.last_elements = lanes, tile.source_element_step = 1;
+    tile.steps = 1, tile.weight_block_step = lanes, tile.weight_element_step = width;
+    tile.output.data = turned, tile.output.column_step = width, tile.output.block_step = lanes;
+    for (std::int64_t p = 0; p < f.panels; ++p) {
+        const Real* next = place(p + 1);
+        const std::int64_t fetch = panel.blocks * f.tap_elements(f.panel((p + 1) % f.panels).blocks);
+        for (std::int64_t e = 0; e < fetch; e += lanes) __builtin_prefetch(next + e, 0, 2);
+        tile.resume = p > 0, tile.n_taps = f.panel(p).blocks;
+        tile.source.data = place(p), tile.source.column_step = f.panel(p).blocks * lanes;
+        tile.weight = input + f.panel(p).first_block * lanes * width;
+        call.kernels->set<Real>().conv_tile(tile);
+    }
+    for (std::int64_t b = 0; b < panel.blocks; ++b) {
+        exchange<Real>(call, plan, true, tiles, turned + b * lanes * width, sums + b * lanes * width);
+    }
+}
 
 template <class Real, Way way>
 void run(const Call& call, std::int64_t task, int thread) {
@@ -311,32 +395,18 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* input = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
     Real* sums = input + input_elements(plan);
     Real* turned = sums + sums_elements(plan);
-    gather<Real>(call, plan, t0, t1, input);
-
-    ConvTile<Real> tile;
-    tile.rows = 1, tile.columns = t1 - t0, tile.last_lanes = w.lanes;
-    tile.taps = &kHere, tile.n_taps = 1;
-    tile.steps = w.steps, tile.source_step = plan.most_tiles * w.lanes;
-    tile.elements = w.lanes, tile.last_elements = w.C - (w.steps - 1) * w.lanes;
-    tile.source.column_step = tile.output.column_step = w.lanes;
-    tile.output.block_step = plan.most_tiles * w.lanes;
-    tile.source_element_step = 1, tile.weight_block_step = w.lanes;
+    gather<Real>(call, plan, t0, t1, input, sums);
+    const char* weights = way == Way::gradient ? call.fixed_scratch : call.inputs[1].data;
     for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
         const PackedPanel panel = w.panel(p);
-        tile.blocks = panel.blocks;
-        tile.weight_element_step = panel.blocks * w.lanes, tile.weight_step = w.tap_elements(panel.blocks);
-        for (std::int64_t position = 0; position < plan.positions; ++position) {
-            const std::int64_t at = position_offset(w, panel, plan.positions, position);
-            if (way == Way::gradient && plan.local) {
-                transpose_position<Real>(call, plan, panel, position, turned);
-                tile.weight = turned;
+        for (std::int64_t i = 0; i < plan.positions; ++i) {
+            const Real* from = input + i * plan.input_step;
+            Real* to = sums + i * plan.sums_step;
+            if (plan.lanes_are_tiles) {
+                multiply_turned<Real>(call, plan, panel, i, t1 - t0, from, turned, to);
             } else {
-                const char* weights = way == Way::gradient ? call.fixed_scratch : call.inputs[1].data;
-                tile.weight = reinterpret_cast<const Real*>(weights) + at;
+                multiply<Real>(call, plan, panel, i, t1 - t0, from, weights, to);
             }
-            tile.source.data = input + position * plan.input_step;
-            tile.output.data = sums + position * plan.sums_step;
-            call.kernels->set<Real>().conv_tile(tile);
         }
         finish<Real, way>(call, plan, panel, t0, t1, sums);
     }

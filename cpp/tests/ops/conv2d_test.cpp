@@ -29,10 +29,11 @@ void check_forward(const ConvCase& k, std::int64_t n, const Options& o) {
     std::vector<std::int64_t> attributes = k.attributes();
     attributes.push_back(o.activation);
     attributes.push_back(bits_of(o.low)), attributes.push_back(bits_of(o.high));
+    attributes = k.with_unit(attributes);
     std::vector<const Tensor*> outs = {&y_tensor};
     std::vector<Buffer<Real>*> out_buffers = {&y};
     if (o.mask) outs.push_back(&m_tensor), out_buffers.push_back(&mask);
-    Runner<Real> runner("conv2d",
+    Runner<Real> runner(k.op("conv2d").c_str(),
                         {&x_tensor, &w.packed.tensor, o.bias ? &b_tensor : nullptr, o.residual ? &r_tensor : nullptr},
                         outs, attributes);
 
@@ -44,7 +45,7 @@ void check_forward(const ConvCase& k, std::int64_t n, const Options& o) {
     run_everywhere<Real>(
         runner, {&x, &w.packed, o.bias ? &bias : nullptr, o.residual ? &residual : nullptr}, out_buffers, n, what,
         [&](const Kernels* kernels) {
-            double worst = 0;
+            Errors<Real> errors{k, static_cast<double>(k.c) / k.groups * k.r * k.s};
             bool masks = true;
             y.each([&](std::int64_t i, std::int64_t ko, std::int64_t p, std::int64_t q) {
                 const std::size_t at = flat_index(i, ko, p, q, y_tensor);
@@ -53,12 +54,11 @@ void check_forward(const ConvCase& k, std::int64_t n, const Options& o) {
                 if (o.residual) value += residual.get(i, ko, p, q), magnitude += 1;
                 if (o.activation == 1) value = std::fmax(value, 0);
                 if (o.activation == 2) value = std::fmin(std::fmax(value, o.low), o.high);
-                const double terms = static_cast<double>(k.c) / k.groups * k.r * k.s;
-                const double error = std::fabs(y.get(i, ko, p, q) - value) / tolerance<Real>(magnitude, terms);
-                worst = std::fmax(worst, std::isnan(error) ? 1e30 : error);
+                errors.add(y.get(i, ko, p, q), value, magnitude, sums.value[at]);
                 if (o.mask) masks = masks && (mask.get(i, ko, p, q) != 0) == (y.get(i, ko, p, q) > 0);
             });
-            CHECK_SAY(worst <= 1, "%s on %s: error is %.3g tolerances", what.c_str(), kernels->isa, worst);
+            CHECK_SAY(errors.relative() <= 1, "%s on %s: error is %.3g tolerances", what.c_str(), kernels->isa,
+                      errors.relative());
             CHECK_SAY(y.rest_is_zero(), "%s on %s: halo or padded lanes not zero", what.c_str(), kernels->isa);
             CHECK_SAY(masks, "%s on %s: mask is not y > 0", what.c_str(), kernels->isa);
             if (o.mask)
@@ -69,7 +69,7 @@ void check_forward(const ConvCase& k, std::int64_t n, const Options& o) {
 template <class Real>
 void check_all() {
     int number = 0;
-    for (const ConvCase& k : conv_cases()) {
+    for (const ConvCase& k : dense_and_winograd_cases()) {
         Options o;
         check_forward<Real>(k, 2, o);
         o.bias = true, o.residual = number % 2 == 0, o.mask = number % 3 != 0, o.activation = number % 3;
@@ -77,7 +77,7 @@ void check_all() {
         o.y_halo = {1, 2, 0, 1}, o.x_more = {0, 1, 1, 0};
         check_forward<Real>(k, number % 3, o);
         const bool depthwise = k.groups == k.c && k.k == k.c && k.c > 1;
-        if (!depthwise) {
+        if (!depthwise && k.unit == 0) {
             o.x_layout = Layout::plain;
             check_forward<Real>(k, 1, o);
             o.y_layout = Layout::plain, o.residual = o.mask = false, o.y_halo = {};
@@ -102,13 +102,15 @@ TEST(conv2d_equals_its_definition_where_it_is_cut_into_pieces) {
 
 TEST(conv2d_gives_an_image_the_same_bits_in_any_batch) {
     for (const ConvCase& k :
-         {ConvCase{3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1}, ConvCase{40, 14, 13, 70, 3, 3, 1, 1, 1, 1, 1, 1}}) {
+         {ConvCase{3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1}, ConvCase{40, 14, 13, 70, 3, 3, 1, 1, 1, 1, 1, 1},
+          ConvCase{40, 14, 13, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4}}) {
         const Tensor x_tensor = tensor_of<float>(Layout::blocked, k.c, k.h, k.w, pads_as_halo(k));
         const Tensor y_tensor = tensor_of<float>(Layout::blocked, k.k, k.p(), k.q());
         std::vector<std::int64_t> attributes = k.attributes();
         attributes.insert(attributes.end(), {1, 0, 0});
         PackedPair<float> w(k, 4);
-        Runner<float> runner("conv2d", {&x_tensor, &w.packed.tensor}, {&y_tensor}, attributes);
+        Runner<float> runner(k.op("conv2d").c_str(), {&x_tensor, &w.packed.tensor}, {&y_tensor},
+                             k.with_unit(attributes));
         for (const Kernels* kernels : runnable_kernels()) {
             Buffer<float> one_x(x_tensor, 1), one_y(y_tensor, 1), many_x(x_tensor, 7), many_y(y_tensor, 7);
             one_x.fill_random(1), many_x.fill_random(1);
@@ -185,6 +187,38 @@ TEST(conv2d_refuses_what_would_leave_the_operands) {
     says(x, w, y, with(8, 0), "groups");
     says(x, w, y, with(9, 3), "activation");
     says(x, w, y, {3, 3}, "attributes");
+}
+
+TEST(winograd_refuses_what_would_leave_the_operands) {
+    const ConvCase k{5, 6, 6, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4};
+    const Tensor x = tensor_of<float>(Layout::blocked, k.c, k.h, k.w, pads_as_halo(k));
+    const Tensor y = tensor_of<float>(Layout::blocked, k.k, k.p(), k.q(), {1, 1, 1, 1});
+    const Tensor w =
+        tensor_of<float>(Layout::packed, static_cast<int>(PackedPair<float>::elements(k)), 1, 1, {}, false);
+    for (const bool gradient : {false, true}) {
+        const auto says = [&](const Tensor& from, const Tensor& ww, std::size_t i, std::int64_t value,
+                              const char* part) {
+            std::vector<std::int64_t> a = k.attributes();
+            if (!gradient) a.insert(a.end(), {0, 0, 0});
+            a.push_back(k.unit);
+            if (value >= 0) a[i == 9 ? a.size() - 1 : i] = value;
+            Runner<float> runner(k.op(gradient ? "conv2d_grad_input" : "conv2d").c_str(), {&from, &ww},
+                                 {gradient ? &x : &y}, a);
+            const Status status = runner.check();
+            CHECK_SAY(part == nullptr ? status.ok() : !status.ok() && std::strstr(status.message, part) != nullptr,
+                      "wanted \"%s\", got \"%s\"", part == nullptr ? "" : part, status.message);
+        };
+        const Tensor& from = gradient ? y : x;
+        says(from, w, 0, -1, nullptr);
+        Tensor bad = from;
+        bad.halo_right = 0;
+        says(bad, w, 0, -1, "halo");
+        bad = w, bad.channels -= 64;
+        says(from, bad, 0, -1, "packed");
+        for (std::size_t i : {0, 1, 2, 3, 6, 7, 8}) says(from, w, i, 4, "3 x 3");
+        says(from, w, 4, 1 << 20, "pad_top");
+        says(from, w, 9, 3, "unit");
+    }
 }
 
 TEST(weights_come_back_from_packing_as_they_were) {

@@ -10,17 +10,24 @@ struct ConvCase {
     int c, h, w, k, r, s;
     int stride_h = 1, stride_w = 1, top = 0, left = 0, bottom = 0, right = 0, dilation_h = 1, dilation_w = 1,
         groups = 1;
+    int unit = 0;  // of Winograd's convolution
 
     int p() const { return (h + top + bottom - dilation_h * (r - 1) - 1) / stride_h + 1; }
     int q() const { return (w + left + right - dilation_w * (s - 1) - 1) / stride_w + 1; }
     std::vector<std::int64_t> attributes() const {
         return {r, s, stride_h, stride_w, top, left, dilation_h, dilation_w, groups};
     }
+    // The op of this case, and `values` with the attribute that follows in a Winograd convolution.
+    std::string op(const char* name) const { return unit == 0 ? name : std::string(name) + "_winograd"; }
+    std::vector<std::int64_t> with_unit(std::vector<std::int64_t> values) const {
+        if (unit != 0) values.push_back(unit);
+        return values;
+    }
     std::vector<std::int64_t> weight_attributes() const { return {k, c, r, s, groups}; }
     std::string name() const {
         char text[160];
-        std::snprintf(text, sizeof text, "c%d h%d w%d k%d r%d s%d st%d,%d p%d,%d,%d,%d d%d,%d g%d", c, h, w, k, r, s,
-                      stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w, groups);
+        std::snprintf(text, sizeof text, "c%d h%d w%d k%d r%d s%d st%d,%d p%d,%d,%d,%d d%d,%d g%d F(%d,3)", c, h, w, k,
+                      r, s, stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w, groups, unit);
         return text;
     }
 };
@@ -53,6 +60,31 @@ inline std::vector<ConvCase> conv_cases() {
         {96, 4, 4, 96, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2},   // 48 a group: panels of two and one
         {20, 4, 6, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 5},   // 4 in, 8 out a group
     };
+}
+// The cases that Winograd's convolution is defined for, and some of its own, by both of its tiles.
+inline std::vector<ConvCase> winograd_cases() {
+    std::vector<ConvCase> own = {
+        {16, 8, 8, 16, 3, 3, 1, 1, 1, 1, 1, 1},    // whole tiles
+        {5, 2, 11, 20, 3, 3, 1, 1, 2, 0, 1, 2},    // asymmetric padding, a tile beyond the image
+        {6, 3, 3, 4, 3, 3},                        // one pixel of output
+        {70, 9, 10, 66, 3, 3, 1, 1, 1, 1, 1, 1},   // lanes are tiles in the gradient; a narrow last panel each way
+        {16, 40, 37, 40, 3, 3, 1, 1, 1, 1, 1, 1},  // several pieces, groups of one panel
+        {17, 6, 6, 130, 3, 3, 1, 1, 1, 1, 1, 1},   // several groups of panels
+    };
+    for (const ConvCase& k : conv_cases()) {
+        if (k.r == 3 && k.s == 3 && k.stride_h * k.stride_w * k.dilation_h * k.dilation_w * k.groups == 1)
+            own.push_back(k);
+    }
+    std::vector<ConvCase> cases;
+    for (ConvCase k : own) {
+        for (int unit : {2, 4}) k.unit = unit, cases.push_back(k);
+    }
+    return cases;
+}
+inline std::vector<ConvCase> dense_and_winograd_cases() {
+    std::vector<ConvCase> cases = conv_cases();
+    for (const ConvCase& k : winograd_cases()) cases.push_back(k);
+    return cases;
 }
 // Larger: several strips, passes over channels, panels and images a task.
 inline std::vector<ConvCase> large_conv_cases() {
@@ -107,21 +139,44 @@ double tolerance(double magnitude, double terms) {
     return 2 * kEpsilon<Real> * std::sqrt(terms + 4) * (magnitude + 1e-30) + 1e-37;
 }
 
+// How far values are from the right ones, in units of what is allowed. An element of Winograd's convolution has the
+// rounding of its neighbours too: root mean squares within 2e-6 sqrt(C / 64) of the sums' for F(4,3), a third for
+// F(2,3); of few channels that of 64, for what the transforms round.
+template <class Real>
+struct Errors {
+    const ConvCase& k;
+    double terms, worst = 0, squares = 0, sum_squares = 0;
+    void add(double got, double value, double magnitude, double sum) {
+        const double error = std::fabs(got - value);
+        worst = std::fmax(worst, std::isnan(error) ? 1e30 : error / tolerance<Real>(magnitude, terms));
+        squares += std::isnan(error) ? 1e30 : error * error, sum_squares += sum * sum;
+    }
+    double relative() const {
+        if (k.unit == 0) return worst;
+        const double allowed = (k.unit == 4 ? 17 : 6) * kEpsilon<Real> * std::sqrt(std::fmax(terms, 9 * 64) / (9 * 64));
+        return squares == 0 ? 0 : std::sqrt(squares / sum_squares) / allowed;
+    }
+};
+
 // Plain and packed weights of a case, packed by the op itself.
 template <class Real>
 struct PackedPair {
     Buffer<Real> plain, packed;
     PackedPair(const ConvCase& k, std::uint64_t seed, double low = -1, double high = 1)
         : plain(tensor_of<Real>(Layout::plain, k.k, k.c / k.groups, k.r * k.s, {}, false), 1),
-          packed(tensor_of<Real>(Layout::packed,
-                                 static_cast<int>(packed_elements(k.k, k.c, k.r, k.s, k.groups, kLanes<Real>)), 1, 1,
-                                 {}, false),
-                 1) {
+          packed(tensor_of<Real>(Layout::packed, static_cast<int>(elements(k)), 1, 1, {}, false), 1) {
         plain.fill_random(seed, low, high);
         pack(k);
     }
+    static std::int64_t elements(const ConvCase& k) {
+        if (k.unit == 0) return packed_elements(k.k, k.c, k.r, k.s, k.groups, kLanes<Real>);
+        return (k.unit + 2) * (k.unit + 2) * packed_elements(k.k, k.c, 1, 1, 1, kLanes<Real>);
+    }
     void pack(const ConvCase& k) {
-        Runner<Real> runner("pack_weight", {&plain.tensor}, {&packed.tensor}, k.weight_attributes());
+        std::vector<std::int64_t> attributes = k.weight_attributes();
+        if (k.unit != 0) attributes = {k.k, k.c, k.unit};
+        Runner<Real> runner(k.unit == 0 ? "pack_weight" : "pack_winograd", {&plain.tensor}, {&packed.tensor},
+                            attributes);
         const Status status = runner.run({&plain}, {&packed}, 1, runnable_kernels()[0], 1);
         CHECK_SAY(status.ok(), "pack %s: %s", k.name().c_str(), status.message);
     }
