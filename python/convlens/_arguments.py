@@ -162,6 +162,22 @@ def word(name: str, value: Any) -> str:
     return value
 
 
+#: Tiles of Winograd's algorithm that may be asked for wherever it is defined, whether they pay or not.
+WINOGRAD_TILES = {"F(2,3)": 2, "F(4,3)": 4}
+
+
+def winograd(name: str, value: Any) -> bool | str:
+    """True, False or a tile of WINOGRAD_TILES."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if not isinstance(value, str) or value not in WINOGRAD_TILES:
+        raise ValueError(
+            f"`{name}` (={value!r}) must be True (where it pays), False, or {' or '.join(map(repr, WINOGRAD_TILES))} "
+            "(wherever it is defined)"
+        )
+    return value
+
+
 def seed(name: str, value: Any) -> int:
     """An int of any size."""
     try:

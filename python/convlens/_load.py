@@ -17,6 +17,7 @@ def load(
     outputs: str | Sequence[str] | None = None,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     layout: str | Mapping[str, str] | None = None,
+    winograd: bool | str = True,
 ) -> Network:
     """Read a network from a file.
 
@@ -27,6 +28,9 @@ def load(
         .npz or a .safetensors file (extra ``[safetensors]``).
     outputs, input_shape, layout
         Of ONNX alone: see :func:`convlens.onnx.load`.
+    winograd : bool or {"F(2,3)", "F(4,3)"}
+        Whether 3 x 3 convolutions may go by Winograd's algorithm, where it pays: faster, with some three times the
+        rounding. False for the least rounding in float32; see :class:`convlens.nn.Network`.
 
     Returns
     -------
@@ -48,12 +52,12 @@ def load(
 
         if outputs is not None or input_shape is not None or layout is not None:
             raise ValueError("`outputs`, `input_shape` and `layout` are for ONNX files; a saved network has its own")
-        return load_saved(source)
+        return load_saved(source, winograd=winograd)
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix != ".onnx":
         raise ValueError(f"`source` (={str(source)!r}) must end in .onnx, .npz or .safetensors{_hint(Path(source))}")
     from .onnx import load as load_onnx
 
-    return load_onnx(source, outputs=outputs, input_shape=input_shape, layout=layout)
+    return load_onnx(source, outputs=outputs, input_shape=input_shape, layout=layout, winograd=winograd)
 
 
 def _hint(path: Path) -> str:

@@ -18,13 +18,11 @@ namespace {
 
 constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read for each
 constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
-constexpr std::int64_t kGroupPanels = 4;                 // of a task: V is made for each
+constexpr std::int64_t kGroupPanels = 2;                 // of a task: V is made for each
 constexpr std::int64_t kLaneTiles = 32;                  // of a task, where lanes are tiles
 
-enum class Way { forward, gradient };
-
 struct Plan {
-    Way way;
+    bool gradient;
     std::int64_t unit, size, positions, top, left;
     PackedWeight packed, own;            // the same in the forward direction
     std::int64_t rows, columns, tiles;   // of tiles in an image
@@ -35,42 +33,34 @@ struct Plan {
     bool lanes_are_tiles;
 };
 
-// The operands by name; indices differ.
-struct Operands {
-    const Tensor *x, *w, *bias, *residual, *keep, *y, *positive;
-};
-template <Way way>
-Operands operands_of(const Problem& p) {
-    if (way == Way::forward) {
-        return {p.inputs[0], p.inputs[1], p.inputs[2], p.inputs[3], nullptr, p.outputs[0], p.outputs[1]};
-    }
-    return {p.inputs[0], p.inputs[1], p.inputs[4], p.inputs[3], p.inputs[2], p.outputs[0], nullptr};
-}
-template <Way way>
-constexpr int kAttributes = way == Way::forward ? 12 : kConvAttributes;
+// Both directions run the same code; which it is, an instruction says by its number of attributes, which check() keeps.
+constexpr int kForwardAttributes = 12;
+bool is_gradient(const Problem& p) { return p.instruction->n_attributes == kConvAttributes + 1; }
+int bias_input(bool gradient) { return gradient ? 4 : 2; }
 
 // The convolution of x that makes y.
-template <Way way>
 ConvAttributes attributes_of(const Problem& p) {
     ConvAttributes a = ConvAttributes::of(p);
-    if (way == Way::gradient) a.pad_top = 2 - a.pad_top, a.pad_left = 2 - a.pad_left;
+    if (is_gradient(p)) a.pad_top = 2 - a.pad_top, a.pad_left = 2 - a.pad_left;
     return a;
 }
 
-template <class Real, Way way>
-void fill(const Problem& p, Plan* plan) {
-    const Operands o = operands_of<way>(p);
-    const ConvAttributes a = attributes_of<way>(p);
-    plan->way = way, plan->top = a.pad_top, plan->left = a.pad_left;
-    plan->unit = p.attribute(kAttributes<way>), plan->size = plan->unit + 2;
+template <class Real>
+void make_plan(const Problem& p, void* memory) {
+    Plan* plan = static_cast<Plan*>(memory);
+    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
+    const ConvAttributes a = attributes_of(p);
+    plan->gradient = is_gradient(p), plan->top = a.pad_top, plan->left = a.pad_left;
+    plan->unit = p.attribute(p.instruction->n_attributes - 1), plan->size = plan->unit + 2;
     plan->positions = positions_of(plan->unit);
-    plan->own = position_weight<Real>(o.y->channels, o.x->channels);
-    plan->packed = way == Way::forward ? plan->own : position_weight<Real>(o.x->channels, o.y->channels);
-    plan->rows = ceil_div(o.y->height, plan->unit), plan->columns = ceil_div(o.y->width, plan->unit);
+    plan->own = position_weight<Real>(y.channels, x.channels);
+    plan->packed = plan->gradient ? position_weight<Real>(x.channels, y.channels) : plan->own;
+    plan->rows = ceil_div(y.height, plan->unit), plan->columns = ceil_div(y.width, plan->unit);
     plan->tiles = plan->rows * plan->columns;
     const std::int64_t lanes = kLanes<Real>, squares = plan->own.k_blocks * plan->own.c_blocks;
-    const std::int64_t others = (plan->own.k_blocks + plan->own.c_blocks) * ceil_div(plan->tiles, lanes);
-    plan->lanes_are_tiles = way == Way::gradient && 2 * squares > 3 * others;
+    const std::int64_t others =
+        (plan->own.k_blocks + plan->own.c_blocks) * ceil_div(min_of(plan->tiles, 1 << 20), lanes);
+    plan->lanes_are_tiles = plan->gradient && 2 * squares > 3 * others;
     const std::int64_t tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
     plan->most_tiles =
         plan->lanes_are_tiles ? kLaneTiles : min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
@@ -86,86 +76,82 @@ std::int64_t turned_elements(const Plan& plan) {
     return plan.lanes_are_tiles ? plan.own.panel_blocks * plan.own.lanes * plan.most_tiles : 0;
 }
 
-template <class Real, Way way>
+template <class Real>
 Status check(const Problem& p, ScratchNeed* scratch) {
-    const Instruction& i = *p.instruction;
-    const int most = way == Way::forward ? 4 : 5, outputs = way == Way::forward ? 2 : 1;
-    if (i.n_inputs < 2 || i.n_inputs > most || i.n_outputs < 1 || i.n_outputs > outputs ||
-        i.n_attributes != kAttributes<way> + 1) {
-        return fail(Code::corrupt_file, "the instruction has %d inputs, %d outputs, %d attributes", i.n_inputs,
-                    i.n_outputs, i.n_attributes);
-    }
-    const Operands o = operands_of<way>(p);
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(o.x, "x", Layout::blocked));
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(o.y, "y", Layout::blocked));
-    CONVLENS_RETURN_IF_ERROR(check_attributes(ConvAttributes::of(p)));
-    const ConvAttributes a = attributes_of<way>(p);
-    if (a.R != 3 || a.S != 3 || (a.stride_h & a.stride_w & a.dilation_h & a.dilation_w & a.groups) != 1 ||
-        (a.stride_h | a.stride_w | a.dilation_h | a.dilation_w | a.groups) != 1) {
+    const bool gradient = is_gradient(p);
+    const ConvAttributes given = ConvAttributes::of(p), a = attributes_of(p);
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "x", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "y", Layout::blocked));
+    const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
+    CONVLENS_RETURN_IF_ERROR(check_attributes(given));
+    if (a.R != 3 || a.S != 3 || a.stride_h * a.stride_w != 1 || a.dilation_h * a.dilation_w != 1 || a.groups != 1) {
         return fail(Code::corrupt_file,
                     "a Winograd convolution has a 3 x 3 kernel, stride 1, dilation 1 and one group");
     }
-    CONVLENS_RETURN_IF_ERROR(check_weight_sizes(o.y->channels, o.x->channels, 3, 3, 1));
-    CONVLENS_RETURN_IF_ERROR(check_unit(p.attribute(kAttributes<way>)));
+    CONVLENS_RETURN_IF_ERROR(check_weight_sizes(y.channels, x.channels, 3, 3, 1));
+    CONVLENS_RETURN_IF_ERROR(check_unit(p.attribute(p.instruction->n_attributes - 1)));
     Plan plan;
-    fill<Real, way>(p, &plan);
-    CONVLENS_RETURN_IF_ERROR(check_packed<Real>(o.w, "w", plan.packed.elements() * plan.positions));
-    if (o.bias != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(o.bias, "bias", o.y->channels));
-    if (o.residual != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(o.residual, "residual", *o.y));
-    if (o.keep != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(o.keep, "mask", *o.y));
-    if (o.positive != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(o.positive, "mask", *o.y));
-    if (way == Way::forward) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
+    make_plan<Real>(p, &plan);
+    CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", plan.packed.elements() * plan.positions));
+    const Tensor* bias = p.inputs[bias_input(gradient)];
+    const Tensor* mask = gradient ? p.inputs[2] : p.outputs[1];
+    if (bias != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(bias, "bias", y.channels));
+    if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", y));
+    if (mask != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(mask, "mask", y));
+    if (!gradient) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
     const std::int64_t element = sizeof(Real);
     scratch->per_thread_bytes = (input_elements(plan) + sums_elements(plan) + turned_elements(plan)) * element;
-    if (way == Way::gradient && !plan.lanes_are_tiles) {
+    if (gradient && !plan.lanes_are_tiles) {
         scratch->fixed_bytes = plan.own.elements() * plan.positions * element;
     }
-    return check_halo(*o.x, "x", forward_rectangle(a, whole(*o.y)));
+    return check_halo(x, "x", forward_rectangle(a, whole(y)));
 }
 
-template <Way way>
+Status check_operands(const Problem& p, int inputs, int outputs, int attributes) {
+    const Instruction& i = *p.instruction;
+    if (i.n_inputs < 2 || i.n_inputs > inputs || i.n_outputs < 1 || i.n_outputs > outputs ||
+        i.n_attributes != attributes + 1) {
+        return fail(Code::corrupt_file, "the instruction has %d inputs, %d outputs, %d attributes", i.n_inputs,
+                    i.n_outputs, i.n_attributes);
+    }
+    return {};
+}
+template <class Real>
+Status check_forward(const Problem& p, ScratchNeed* scratch) {
+    CONVLENS_RETURN_IF_ERROR(check_operands(p, 4, 2, kForwardAttributes));
+    return check<Real>(p, scratch);
+}
+template <class Real>
+Status check_gradient(const Problem& p, ScratchNeed* scratch) {
+    CONVLENS_RETURN_IF_ERROR(check_operands(p, 5, 1, kConvAttributes));
+    return check<Real>(p, scratch);
+}
+
 Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
-    if (input == 0) return forward_rectangle(attributes_of<way>(p), r);
+    if (input == 0) return forward_rectangle(attributes_of(p), r);
     if (input == 3) return r;
     return {0, 0, 0, 0};
 }
 
 std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
 
-template <class Real, Way way>
-void make_plan(const Problem& p, void* memory) {
-    fill<Real, way>(p, static_cast<Plan*>(memory));
-}
-
 // ---- phase 0 of a gradient: transpose ----
 
-// A position of a panel of dx's channels, from the squares of the forward one's panels: two blocks each way are a run
-// of memory, and far from the next.
+// A position of a panel of dx's channels, from the squares of the forward one's panels.
 template <class Real>
 void transpose_position(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t position,
                         Real* output) {
     const PackedWeight &f = plan.packed, &b = plan.own;
-    const auto place = [&](std::int64_t p) {
-        const PackedPanel from = f.panel(p);
-        return reinterpret_cast<const Real*>(call.inputs[1].data) + position_offset(f, from, plan.positions, position) +
-               to.first_block * f.tap_elements(from.blocks);
-    };
-    for (std::int64_t p = 0; p < f.panels; ++p) {
-        const PackedPanel from = f.panel(p);
-        const Real* source = place(p);
-        if (p + 1 < f.panels) {
-            const Real* next = place(p + 1);
-            const std::int64_t elements = to.blocks * f.tap_elements(f.panel(p + 1).blocks);
-            for (std::int64_t e = 0; e < elements; e += f.lanes) __builtin_prefetch(next + e);
-        }
-        for (std::int64_t k = 0; k < from.blocks; ++k, output += b.tap_elements(to.blocks)) {
-            TransposeBlock<Real> square;
-            square.source = source + k * f.lanes;
-            square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
-            square.output = output, square.output_step = to.blocks * b.lanes, square.output_next = b.lanes;
-            square.count = to.blocks;
-            call.kernels->set<Real>().transpose_block(square);
-        }
+    for (std::int64_t step = 0; step < b.steps; ++step, output += b.tap_elements(to.blocks)) {
+        const PackedPanel from = f.panel(f.panel_of(step));
+        TransposeBlock<Real> square;
+        square.source = reinterpret_cast<const Real*>(call.inputs[1].data) +
+                        position_offset(f, from, plan.positions, position) +
+                        to.first_block * f.tap_elements(from.blocks) + (step - from.first_block) * f.lanes;
+        square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+        square.output = output, square.output_step = to.blocks * b.lanes, square.output_next = b.lanes;
+        square.count = to.blocks;
+        call.kernels->set<Real>().transpose_block(square);
     }
 }
 
@@ -239,7 +225,7 @@ void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1
         WinogradInput<Real> a;
         a.unit = static_cast<int>(unit), a.tiles = tiles, a.next = unit * lanes;
         a.source = first, a.row_step = row, a.column_step = column;
-        if (plan.way == Way::gradient) {
+        if (plan.gradient) {
             a.source += (size - 1) * (row + column), a.row_step = -row, a.column_step = -column;
         }
         a.output = to, a.position_step = plan.lanes_are_tiles ? plan.sums_step : plan.input_step;
@@ -280,10 +266,10 @@ void turn(ConvOperand<T>* o, std::int64_t unit) {
 }
 
 // y of the tiles [t0, t1), from M.
-template <class Real, Way way>
+template <class Real>
 void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t t0, std::int64_t t1,
             const Real* sums) {
-    constexpr int kBias = way == Way::forward ? 2 : 4;
+    const View& bias = call.inputs[bias_input(plan.gradient)];
     const Tensor& y = *call.problem->outputs[0];
     const std::int64_t lanes = kLanes<Real>, unit = plan.unit, block = panel.first_block;
     each_row(plan, t0, t1,
@@ -295,10 +281,9 @@ void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::i
                  tile.blocks = panel.blocks, tile.last_lanes = last_lanes<Real>(y.channels, block, panel.blocks);
                  tile.finish = kConvEpilogue;
                  ConvEpilogue<Real>& e = tile.epilogue;
-                 if (call.inputs[kBias])
-                     e.bias = reinterpret_cast<const Real*>(call.inputs[kBias].data) + block * lanes;
+                 if (bias) e.bias = reinterpret_cast<const Real*>(bias.data) + block * lanes;
                  if (call.inputs[3]) e.residual = constant(operand_at<Real>(call.inputs[3], image, block, y0, x0));
-                 if (way == Way::forward) {
+                 if (!plan.gradient) {
                      if (call.outputs[1]) e.positive = mask_at<Real>(call.outputs[1], image, block, y0, x0);
                      e.activation = static_cast<int>(call.attribute(9));
                      e.low = attribute_real<Real>(call, 10), e.high = attribute_real<Real>(call, 11);
@@ -309,7 +294,7 @@ void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::i
                  a.unit = static_cast<int>(unit), a.next_columns = unit;
                  a.position_step = plan.sums_step, a.block_step = plan.most_tiles * lanes;
                  a.row0 = 0, a.row1 = rows;
-                 if (way == Way::gradient) {
+                 if (plan.gradient) {
                      turn(&tile.output, unit), turn(&e.residual, unit), turn(&e.keep, unit);
                      a.next_columns = -unit, a.row0 = unit - rows, a.row1 = unit;
                  }
@@ -318,7 +303,7 @@ void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::i
                  for (std::int64_t c = 0; c < c1 - c0; c += a.tiles) {
                      a.tiles = c < whole_tiles ? whole_tiles : 1;
                      const std::int64_t columns = min_of(unit, y.width - (c0 + c) * unit);
-                     a.column0 = way == Way::gradient ? unit - columns : 0, a.column1 = a.column0 + columns;
+                     a.column0 = plan.gradient ? unit - columns : 0, a.column1 = a.column0 + columns;
                      a.sums = sums + (before + c) * lanes;
                      const auto move = [&](auto* operand) {
                          if (operand->data != nullptr) operand->data += c * a.next_columns * operand->column_step;
@@ -385,7 +370,7 @@ void multiply_turned(const Call& call, const Plan& plan, const PackedPanel& pane
     }
 }
 
-template <class Real, Way way>
+template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const PackedWeight& w = plan.own;
@@ -396,7 +381,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* sums = input + input_elements(plan);
     Real* turned = sums + sums_elements(plan);
     gather<Real>(call, plan, t0, t1, input, sums);
-    const char* weights = way == Way::gradient ? call.fixed_scratch : call.inputs[1].data;
+    const char* weights = plan.gradient ? call.fixed_scratch : call.inputs[1].data;
     for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
         const PackedPanel panel = w.panel(p);
         for (std::int64_t i = 0; i < plan.positions; ++i) {
@@ -408,9 +393,9 @@ void run(const Call& call, std::int64_t task, int thread) {
                 multiply<Real>(call, plan, panel, i, t1 - t0, from, weights, to);
             }
         }
-        finish<Real, way>(call, plan, panel, t0, t1, sums);
+        finish<Real>(call, plan, panel, t0, t1, sums);
     }
-    if (way == Way::gradient || !call.outputs[1] || (group + 1) != grid.groups) return;
+    if (plan.gradient || !call.outputs[1] || (group + 1) != grid.groups) return;
     for (std::int64_t image = t0 / plan.tiles; (image + 1) * plan.tiles <= t1; ++image) {
         zero_padding<Real>(call.outputs[1], image);
     }
@@ -418,14 +403,16 @@ void run(const Call& call, std::int64_t task, int thread) {
 
 template <class Real>
 constexpr Op make_forward() {
-    return {"conv2d_winograd", check<Real, Way::forward>,     input_rectangle<Way::forward>,
-            plan_bytes,        make_plan<Real, Way::forward>, {{tasks, run<Real, Way::forward>}}};
+    return {"conv2d_winograd", check_forward<Real>, input_rectangle, plan_bytes, make_plan<Real>, {{tasks, run<Real>}}};
 }
 template <class Real>
 constexpr Op make_gradient() {
-    return {"conv2d_grad_input_winograd",   check<Real, Way::gradient>,
-            input_rectangle<Way::gradient>, plan_bytes,
-            make_plan<Real, Way::gradient>, {{transpose_tasks, transpose<Real>}, {tasks, run<Real, Way::gradient>}}};
+    return {"conv2d_grad_input_winograd",
+            check_gradient<Real>,
+            input_rectangle,
+            plan_bytes,
+            make_plan<Real>,
+            {{transpose_tasks, transpose<Real>}, {tasks, run<Real>}}};
 }
 
 }  // namespace

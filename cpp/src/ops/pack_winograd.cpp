@@ -39,18 +39,18 @@ std::int64_t tasks(const Call& call) {
 }
 
 // One input channel of a panel: g and u are [y][x][lane].
-template <std::int64_t Size>
-void transform(const double (&G)[Size][3], const double (*g)[3][kWidthMost], double (*u)[kSizeMost][kWidthMost]) {
-    double half[Size][3][kWidthMost];
-    for (std::int64_t i = 0; i < Size; ++i) {
+void transform(const double (*G)[3], std::int64_t size, const double (*g)[3][kWidthMost],
+               double (*u)[kSizeMost][kWidthMost]) {
+    for (std::int64_t i = 0; i < size; ++i) {
+        double half[3][kWidthMost];
         for (std::int64_t x = 0; x < 3; ++x) {
             for (std::int64_t l = 0; l < kWidthMost; ++l) {
-                half[i][x][l] = G[i][0] * g[0][x][l] + G[i][1] * g[1][x][l] + G[i][2] * g[2][x][l];
+                half[x][l] = G[i][0] * g[0][x][l] + G[i][1] * g[1][x][l] + G[i][2] * g[2][x][l];
             }
         }
-        for (std::int64_t j = 0; j < Size; ++j) {
+        for (std::int64_t j = 0; j < size; ++j) {
             for (std::int64_t l = 0; l < kWidthMost; ++l) {
-                u[i][j][l] = half[i][0][l] * G[j][0] + half[i][1][l] * G[j][1] + half[i][2][l] * G[j][2];
+                u[i][j][l] = half[0][l] * G[j][0] + half[1][l] * G[j][1] + half[2][l] * G[j][2];
             }
         }
     }
@@ -73,7 +73,7 @@ void run(const Call& call, std::int64_t task, int) {
             const double by = scale == nullptr ? 1 : static_cast<double>(scale[k0 + l]);
             for (std::int64_t t = 0; t < 9; ++t) g[t / 3][t % 3][l] = c < C ? static_cast<double>(kernel[t]) * by : 0;
         }
-        unit == 2 ? transform(kTwo, g, u) : transform(kFour, g, u);
+        transform(unit == 2 ? kTwo : kFour, size, g, u);
         for (std::int64_t position = 0; position < size * size; ++position) {
             Real* to = packed + position_offset(w, panel, size * size, position) + c * width;
             for (std::int64_t l = 0; l < width; ++l) to[l] = static_cast<Real>(u[position / size][position % size][l]);

@@ -14,7 +14,7 @@ struct Rate {
     double picoseconds;
 };
 constexpr double kMemory = 24, kMultiply = 5, kOperation = 10;
-constexpr Rate kRates[] = {{"pack_weight", 170}, {"resize", 60}, {"softmax", 100}};
+constexpr Rate kRates[] = {{"pack_weight", 170}, {"pack_winograd", 300}, {"resize", 60}, {"softmax", 100}};
 
 bool is(const Op& op, const char* name) { return std::strcmp(op.name, name) == 0; }
 
@@ -49,6 +49,11 @@ Work work_of(const Op& op, const Problem& problem) {
         if (bytes > largest[t->batched]) largest[t->batched] = bytes;
         if (t->batched != 0 && (pixels == 0 || area < pixels)) pixels = area;
     });
+    // Transformed weights are multiplied once a tile.
+    if (std::strstr(op.name, "_winograd") != nullptr) {
+        const double unit = static_cast<double>(problem.attribute(i.n_attributes - 1));
+        pixels /= unit * unit;
+    }
     if (is(op, "elementwise")) {
         const double rated = kOperation * i.n_attributes;
         work = {largest[1] > 0 ? 0 : largest[0] * rated, largest[1] * rated};

@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
         description="Describe this installation: version, kernels chosen and why, threads. With MODEL, describe a "
         "network before anything runs: every layer with its shape, parameters, receptive field (size, stride and start "
         "in pixels of the input) and arithmetic; which operators run and which have a rule for each kind of gradient; "
-        "and the memory that a forward pass takes.",
+        "the memory that a forward pass takes, and the algorithm of each convolution.",
         example="convlens info model.onnx",
     )
     parser.add_argument(
@@ -54,18 +54,20 @@ def run(options: argparse.Namespace) -> int:
     print(net)
     for note in net.notes:
         print(f"note: {note}")
-    print(f"{net.summary()}\n{_memory(net)}\n\n{_rules(net.graph)}")
+    print(f"{net.summary()}\n{_forward(net)}\n\n{_rules(net.graph)}")
     return 0
 
 
-def _memory(net: Network) -> str:
-    """What a forward pass takes beside the file."""
+def _forward(net: Network) -> str:
+    """What a forward pass takes beside the file, and the algorithm of every convolution."""
     from ..program import Entry
     from ..program import compile as compile_program
 
     entry = Entry(inputs=tuple(net.graph.inputs), outputs=net.graph.outputs)
-    program = compile_program(net.graph, {"forward": entry}, dtype=net.dtype)
-    return f"memory {in_bytes(program.arena_bytes(1, 1))} to run one image on one thread, beside the weights"
+    program = compile_program(net.graph, {"forward": entry}, dtype=net.dtype, winograd=net.winograd)
+    memory = f"memory {in_bytes(program.arena_bytes(1, 1))} to run one image on one thread, beside the weights"
+    rows = [(each.node, each.problem, each.algorithm) for each in program.convolutions]
+    return "\n\n".join([memory, *([table(("convolution", "problem", "algorithm"), rows)] if rows else [])])
 
 
 def _rules(graph: Graph) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import winograd as check_winograd
 from ..graph import Graph, GraphBuilder, channels_first, check_layout, default_layout, layout_of
 from ._build import build_graph
 from ._cache import ProgramCache
@@ -59,6 +60,9 @@ class Network:
         What makes the network for images of another size, where a file leaves sizes open.
     open_axes : mapping, optional
         By input, the sizes of one image, None where open.
+    winograd : bool or {"F(2,3)", "F(4,3)"}
+        Whether 3 x 3 convolutions may go by Winograd's algorithm, where it pays: faster, with some three times the
+        rounding; see :func:`convlens.program.compile`. In float64 and in training they do not.
 
     Notes
     -----
@@ -87,6 +91,7 @@ class Network:
         layouts: Mapping[str, str] | None = None,
         source: Source | None = None,
         open_axes: Mapping[str, tuple[int | None, ...]] | None = None,
+        winograd: bool | str = True,
     ) -> None:
         if graph is None:
             if inputs is None or outputs is None:
@@ -102,6 +107,7 @@ class Network:
         self.paths = MappingProxyType(dict(paths or {}))
         self.layouts = MappingProxyType(_layouts(self.graph, layouts or {}))
         self.version = 0
+        self.winograd = check_winograd("winograd", winograd)
         self._sizes = OpenSizes(source, open_axes or {}) if source is not None else None
         self._programs = ProgramCache()
         self._replay: Replay | None = None
@@ -311,7 +317,8 @@ class Network:
         return self if shapes is None else self._sizes.network(self, shapes)
 
     def follow(self, net: Network, key: Hashable) -> None:
-        """Keep Programs in the cache of `net`, under `key`, and share its packed weights."""
+        """Keep Programs in the cache of `net`, under `key`, share its packed weights, choose algorithms as it does."""
+        self.winograd = net.winograd
         self._programs = net._programs.within(key)
         self._weights_like = net
 
@@ -338,7 +345,9 @@ class Network:
 
         def make() -> Program:
             graph, entries = build()
-            return compile_program(graph, entries, dtype=self.dtype, updates=updates, inside=inside)
+            return compile_program(
+                graph, entries, dtype=self.dtype, updates=updates, inside=inside, winograd=self.winograd
+            )
 
         return self._programs.get(key, make)
 
@@ -459,7 +468,7 @@ class Network:
 
     def _made(self) -> dict[str, Any]:
         """What it was made from, beside its graph."""
-        made: dict[str, Any] = self._said()
+        made: dict[str, Any] = {**self._said(), "winograd": self.winograd}
         if self._sizes is not None:
             made |= {"source": self._sizes.source, "open_axes": self._sizes.open_axes}
         return made
@@ -512,6 +521,8 @@ class Sequential(Network):
         Shape of one image, such as ``(1, 28, 28)``; input channels and features are inferred from it.
     seed : int
         Of the initial weights.
+    winograd : bool or {"F(2,3)", "F(4,3)"}
+        As :class:`Network` takes it.
 
     Examples
     --------
@@ -523,7 +534,7 @@ class Sequential(Network):
     [('N', 32, 26, 26), ('N', 32, 26, 26), ('N', 32, 13, 13), ('N', 5408), ('N', 10)]
     """
 
-    def __init__(self, *layers: Layer, input_shape: Sequence[int], seed: int = 0) -> None:
+    def __init__(self, *layers: Layer, input_shape: Sequence[int], seed: int = 0, winograd: bool | str = True) -> None:
         from ._layer import Input
 
         if not layers:
@@ -534,16 +545,18 @@ class Sequential(Network):
                 hint = "unpack the list with *" if isinstance(layer, (list, tuple)) else "build it with ()"
                 raise TypeError(f"`layers[{position}]` (={layer!r}) is not a layer: {hint}")
             x = layer(x)
-        super().__init__(inputs=source, outputs=x, seed=seed)
+        super().__init__(inputs=source, outputs=x, seed=seed, winograd=winograd)
 
 
-def load(path: str | os.PathLike[str]) -> Network:
+def load(path: str | os.PathLike[str], *, winograd: bool | str = True) -> Network:
     """Read a network from what ``net.save`` wrote; ``convlens.load`` reads ONNX files too.
 
     Parameters
     ----------
     path : path-like
         An .npz, or a .safetensors file (extra ``[safetensors]``).
+    winograd : bool or {"F(2,3)", "F(4,3)"}
+        As :class:`Network` takes it.
 
     Returns
     -------
@@ -561,7 +574,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     read_state_dict : Read the arrays of a PyTorch checkpoint, for a network built here.
     """
     graph, said = load_graph(path)
-    return Network(graph=graph, **said)
+    return Network(graph=graph, winograd=winograd, **said)
 
 
 def _described(inputs: Tensor | Sequence[Tensor], outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:

@@ -30,6 +30,7 @@ def load(
     outputs: str | Sequence[str] | None = None,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     layout: str | Mapping[str, str] | None = None,
+    winograd: bool | str = True,
 ) -> Network:
     """Read a convolutional network from an ONNX file.
 
@@ -46,6 +47,8 @@ def load(
         Which axis of the input holds the channels, instead of what the file suggests: a Transpose before the first
         convolution, or a last axis of 1, 3 or 4, says that they are last. It changes nothing that is computed, but
         which axes maps have and windows cover. Of signals "NCL" and "NLC".
+    winograd : bool or {"F(2,3)", "F(4,3)"}
+        As :class:`convlens.nn.Network` takes it.
 
     Returns
     -------
@@ -82,9 +85,9 @@ def load(
     layouts = _layouts(imported.graph, layout)
     open_axes = {name: axes for name, axes in open_axes.items() if name in imported.graph.inputs and None in axes}
     if not open_axes:
-        return _network(imported, layouts)
+        return _network(imported, layouts, winograd=winograd)
     origin = File(_without_weights(model), imported.values, None if wanted is None else tuple(wanted), layouts)
-    return _network(imported, layouts, source=origin, open_axes=open_axes)
+    return _network(imported, layouts, source=origin, open_axes=open_axes, winograd=winograd)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def _network(
     layouts: Mapping[str, str],
     source: File | None = None,
     open_axes: Mapping[str, tuple[int | None, ...]] = MappingProxyType({}),
+    winograd: bool | str = True,
 ) -> Network:
     notes = imported.notes
     for name, kind in imported.graph.inputs.items():
@@ -126,6 +130,7 @@ def _network(
         layouts=layouts,
         source=source,
         open_axes=open_axes,
+        winograd=winograd,
     )
 
 

@@ -111,7 +111,7 @@ def run(
         else:
             outputs = tuple(str(name) for name in made)
             whole = graph.builder.build(outputs)
-        return compile(whole, {"run": Entry((*arrays, *(seeds or ())), outputs)}, dtype=graph.dtype)
+        return compile(whole, {"run": Entry((*arrays, *(seeds or ())), outputs)}, dtype=graph.dtype, winograd=False)
 
     program = kept.get((*key, shapes), make)
     return program._results(program._entry("run"), {**arrays, **seeds} if seeds else arrays)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..graph import Graph
 from ._decompose import decompose
+from ._dispatch import choices, tell
 from ._elementwise import group
 from ._emit import Image, emit
 from ._flow import Entry
@@ -18,7 +19,7 @@ from ._program import Program
 from ._select import select
 from ._state import StateSlot
 from ._target import Target
-from ._winograd import checked
+from ._winograd import wanted_unit
 
 
 def compile(
@@ -46,7 +47,7 @@ def compile(
         Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
-        some three times as much. In float64 never. A tile by name: wherever it is defined, in float64 too.
+        some three times as much. In float64, and with `inside`, never. A tile by name: wherever it is defined, in float64 too.
 
     Returns
     -------
@@ -82,13 +83,16 @@ def compile(
         dtype = "float64" if any(kind.dtype == "float64" for kind in graph.inputs.values()) else "float32"
     if dtype not in ("float32", "float64"):
         raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
-    unit = checked(winograd, dtype)
+    # A part has other tiles than the whole: all that must have the same bits goes without.
+    unit = wanted_unit(winograd, dtype) if inside is None else 0
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
     flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit).run()
     add_halos(made.entries, target)
+    convolutions = choices(made.labels, made.entries, dtype)
+    tell(convolutions)
     layout = plan(made.entries, target.itemsize)
     slots = tuple(StateSlot(name, shape, tensor.geometry, dtype) for name, tensor, shape in made.states)
     weights = [(str(key), tensor.bytes(target.itemsize)) for key, tensor in made.weights.items()]
@@ -97,7 +101,7 @@ def compile(
     image = Image(
         made.entries, made.labels, made.ports, weights, states, layout.fixed_bytes, layout.image_bytes, metadata
     )
-    return Program(emit(image, target), tuple(made.weights), metadata)
+    return Program(emit(image, target), tuple(made.weights), metadata, convolutions)
 
 
 def _metadata(

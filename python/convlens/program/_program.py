@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from ._dispatch import Choice
 from ._emit import with_weights
 from ._flow import Geometry, names
 from ._pack import Bytes
@@ -137,9 +138,21 @@ class Program:
     """Instructions over an arena whose size is known beforehand. Immutable; any number of threads may run it.
 
     Made by :func:`convlens.program.compile`, :meth:`from_bytes` or :meth:`load`.
+
+    Attributes
+    ----------
+    convolutions : tuple
+        Each with its ``entry``, ``node``, ``problem`` (a string, for one image) and ``algorithm``; none when it was
+        read from a file. ``CONVLENS_VERBOSE=dispatch`` prints them when a Program is compiled.
     """
 
-    def __init__(self, data: Bytes, weight_keys: tuple[Hashable, ...], metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        data: Bytes,
+        weight_keys: tuple[Hashable, ...],
+        metadata: Mapping[str, Any],
+        convolutions: tuple[Choice, ...] = (),
+    ) -> None:
         self._data = data
         self._core = _core.Program(data)
         self.weight_keys = weight_keys
@@ -154,6 +167,7 @@ class Program:
             StateSlot(slot.name, tuple(shape), None if g is None else Geometry(*g), self._dtype)
             for slot, (shape, g) in zip(self._core.states, metadata["states"], strict=True)
         )
+        self.convolutions = convolutions
         self._bound: weakref.WeakKeyDictionary[Weights, Any] = weakref.WeakKeyDictionary()
 
     # -- what it is ----------------------------------------------------------------------------------------------------

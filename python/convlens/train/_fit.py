@@ -267,7 +267,7 @@ def _compile(plan: TrainingGraph, dtype: str) -> Program:
     given = (plan.images, plan.labels, plan.loss_gradient, *plan.scalars.values(), *plan.corrections)
     given += (plan.dropout_key,) if plan.dropout_key else ()
     entries = {"step": Entry(inputs=given, outputs=(plan.loss, plan.logits))}
-    return compile_program(plan.graph, entries, dtype=dtype, updates=dict(plan.updates))
+    return compile_program(plan.graph, entries, dtype=dtype, updates=dict(plan.updates), winograd=False)
 
 
 def _logits(net: Network) -> str:

@@ -83,7 +83,7 @@ template <class Real, int Unit>
 void transform_output(const WinogradOutput<Real>& a) {
     using V = Vec<Real>;
     constexpr int kSize = Unit + 2, kVecs = kBlockVecs<Real>, kLanes = kBlockLanes<Real>;
-    const bool whole = a.column0 == 0 && a.column1 == Unit;
+    [[maybe_unused]] const bool whole = a.column0 == 0 && a.column1 == Unit;
     for (int64_t b = 0; b < a.tile.blocks; ++b) {
         const Real* sums = a.sums + b * a.block_step;
         for (int64_t t = 0; t < a.tiles; ++t, sums += kLanes) {
@@ -115,9 +115,11 @@ void transform_output(const WinogradOutput<Real>& a) {
                     for (int x = 0; x < Unit; ++x) row[x][v] = y[x];
                 }
                 const TilePlace place = {i, t * a.next_columns + a.column0, b};
-                if (whole) {
-                    finish_tile<Real, Unit, 1, true>(a.tile, row, place);
-                    continue;
+                if constexpr (Unit == 4) {  // F(2,3), for small maps, is not worth the code
+                    if (whole) {
+                        finish_tile<Real, Unit, 1, true>(a.tile, row, place);
+                        continue;
+                    }
                 }
                 Real buffer[Unit * kLanes];
                 CONVLENS_UNROLL
