@@ -116,7 +116,9 @@ def test_gradient_in_single_is_exact_where_the_sides_of_units_are_given(exports)
     np.testing.assert_allclose(found, want, rtol=0, atol=(4 if exports.gated else 1) * _ROUNDING * np.abs(want).max())
 
 
-@pytest.mark.parametrize(("options", "most"), [pytest.param({}, 2, id="direct")])  # 8 is promised of Winograd
+@pytest.mark.parametrize(
+    ("options", "most"), [pytest.param({"winograd": False}, 2, id="direct"), pytest.param({}, 8, id="winograd")]
+)
 def test_gradient_in_single_is_as_exact_as_pytorchs(exports, options, most):
     """The root of the mean squared error over the images is at most `most` times PyTorch's own.
 

@@ -46,7 +46,7 @@ ConvAttributes attributes_of(const Problem& p) {
 }
 
 template <class Real>
-void make_plan(const Problem& p, void* memory) {
+CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     Plan* plan = static_cast<Plan*>(memory);
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
     const ConvAttributes a = attributes_of(p);
@@ -77,7 +77,7 @@ std::int64_t turned_elements(const Plan& plan) {
 }
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const bool gradient = is_gradient(p);
     const ConvAttributes given = ConvAttributes::of(p), a = attributes_of(p);
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "x", Layout::blocked));
@@ -107,7 +107,7 @@ Status check(const Problem& p, ScratchNeed* scratch) {
     return check_halo(x, "x", forward_rectangle(a, whole(y)));
 }
 
-Status check_operands(const Problem& p, int inputs, int outputs, int attributes) {
+CONVLENS_COLD Status check_operands(const Problem& p, int inputs, int outputs, int attributes) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs < 2 || i.n_inputs > inputs || i.n_outputs < 1 || i.n_outputs > outputs ||
         i.n_attributes != attributes + 1) {
@@ -117,12 +117,12 @@ Status check_operands(const Problem& p, int inputs, int outputs, int attributes)
     return {};
 }
 template <class Real>
-Status check_forward(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check_forward(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_operands(p, 4, 2, kForwardAttributes));
     return check<Real>(p, scratch);
 }
 template <class Real>
-Status check_gradient(const Problem& p, ScratchNeed* scratch) {
+CONVLENS_COLD Status check_gradient(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_operands(p, 5, 1, kConvAttributes));
     return check<Real>(p, scratch);
 }
@@ -133,7 +133,7 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
     return {0, 0, 0, 0};
 }
 
-std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
+CONVLENS_COLD std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
 
 // ---- phase 0 of a gradient: transpose ----
 

@@ -21,7 +21,7 @@ constexpr double kFour[6][3] = {{1, 0, 0},
                                 {0, 0, 1}};
 
 template <class Real>
-Status check(const Problem& p, ScratchNeed*) {
+CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 1 ? 1 : 2, 1, 1, 3));
     const std::int64_t K = p.attribute(0), C = p.attribute(1);
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(K, C, 3, 3, 1));
