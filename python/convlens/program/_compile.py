@@ -47,7 +47,8 @@ def compile(
         Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
-        some three times as much. In float64, and with `inside`, never. A tile by name: wherever it is defined, in float64 too.
+        some three times as much. In float64, and with `inside`, never. A tile by name: wherever it is defined, in
+        float64 too.
 
     Returns
     -------
