@@ -13,7 +13,7 @@ using namespace convlens;
 using namespace convlens_tests;
 
 // Mutants that need more are opened but not run.
-constexpr std::int64_t kMostBytes = 1 << 20;
+constexpr std::int64_t kMostBytes = 1 << 21;
 
 class Random {
   public:

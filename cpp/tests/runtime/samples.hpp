@@ -56,8 +56,8 @@ inline Builder every_op(bool float64 = false) {
     const std::int32_t w2 = b.weight("linear", Layout::packed, packed(10, 20, 3, 5), 1, 1);
     b.instruction("reorder", {x}, {image}, keep);
     b.instruction("conv2d", {image, w1, b1, absent}, {hidden, positive}, with(conv, relu));
-    const std::int32_t u1 = b.weight("winograd", Layout::packed, 36 * packed(20, 5, 1, 1), 1, 1);
-    b.instruction("conv2d_winograd", {image, u1, b1, absent}, {hidden, positive}, with(with(conv, relu), {4}));
+    const std::int32_t u1 = b.weight("winograd", Layout::packed, 16 * packed(20, 5, 1, 1), 1, 1);
+    b.instruction("conv2d_winograd", {image, u1, b1, absent}, {hidden, positive}, with(with(conv, relu), {2}));
     b.instruction("max_pool2d", {hidden}, {pooled, offset}, pool);
     b.instruction("avg_pool2d", {hidden}, {mean}, with(pool, {1, 0, 1}));
     b.instruction("reorder", {mean}, {plain}, keep);
@@ -101,16 +101,16 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("max_pool2d_grad", {dboth, offset}, {dhidden}, pool);
     b.instruction("conv2d_grad_weight", {dhidden, image}, {dw1}, conv);
     b.instruction("conv2d_grad_input", {dhidden, w1, absent, absent}, {dimage}, conv);
-    b.instruction("conv2d_grad_input_winograd", {dhidden, u1, absent, dimage}, {dwinograd}, with(conv, {4}));
+    b.instruction("conv2d_grad_input_winograd", {dhidden, u1, absent, dimage}, {dwinograd}, with(conv, {2}));
     b.instruction("unpack_weight", {dw1}, {dw}, {20, 5, 3, 3, 1});
     b.instruction("reorder", {dwinograd}, {dx}, keep);
     b.entry("backward");
 
     const std::int32_t w = b.port("w", false, 20 * 5 * 3 * 3, 1, 1, false);
     const std::int32_t fresh = b.state("fresh", Layout::packed, packed(20, 5, 3, 3), 1, 1);
-    const std::int32_t apart = b.state("transformed", Layout::packed, 16 * packed(20, 5, 1, 1), 1, 1);
+    const std::int32_t apart = b.state("transformed", Layout::packed, 36 * packed(20, 5, 1, 1), 1, 1);
     b.instruction("pack_weight", {w, b1}, {fresh}, {20, 5, 3, 3, 1});
-    b.instruction("pack_winograd", {w, b1}, {apart}, {20, 5, 2});
+    b.instruction("pack_winograd", {w, b1}, {apart}, {20, 5, 4});
     b.entry("pack");
 
     const std::int32_t key = b.port("key", false, 2, 1, 1, false, DType::int64);

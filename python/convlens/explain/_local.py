@@ -43,8 +43,7 @@ class Local:
         self._crossing = [name for name in {**crossing, **dict.fromkeys(regions.kept)} if name != task.subject.name]
 
         def program(of: Any, build: Any, inside: Sequence[str]) -> Program:
-            # Tiles of Winograd's algorithm lie on the grid of a whole tensor: a box would round otherwise.
-            return task.net.program(("patches", of, key), build, inside=inside, winograd=False)
+            return task.net.program(("patches", of, key), build, inside=inside)
 
         clean = partial(_entry, graph.subgraph(self._crossing), (task.subject.name,))
         self._clean = program("clean", clean, ())

@@ -329,7 +329,6 @@ class Network:
         *,
         updates: Mapping[str, str] | None = None,
         inside: Collection[str] | None = None,
-        winograd: bool | str | None = None,
     ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
 
@@ -339,20 +338,15 @@ class Network:
             Says everything that the graph of `build` depends on, but for the weights.
         build : callable
             Returns a graph over this network's constants and the entry points to compile.
-        updates, inside, winograd
-            See :func:`convlens.program.compile`; `winograd` is by default the network's.
+        updates, inside
+            See :func:`convlens.program.compile`.
         """
         from ..program import compile as compile_program
 
         def make() -> Program:
             graph, entries = build()
             return compile_program(
-                graph,
-                entries,
-                dtype=self.dtype,
-                updates=updates,
-                inside=inside,
-                winograd=self.winograd if winograd is None else winograd,
+                graph, entries, dtype=self.dtype, updates=updates, inside=inside, winograd=self.winograd
             )
 
         return self._programs.get(key, make)

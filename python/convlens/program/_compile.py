@@ -47,7 +47,8 @@ def compile(
         Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
-        some three times as much. In float64 never. A tile by name: wherever it is defined, in float64 too.
+        some three times as much. In float64, and with `inside`, never. A tile by name: wherever it is defined, in
+        float64 too.
 
     Returns
     -------
@@ -83,7 +84,8 @@ def compile(
         dtype = "float64" if any(kind.dtype == "float64" for kind in graph.inputs.values()) else "float32"
     if dtype not in ("float32", "float64"):
         raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
-    unit = wanted_unit(winograd, dtype)
+    # A part has other tiles than the whole: all that must have the same bits goes without.
+    unit = wanted_unit(winograd, dtype) if inside is None else 0
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
     flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside)
