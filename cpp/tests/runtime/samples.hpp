@@ -152,7 +152,9 @@ inline Builder every_op(bool float64 = false) {
     const std::int32_t table = b.weight("table", Layout::plain, 20 * 7, 1, 1);
     const std::int32_t index = b.port("index", false, 3, 1, 2, true, DType::int64);
     const std::int32_t found = b.port("rows", true, 3, 2, 7);
+    const std::int32_t sum = b.state("sum", Layout::plain, 3, 2, 7);
     b.instruction("gather", {table, index}, {found}, {20, 7});
+    b.instruction("accumulate", {found, sum}, {sum}, {});
     b.entry("rows");
     return b;
 }
