@@ -1,4 +1,5 @@
-// Runs every test, or those whose name contains the first argument. Exit code 1 when one fails or none is found.
+// Runs every test, or those whose name contains the first argument, or after a minus those whose does not. Exit code 1
+// when one fails or none is found.
 #include <cstring>
 
 #include "harness.hpp"
@@ -32,9 +33,10 @@ extern "C" const char* __tsan_default_options() { return "allocator_may_return_n
 int main(int count, char** arguments) {
     using namespace convlens_tests;
     const char* filter = count > 1 ? arguments[1] : "";
+    const bool others = filter[0] == '-';
     int run = 0, broken = 0;
     for (Test* test = g_first; test != nullptr; test = test->next) {
-        if (std::strstr(test->name, filter) == nullptr) continue;
+        if ((std::strstr(test->name, filter + others) == nullptr) != others) continue;
         const int before = g_failures;
         test->run();
         ++run;
