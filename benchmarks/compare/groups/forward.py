@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from convlens.cli.bench import session_options
 
 from ..cases import Case
 from ..made import Library, Made
@@ -42,18 +43,11 @@ def torch_channels_last(case: Case, folder: Path) -> Made:
 
 
 def session(case: Case, folder: Path, threads: int) -> Any:
-    """ONNX Runtime's, whose threads wait as those of OpenMP do and rest after a call."""
+    """ONNX Runtime's."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    passive = os.environ.get("OMP_WAIT_POLICY") == "passive"
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if passive else "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3
     file = str(onnx_file(folder, case.subject))
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(file, session_options(threads), providers=["CPUExecutionProvider"])
 
 
 def onnxruntime(case: Case, folder: Path) -> Made:

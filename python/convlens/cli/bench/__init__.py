@@ -8,6 +8,7 @@ from ._libraries import LIBRARIES as LIBRARIES
 from ._libraries import OURS as OURS
 from ._machine import machine as machine
 from ._networks import NETWORKS as NETWORKS
+from ._onnx import session_options as session_options
 from ._process import PASSIVE as PASSIVE
 from ._process import WAITS as WAITS
 from ._process import Worker as Worker

@@ -44,20 +44,28 @@ def model(graph: Graph, n: int) -> bytes:
     return bytes(proto.SerializeToString())
 
 
+def session_options(threads: int) -> Any:
+    """ONNX Runtime's: its threads wait as those of OpenMP do; where they may spin, they stop with the call."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    passive = os.environ.get("OMP_WAIT_POLICY") == "passive"
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if passive else "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 3
+    return options
+
+
 def make_onnxruntime(case: Case, threads: int) -> Call:
     """Input and output are bound to arrays beforehand."""
     import onnxruntime
 
     forward_only("ONNX Runtime", case)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Its threads wait as those of OpenMP do; where they may spin, they stop with the call.
-    passive = os.environ.get("OMP_WAIT_POLICY") == "passive"
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if passive else "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model(case.graph, case.n), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model(case.graph, case.n), session_options(threads), providers=["CPUExecutionProvider"]
+    )
     (name,), output = case.graph.inputs, case.graph.outputs[0]
     binding = session.io_binding()
     x = onnxruntime.OrtValue.ortvalue_from_numpy(case.arrays["x"])
