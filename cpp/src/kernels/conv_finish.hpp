@@ -79,8 +79,8 @@ inline bool ends_rarely(const ConvTile<Real>& a, bool partial) {
 
 // The ends of a tile by way of memory, for those that are not worth code of their own. `sums` is [row][block][lane].
 template <class Real>
-__attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real* sums, TilePlace place, int rows,
-                                             int blocks) {
+__attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real* sums, const TilePlace& place,
+                                             int rows, int blocks) {
     using V = Vec<Real>;
     constexpr int kLanes = kBlockLanes<Real>;
     const ConvEpilogue<Real>& e = a.epilogue;

@@ -140,6 +140,9 @@ void run(const Call& call, std::int64_t task, int thread) {
         pack.channels = min_of(chunk, s.c_group - c);
         pack.image = image_data<Real>(call.inputs[0], image) + (group * s.c_group + c) * pack.channel_step -
                      s.a.pad_top * row_stride<Real>(*s.x) - s.a.pad_left;
+        ConvTile<Real> tile = panel_tile<Real>(nullptr, 0, s.width, pack.channels * s.taps, 0, &kNoTap);
+        tile.source.column_step = weight_step(s), tile.source_element_step = 1;
+        tile.finish = c > 0 || bias != nullptr ? kConvAdd : kConvStore;
         const std::int64_t last = (at + 1) * s.panels / grid.panel_groups;
         for (std::int64_t packed = at * s.panels / grid.panel_groups; packed < last; packed += kPackedPanels) {
             const std::int64_t end = min_of(packed + kPackedPanels, last);
@@ -152,17 +155,16 @@ void run(const Call& call, std::int64_t task, int thread) {
             }
             // A few rows by all panels, and then the next: the weight is read once, and y's rows grow in long pieces.
             each_piece(rows, [&](std::int64_t row, std::int64_t count) {
+                tile.columns = count;
+                tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
                 for (std::int64_t p = packed; p < end; ++p) {
                     const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
                     const bool here = p < first;
-                    ConvTile<Real> tile = panel_tile<Real>(
-                        here ? pack.image + p * s.width : panels + (p - first) * panel_elements(s),
-                        here ? pack.channel_step : s.width, pixels, pack.channels * s.taps, count, &kNoTap);
+                    tile.blocks = filled / kLanes<Real>;
+                    tile.weight = here ? pack.image + p * s.width : panels + (p - first) * panel_elements(s);
+                    tile.weight_element_step = here ? pack.channel_step : s.width;
                     tile.output.column_step = pixels == filled ? s.pixels : s.width;
                     tile.output.data = (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;
-                    tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
-                    tile.source.column_step = weight_step(s), tile.source_element_step = 1;
-                    tile.finish = c > 0 || bias != nullptr ? kConvAdd : kConvStore;
                     for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
                         Real* sums = tile.output.data + k * tile.output.column_step;
                         for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
