@@ -38,11 +38,12 @@ struct PlainConv {
     }
     // Whether panels are read where they are, in planes of y's size whose pixels follow each other. For a few rows a
     // copy costs more than it saves; for many, planes that lie on too many pages cost more. (Zen 4, c144 k24 56 x 56:
-    // 0.83 instead of 1.04; c64 k256 56 x 56: 1.16 instead of 1.05 times the product of OpenBLAS.)
+    // 0.83 instead of 1.04; c16 k96 112 x 112: 0.96 instead of 1.00; c64 k256 56 x 56: 1.16 instead of 1.05 times the
+    // product of OpenBLAS.)
     // Planes of whole pages share one place of the first-level cache. (c3 k64 r3 224 x 224, grad_input: 1.6 times.)
     bool reads_in_place(std::int64_t rows, std::int64_t planes) const {
         const std::int64_t plane = pixels * static_cast<std::int64_t>(sizeof(Real));
-        return plane % kPageBytes != 0 && (rows <= 64 || planes * plane <= kPlanesBytes);
+        return plane % kPageBytes != 0 && (rows <= 64 || planes <= 32 || planes * plane <= kPlanesBytes);
     }
     // Of the panels [first, end), those from here on are packed: in place, one that is not full.
     std::int64_t first_packed(std::int64_t first, std::int64_t end, bool in_place) const {
