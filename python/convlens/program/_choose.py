@@ -215,7 +215,8 @@ class Homes:
 
         Packed, its lanes are channels, which must be brought into planes afterwards: too dear after few products.
         (Batch 1, AVX-512, time by OpenBLAS's product: c64 k64 56 x 56 0.95, packed 1.24; c512 k128 28 x 28 0.97, packed
-        0.91; c144 k24 56 x 56 0.81, packed 1.08; c160 k960 7 x 7 1.12, packed 0.87; c128 k512 28 x 28 0.97, packed 1.03.)
+        0.91; c144 k24 56 x 56 0.81, packed 1.08; c160 k960 7 x 7 1.12, packed 0.87; c128 k512 28 x 28 0.97, packed
+        1.03.)
 
         So is a gradient that lies among zeros, unless transposing the weight is dear. (Stride 2, likewise: c64 k128
         56 x 56 0.77, packed and spread afterwards 1.06; c128 k256 28 x 28 0.87 and 1.04; c256 k512 56 x 56 0.99 and
