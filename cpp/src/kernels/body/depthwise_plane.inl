@@ -78,11 +78,16 @@ void sum_five_rows(const DepthwiseRows<Real>& a) {
                     }
                 }
             }
+            Real* to = a.output + row * a.output_row_step + column;
+            const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
+            if (left >= kRows && to + (kRows - 1) * a.output_row_step + V::width <= a.output_end) {
+                CONVLENS_UNROLL
+                for (int t = 0; t < kRows; ++t, to += a.output_row_step) store_anywhere(to, sums[t]);
+                continue;
+            }
             alignas(64) Real tile[kRows][V::width];
             CONVLENS_UNROLL
             for (int t = 0; t < kRows; ++t) sums[t].store(tile[t]);
-            Real* to = a.output + row * a.output_row_step + column;
-            const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
             CONVLENS_KEEP_LOOP
             for (int64_t t = 0; t < count; ++t, to += a.output_row_step) {
                 store_within(V::load(tile[t]), to, a.columns - column, a.output_end);
