@@ -96,7 +96,7 @@ void run(const Call& call, std::int64_t task, int thread) {
                    for (std::int64_t phase = 0; phase < stride * stride; ++phase) {
                        const PhaseOfPixels rows(y, phase / stride, stride, a.pad_top, a.R);
                        const PhaseOfPixels columns(0, phase % stride, stride, a.pad_left, a.S);
-                       tile.n_taps = rows.taps * columns.taps;
+                       tile.n_taps = rows.taps * columns.taps, tile.elements = stride == 1 ? a.S : 0;
                        for (std::int64_t i = 0; i < tile.n_taps; ++i) {
                            const std::int64_t r = i / columns.taps, q = i % columns.taps;
                            const std::int64_t tap = (phase / stride + stride * (rows.taps - 1 - r)) * a.S +

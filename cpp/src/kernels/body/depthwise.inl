@@ -16,7 +16,7 @@ inline void sum_neighbours(const ConvTile<Real>& a, const Real* source, int64_t 
     for (int64_t t = 0; t < a.n_taps; t += S) {
         V w[S];
         CONVLENS_UNROLL
-        for (int i = 0; i < S; ++i) w[i] = V::load(a.weight + a.taps[t].weight + i * V::width);
+        for (int i = 0; i < S; ++i) w[i] = V::load(a.weight + a.taps[t + i].weight);
         const Real* s = source + a.taps[t].source;
         CONVLENS_UNROLL
         for (int half = 0; half < Columns; half += kHalf, s += kHalf * V::width + jump) {
