@@ -180,6 +180,7 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
 
     if (w.depthwise) {
         tile.finish = kConvEpilogue;
+        tile.elements = a.stride_w == 1 && a.dilation_w == 1 ? a.S : 0;
         call.kernels->set<Real>().depthwise_tile(tile);
     } else if (plan.elements_are_columns) {
         tile.weight_block_step = w.lanes;

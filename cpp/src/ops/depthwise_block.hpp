@@ -50,11 +50,10 @@ struct BlockRows {
 };
 
 // Whether a pass does better on planes as they lie, lanes being pixels of a row, than on blocks of channels, which cost
-// a transposition there and back. `output` is the convolution's: y or dy. (AVX-512, time by blocks', a few noisy
-// runs: forward 14 x 14 0.9 to 1.1, 28 x 28 to 14 x 14 1.2, 7 x 7 1.9; gradient of the input 28 x 28 from 14 x 14 1.3,
-// 56 x 56 0.88.)
-inline bool slides_over_planes(const ConvAttributes& a, const Tensor& output) {
-    return (a.R == 3 || a.stride_h == 1) && output.width >= 14 * a.stride_h;
+// a transposition there and back. `output` is the convolution's: y or dy. (AVX-512, time by blocks', a few noisy runs:
+// forward 28 x 28 to 14 x 14 0.7, 7 x 7 1.9; gradient of the input 28 x 28 from 14 x 14 1.5, 56 x 56 0.88.)
+inline bool slides_over_planes(const ConvAttributes& a, const Tensor& output, bool backward) {
+    return (a.R == 3 || a.stride_h == 1) && output.width >= 14 * (backward ? a.stride_h : 1);
 }
 // The gradient of the weight: 14 x 14 0.7, 7 x 7 1.5.
 inline bool weight_from_planes(const ConvAttributes& a, const Tensor& output) { return a.R == 3 && output.width >= 14; }
@@ -134,9 +133,10 @@ void each_strip(const Call& call, std::int64_t task, int thread, DepthwiseBlocks
     tile.blocks = 1, tile.last_lanes = lanes, tile.weight = packed;
     if (bias) tile.finish = kConvEpilogue, tile.epilogue.bias = biases;
     std::int64_t packed_block = -1;
-    const std::int64_t blocks = s.blocks(), unit0 = task * s.units_a_task();
+    const std::int64_t unit0 = task * s.units_a_task();
     const std::int64_t units = min_of(s.units_a_task(), s.units(call.n) - unit0);
-    std::int64_t chunk = unit0 % s.chunks, block = unit0 / s.chunks % blocks, image = unit0 / s.chunks / blocks;
+    // A block's images follow each other: its weights are gathered once.
+    std::int64_t chunk = unit0 % s.chunks, image = unit0 / s.chunks % call.n, block = unit0 / s.chunks / call.n;
     for (std::int64_t unit = 0; unit < units; ++unit) {
         const std::int64_t y0 = chunk * s.chunk, y1 = min_of(y0 + s.chunk, std::int64_t{s.output->height});
         const std::int64_t count = min_of(lanes, channels - block * lanes);
@@ -159,8 +159,8 @@ void each_strip(const Call& call, std::int64_t task, int thread, DepthwiseBlocks
                 {sums, to + y * s.output->width, plane, count, (end - y) * s.output->width, 0, 0});
         }
         if (block == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
-        if (++chunk == s.chunks) chunk = 0, ++block;
-        if (block == blocks) block = 0, ++image;
+        if (++chunk == s.chunks) chunk = 0, ++image;
+        if (image == call.n) image = 0, ++block;
     }
 }
 

@@ -11,7 +11,7 @@
 namespace convlens {
 namespace {
 
-bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.inputs[0]); }
+bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.inputs[0], true); }
 template <class Real>
 DepthwiseBlocks<Real> in_blocks(const Problem& p) {
     return {p, p.inputs[0], p.outputs[0], true};
@@ -53,22 +53,23 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     spread.height = sum.height, spread.width = sum.width, spread.columns = sum.columns;
     spread.pad_top = a.pad_top, spread.pad_left = a.pad_left;
     s.schedule(call.n * call.inputs[0].image_stride, &sum);
-    each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
-        const Real* source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
-        const Real* weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * a.R * a.S;
-        Real* dx = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
-        Real* end = dx + (y1 - y0) * s.output->width;
-        if (a.stride_h == 1) {
-            sum.source = source, sum.weight = weight + (a.R - 1) * a.S, sum.output = dx, sum.output_end = end;
-            sum.first_row = y0 + a.pad_top - (a.R - 1), sum.rows = y1 - y0;
-            kernels.depthwise_rows(sum);
-        } else {
-            spread.source = source, spread.weight = weight, spread.output = dx, spread.output_end = end;
-            spread.first_row = y0, spread.rows = y1 - y0;
-            kernels.depthwise_spread(spread);
-        }
-        if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
-    });
+    each_piece_of_planes(
+        s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next) {
+            const Real* source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
+            const Real* weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * a.R * a.S;
+            Real* end = image_data<Real>(call.outputs[0], image) + next;
+            Real* dx = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
+            if (a.stride_h == 1) {
+                sum.source = source, sum.weight = weight + (a.R - 1) * a.S, sum.output = dx, sum.output_end = end;
+                sum.first_row = y0 + a.pad_top - (a.R - 1), sum.rows = y1 - y0;
+                kernels.depthwise_rows(sum);
+            } else {
+                spread.source = source, spread.weight = weight, spread.output = dx, spread.output_end = end;
+                spread.first_row = y0, spread.rows = y1 - y0;
+                kernels.depthwise_spread(spread);
+            }
+            if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
+        });
 }
 
 // The pixels from `first` on, every `stride`-th, that see the taps phase, phase + stride ...: the first pixel, how many
@@ -95,7 +96,7 @@ void run(const Call& call, std::int64_t task, int thread) {
                    for (std::int64_t phase = 0; phase < stride * stride; ++phase) {
                        const PhaseOfPixels rows(y, phase / stride, stride, a.pad_top, a.R);
                        const PhaseOfPixels columns(0, phase % stride, stride, a.pad_left, a.S);
-                       tile.n_taps = rows.taps * columns.taps;
+                       tile.n_taps = rows.taps * columns.taps, tile.elements = stride == 1 ? a.S : 0;
                        for (std::int64_t i = 0; i < tile.n_taps; ++i) {
                            const std::int64_t r = i / columns.taps, q = i % columns.taps;
                            const std::int64_t tap = (phase / stride + stride * (rows.taps - 1 - r)) * a.S +

@@ -10,7 +10,7 @@
 namespace convlens {
 namespace {
 
-bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.outputs[0]); }
+bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.outputs[0], false); }
 template <class Real>
 DepthwiseBlocks<Real> in_blocks(const Problem& p) {
     return {p, p.inputs[0], p.outputs[0], false};
@@ -56,16 +56,18 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     sum.taps = taps, sum.n_taps = s.a.S, sum.R = s.a.R, sum.weight_row_step = s.a.S;
     sum.output_row_step = sum.columns = s.output->width;
     s.schedule(call.n * call.inputs[0].image_stride, &sum);
-    each_piece_of_planes(s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1) {
-        sum.source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
-        sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
-        sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
-        sum.bias = call.inputs[2] ? reinterpret_cast<const Real*>(call.inputs[2].data)[c] : Real(0);
-        sum.output = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
-        sum.rows = y1 - y0, sum.output_end = sum.output + sum.rows * s.output->width;
-        kernels.depthwise_rows(sum);
-        if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
-    });
+    each_piece_of_planes(
+        s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next) {
+            sum.source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
+            sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
+            sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
+            sum.bias = call.inputs[2] ? reinterpret_cast<const Real*>(call.inputs[2].data)[c] : Real(0);
+            Real* y = image_data<Real>(call.outputs[0], image);
+            sum.output = y + c * pixels_of(*s.output) + y0 * s.output->width;
+            sum.rows = y1 - y0, sum.output_end = y + next;
+            kernels.depthwise_rows(sum);
+            if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
+        });
 }
 
 template <class Real>
@@ -79,7 +81,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     }
     each_strip(call, task, thread, shape, call.inputs[2],
                [&](ConvTile<Real>& tile, const DepthwiseBlocks<Real>& s, std::int64_t y, std::int64_t end) {
-                   tile.taps = taps, tile.n_taps = a.R * a.S;
+                   tile.taps = taps, tile.n_taps = a.R * a.S, tile.elements = a.stride_w == 1 ? a.S : 0;
                    tile.rows = end - y, tile.columns = s.output->width;
                    tile.source = s.rows.operand(y * a.stride_h - a.pad_top, -a.pad_left);
                    widen(&tile.source, a.stride_h, a.stride_w);

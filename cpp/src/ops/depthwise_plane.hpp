@@ -54,14 +54,17 @@ const Real* readable_plane(const View& view, std::int64_t n, std::int64_t image,
     return copy + kPlaneSlack<Real>;
 }
 
-// Task `task` of images, planes and their pieces: visit(image, plane, first row, end), for whole pieces.
+// Task `task` of images, planes and their pieces: visit(image, plane, first row, end, next), for whole pieces. The task
+// writes the image's planes up to their element `next`, in order.
 template <class Real, class Visit>
 void each_piece_of_planes(const DepthwisePlanes<Real>& s, std::int64_t task, std::int64_t n, Visit visit) {
     const std::int64_t first = task * s.units_a_task(), last = min_of(first + s.units_a_task(), s.units(n));
     std::int64_t row = first % s.chunks * s.chunk, plane = first / s.chunks;
     std::int64_t image = plane / s.source->channels, c = plane % s.source->channels;
+    const std::int64_t pixels = pixels_of(*s.output), all = s.source->channels * pixels;
+    const std::int64_t end = last / s.chunks * pixels + last % s.chunks * s.chunk * s.output->width;
     for (std::int64_t unit = first; unit < last; ++unit) {
-        visit(image, c, row, min_of(row + s.chunk, s.output->height));
+        visit(image, c, row, min_of(row + s.chunk, s.output->height), min_of(all, end - image * all));
         row += s.chunk;
         if (row >= s.output->height) row = 0, ++c;
         if (c == s.source->channels) c = 0, ++image;

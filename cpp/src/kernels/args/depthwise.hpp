@@ -1,6 +1,7 @@
 // Arguments of depthwise convolutions, whose lanes are channels. `depthwise_tile` takes a ConvTile of one block:
 //     output[y][x][lane] = finish(sum over tap of
 //         source[y source.row_step + x source.column_step + tap.source + lane] * weight[tap.weight + lane])
+// `elements` above 0: taps come in rows of that many, whose sources are neighbours, a block apart, as columns are.
 #pragma once
 
 #include "kernels/args/conv_tile.hpp"

@@ -7,8 +7,34 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
+// Taps in rows of S, neighbours as the columns are: a load serves all of its taps. The sums of each half of the columns
+// by themselves.
+template <int S, class Real, int Columns>
+inline void sum_neighbours(const ConvTile<Real>& a, const Real* source, int64_t jump, Vec<Real> (&sums)[Columns][1]) {
+    using V = Vec<Real>;
+    constexpr int kHalf = Columns / 2;
+    for (int64_t t = 0; t < a.n_taps; t += S) {
+        V w[S];
+        CONVLENS_UNROLL
+        for (int i = 0; i < S; ++i) w[i] = V::load(a.weight + a.taps[t + i].weight);
+        const Real* s = source + a.taps[t].source;
+        CONVLENS_UNROLL
+        for (int half = 0; half < Columns; half += kHalf, s += kHalf * V::width + jump) {
+            CONVLENS_UNROLL
+            for (int j = 0; j < kHalf + S - 1; ++j) {
+                const V v = V::load(s + j * V::width);
+                CONVLENS_UNROLL
+                for (int i = 0; i < S; ++i) {
+                    if (j >= i && j - i < kHalf) sums[half + j - i][0] = fma(v, w[i], sums[half + j - i][0]);
+                }
+            }
+        }
+    }
+}
+
+// `jump` lies between the halves of the columns: two rows may go as one.
 template <class Real, int Columns>
-void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column) {
+void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t jump = 0) {
     const TilePlace place = {row, column, 0};
     using V = Vec<Real>;
     constexpr int kVecs = kBlockVecs<Real>;
@@ -19,7 +45,12 @@ void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column) {
         for (int v = 0; v < kVecs; ++v) sums[i][v] = V::zero();
     }
     const Real* source = place.at(a.source);
-    for (int64_t t = 0; t < a.n_taps; ++t) {
+    int64_t t = 0;
+    if constexpr (kVecs == 1 && Columns == kTileRows<Real>) {
+        if (a.elements == 3) sum_neighbours<3>(a, source, jump, sums), t = a.n_taps;
+        if (a.elements == 5) sum_neighbours<5>(a, source, jump, sums), t = a.n_taps;
+    }
+    for (; t < a.n_taps; ++t) {
         const Real* s = source + a.taps[t].source;
         const Real* w = a.weight + a.taps[t].weight;
         V ws[kVecs];
@@ -27,6 +58,7 @@ void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column) {
         for (int v = 0; v < kVecs; ++v) ws[v] = V::load(w + v * V::width);
         CONVLENS_UNROLL
         for (int i = 0; i < Columns; ++i) {
+            if (Columns == kTileRows<Real> && i == Columns / 2) s += jump;
             CONVLENS_UNROLL
             for (int v = 0; v < kVecs; ++v) sums[i][v] = fma(V::load(s + v * V::width), ws[v], sums[i][v]);
             s += a.source.column_step;
@@ -47,7 +79,13 @@ inline void depthwise_rest(const ConvTile<Real>& a, int64_t row, int64_t column,
 template <class Real>
 void depthwise_tile(const ConvTile<Real>& a) {
     constexpr int kColumns = kTileRows<Real>, kHalf = kColumns < 8 ? kColumns - 1 : kColumns / 2;
-    for (int64_t row = 0; row < a.rows; ++row) {
+    int64_t row = 0;
+    if (a.columns * 2 == kColumns && a.output.row_step == a.columns * a.output.column_step &&
+        a.epilogue.residual.data == nullptr && !ends_rarely(a, false)) {
+        const int64_t jump = a.source.row_step - a.columns * a.source.column_step;
+        for (; row + 2 <= a.rows; row += 2) depthwise_columns<Real, kColumns>(a, row, 0, jump);
+    }
+    for (; row < a.rows; ++row) {
         int64_t column = 0;
         for (; column + kColumns <= a.columns; column += kColumns) {
             depthwise_columns<Real, kColumns>(a, row, column);

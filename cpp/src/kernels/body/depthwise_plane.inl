@@ -35,18 +35,16 @@ inline unsigned lanes_within(int64_t c, int64_t width) {
     return first_lanes<Real>(end) & ~(below < Vec<Real>::width ? (1u << below) - 1 : ~0u);
 }
 
-// Rows [first, first + count) of a plane; those above and below it count as zeros, and another is read in their place.
+// Rows [first, first + count) of a plane; those above and below it count as zeros.
 struct RowPlace {
     int64_t offset;
-    unsigned within;
+    bool within;
 };
 __attribute__((noinline)) void place_rows(RowPlace* rows, int64_t first, int64_t count, int64_t height, int64_t width) {
     CONVLENS_KEEP_LOOP
     for (int64_t i = 0; i < count; ++i) {
         const int64_t row = first + i;
-        const bool inside = row >= 0 && row < height;
-        rows[i].offset = inside ? row * width : 0;
-        rows[i].within = inside ? ~0u : 0;
+        rows[i] = {row * width, row >= 0 && row < height};
     }
 }
 
@@ -72,18 +70,24 @@ void sum_five_rows(const DepthwiseRows<Real>& a) {
                 const unsigned bits = lanes_within<1, Real>(c, a.width);
                 CONVLENS_UNROLL
                 for (int i = 0; i < kSources; ++i) {
-                    const V v = keep_where(bits & rows[i].within, V::load(a.source + c + rows[i].offset));
+                    V v = V::zero();
+                    if (rows[i].within) v = keep_where(bits, V::load(a.source + c + rows[i].offset));
                     CONVLENS_UNROLL
                     for (int t = 0; t < kRows; ++t) {
                         if (i >= t && i < t + R) sums[t] = fma(v, w[i - t], sums[t]);
                     }
                 }
             }
+            Real* to = a.output + row * a.output_row_step + column;
+            const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
+            if (left >= kRows && to + (kRows - 1) * a.output_row_step + V::width <= a.output_end) {
+                CONVLENS_UNROLL
+                for (int t = 0; t < kRows; ++t, to += a.output_row_step) store_anywhere(to, sums[t]);
+                continue;
+            }
             alignas(64) Real tile[kRows][V::width];
             CONVLENS_UNROLL
             for (int t = 0; t < kRows; ++t) sums[t].store(tile[t]);
-            Real* to = a.output + row * a.output_row_step + column;
-            const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
             CONVLENS_KEEP_LOOP
             for (int64_t t = 0; t < count; ++t, to += a.output_row_step) {
                 store_within(V::load(tile[t]), to, a.columns - column, a.output_end);

@@ -11,10 +11,11 @@ namespace CONVLENS_ISA_NAME {
 namespace {
 
 // store(i, v): v[j] = source[j source_step + i]. Loads bring pieces of 16 bytes in place; what is left are rounds of
-// perfect shuffles within them. Rows of the source from `rows` on count as zeros.
+// perfect shuffles within them. Rows of the source from `rows` on count as zeros; whole pieces of vectors before `from`
+// are left out.
 template <class Real, class Store>
 __attribute__((always_inline)) inline void transpose_to(const Real* source, int64_t source_step, int64_t rows,
-                                                        Store store) {
+                                                        int64_t from, Store store) {
     using V = Vec<Real>;
     constexpr int kWidth = V::width, kPiece = 16 / static_cast<int>(sizeof(Real));
     alignas(64) Real square[kWidth * kWidth];
@@ -27,20 +28,21 @@ __attribute__((always_inline)) inline void transpose_to(const Real* source, int6
     }
     CONVLENS_UNROLL
     for (int i = 0; i < kWidth; i += kPiece) {
+        if (i + kPiece <= from) continue;
         V v[2][kPiece];
         CONVLENS_UNROLL
         for (int j = 0; j < kPiece; ++j) v[0][j] = load_pieces(source + j * source_step + i, kPiece * source_step);
-        int from = 0;
+        int now = 0;
         CONVLENS_UNROLL
         for (int done = 1; done < kPiece; done *= 2) {
             CONVLENS_UNROLL
             for (int j = 0; j < kPiece / 2; ++j) {
-                zip_pieces(v[from][j], v[from][j + kPiece / 2], &v[1 - from][2 * j], &v[1 - from][2 * j + 1]);
+                zip_pieces(v[now][j], v[now][j + kPiece / 2], &v[1 - now][2 * j], &v[1 - now][2 * j + 1]);
             }
-            from = 1 - from;
+            now = 1 - now;
         }
         CONVLENS_UNROLL
-        for (int j = 0; j < kPiece; ++j) store(i + j, v[from][j]);
+        for (int j = 0; j < kPiece; ++j) store(i + j, v[now][j]);
     }
 }
 
@@ -48,8 +50,8 @@ __attribute__((always_inline)) inline void transpose_to(const Real* source, int6
 template <class Real>
 inline void transpose_registers(const Real* source, int64_t source_step, int64_t rows, Real* output,
                                 int64_t output_step, int64_t columns) {
-    transpose_to(source, source_step, rows, [=](int i, Vec<Real> v) {
-        if (i < columns) v.store(output + i * output_step);
+    transpose_to(source, source_step, rows, 0, [=](int i, Vec<Real> v) {
+        if (i < columns) store_anywhere(output + i * output_step, v);
     });
 }
 
