@@ -14,7 +14,8 @@
 namespace convlens {
 namespace {
 
-constexpr std::int64_t kMostRows = 512;  // of the product a task computes
+constexpr std::int64_t kMostRows = 512;    // of the product a task computes, when it must be copied to dw
+constexpr std::int64_t kMostPacked = 512;  // pixels that are summed up, each image's rounded up to blocks
 // Each task packs its lanes for itself, which costs little where squares of x are transposed as they lie, and some ten
 // rows' worth where pixels are gathered.
 constexpr std::int64_t kTasks = 8, kTasksThatGather = 2;
@@ -29,18 +30,22 @@ struct Shape : PlainConv<Real> {
     bool in_place;  // squares of x's own planes are transposed
     Shape(const Problem& p, std::int64_t n) : PlainConv<Real>(p, p.inputs[1], p.inputs[0]) {
         constexpr std::int64_t lanes = kLanes<Real>;
-        static_assert(kLaneBytes >= 2 * (kChunkElements + lanes) * kBlockBytes, "two blocks of a chunk");
+        static_assert(kMostPacked >= kChunkElements + lanes, "a chunk");
+        static_assert(kLaneBytes >= 2 * kMostPacked * kBlockBytes, "two blocks of them");
         reduction = this->c_group * this->taps, blocks = ceil_div(reduction, lanes);
         apart = reduction % lanes == 0 ? 0 : 2 - blocks % 2;
         const std::int64_t chunks = ceil_div(this->pixels, kChunkElements + lanes);
         chunk = round_up(ceil_div(this->pixels, chunks), lanes);
-        images = max_of(1, min_of(n, kChunkElements / chunk));
+        // Eight images of 7 x 7, two of 14 x 14: each time fewer that dw is read and written.
+        const std::int64_t fit = (kChunkElements + lanes) / min_of(chunk, this->pixels);
+        images = max_of(1, min_of(n, min_of(fit, kMostPacked / chunk)));
         row_step = chunk + lanes;  // no power of two
         const std::int64_t pairs = ceil_div(blocks - apart, 2);
         lane_groups = ceil_div(pairs, kLaneBytes / (2 * images * chunk * kBlockBytes)) + (apart > 0 ? 1 : 0);
         in_place = this->is_pointwise() && !has_halo(*this->x);
         const std::int64_t tasks = (in_place ? kTasks : kTasksThatGather) / (lane_groups * this->a.groups);
-        row_groups = max_of(ceil_div(this->k_group, kMostRows), min_of(ceil_div(this->k_group, 56), tasks));
+        const std::int64_t least = apart == 0 ? 1 : ceil_div(this->k_group, kMostRows);
+        row_groups = max_of(least, min_of(ceil_div(this->k_group, 56), tasks));
     }
     std::int64_t first_block(std::int64_t lane_group) const {
         const std::int64_t full = blocks - apart, groups = lane_groups - (apart > 0 ? 1 : 0);

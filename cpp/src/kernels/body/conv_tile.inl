@@ -6,6 +6,11 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
+// Weights that are pixels, read where they are, lie in planes that no processor sees coming, and the panels after these
+// lie beside them: two panels on, to the second-level cache, line by line among the products. (8 images c96 k16
+// 112 x 112, Zen 4: 0.29 of the time; the same lines called in at once before the tile: 1.)
+constexpr int64_t kAheadBytes = 256;
+
 // Where the reduction goes next: pointers are ready a tap ahead, so that no load waits for their arithmetic.
 template <class Real>
 struct TileWalk {
@@ -101,7 +106,7 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
             ahead += stride;
         }
         __asm__ volatile("" : "+m"(walk), "+m"(place) : : "memory");
-        const auto element = [&]() __attribute__((always_inline)) {
+        const auto element = [&](bool ahead_too) __attribute__((always_inline)) {
             __asm__ volatile("" : "+r"(stride));
             V ws[Blocks * kVecs];
             CONVLENS_UNROLL
@@ -109,6 +114,9 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
                 CONVLENS_UNROLL
                 for (int v = 0; v < kVecs; ++v) {
                     ws[b * kVecs + v] = V::load(w + b * weight_block_step + v * V::width);
+                }
+                if (ahead_too) {
+                    __builtin_prefetch(reinterpret_cast<const char*>(w + b * weight_block_step) + kAheadBytes, 0, 2);
                 }
             }
             CONVLENS_UNROLL
@@ -125,12 +133,13 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
             w += weight_element_step;
         };
         for (const Real* end4 = end - 3 * weight_element_step; kUsual && w < end4;) {
-            element();
-            element();
-            element();
-            element();
+            element(true);
+            element(true);
+            element(true);
+            element(true);
         }
-        while (w != end) element();
+        // More columns than a tile has are cut into none lower than half of it.
+        while (w != end) element(!kUsual && Blocks == kTileBlocks<Real> && 2 * Rows >= kTileRows<Real>);
     }
     finish_tile<Real, Rows, Blocks, kUsual>(a, sums, place);
 }
