@@ -226,6 +226,22 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
             }
         }
     }
+    if constexpr (Unrolled) {
+        if (a.streams) {
+            CONVLENS_UNROLL
+            for (int i = 0; i < Rows; ++i) {
+                CONVLENS_UNROLL
+                for (int b = 0; b < Blocks; ++b) {
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < kVecs; ++v) {
+                        sums[i][b * kVecs + v].stream(output + b * a.output.block_step + v * V::width);
+                    }
+                }
+                output += a.output.column_step;
+            }
+            return;
+        }
+    }
     CONVLENS_UNROLL
     for (int i = 0; i < Rows; ++i) {
         CONVLENS_UNROLL

@@ -46,8 +46,9 @@ struct ConvTile {
     int64_t rows = 0, columns = 0, blocks = 0;
     // Lanes of the last block that are channels; the others are written as zeros, or left alone when `exact`.
     int64_t last_lanes = 0;
-    bool exact = false;   // not together with `resume` or kConvAdd
-    bool resume = false;  // start from what `output` holds, where an earlier call over other steps left it
+    bool exact = false;    // not together with `resume` or kConvAdd
+    bool streams = false;  // write past the caches; `output` and its steps are whole vectors
+    bool resume = false;   // start from what `output` holds, where an earlier call over other steps left it
 
     ConvOperand<const Real> source;  // block_step unused
     const Real* weight = nullptr;

@@ -20,6 +20,7 @@ struct Vec<float> {
     static Vec splat(float x) { return {_mm256_set1_ps(x)}; }
     static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
+    void stream(float* p) const { _mm256_stream_ps(p, v); }
 };
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline Vec<float> operator+(Vec<float> a, Vec<float> b) { return {_mm256_add_ps(a.v, b.v)}; }
@@ -39,6 +40,7 @@ struct Vec<double> {
     static Vec splat(double x) { return {_mm256_set1_pd(x)}; }
     static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
     void store(double* p) const { _mm256_storeu_pd(p, v); }
+    void stream(double* p) const { _mm256_stream_pd(p, v); }
 };
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
 inline Vec<double> operator+(Vec<double> a, Vec<double> b) { return {_mm256_add_pd(a.v, b.v)}; }

@@ -37,8 +37,8 @@ struct TileWalk {
     }
 };
 
-// The place comes in registers: a struct would go through memory, by narrow stores and a wide load, which waits for them
-// (Zen 4: 6 % of a convolution of 16 channels).
+// The place comes in registers: a struct would go through memory, by narrow stores and a wide load, which waits for
+// them (Zen 4: 6 % of a convolution of 16 channels).
 template <class Real, int Rows, int Blocks>
 void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t block) {
     TilePlace place = {row, column, block};
@@ -93,11 +93,13 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
             // What comes after this tile: its sums leave, the next tile begins (Zen 4: 1 % on 256 channels, 3 % on 64).
             ahead = reinterpret_cast<const char*>(place.at(a.source) + a.taps[0].source) + Rows * stride;
             const Real* output = place.at(a.output);
-            CONVLENS_UNROLL
-            for (int i = 0; i < Rows; ++i) {
+            if (!a.streams) {
                 CONVLENS_UNROLL
-                for (int b = 0; b < Blocks; ++b) __builtin_prefetch(output + b * a.output.block_step, 1);
-                output += a.output.column_step;
+                for (int i = 0; i < Rows; ++i) {
+                    CONVLENS_UNROLL
+                    for (int b = 0; b < Blocks; ++b) __builtin_prefetch(output + b * a.output.block_step, 1);
+                    output += a.output.column_step;
+                }
             }
         }
         CONVLENS_UNROLL

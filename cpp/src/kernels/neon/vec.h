@@ -20,6 +20,7 @@ struct Vec<float> {
     static Vec splat(float x) { return {vdupq_n_f32(x)}; }
     static Vec load(const float* p) { return {vld1q_f32(p)}; }
     void store(float* p) const { vst1q_f32(p, v); }
+    void stream(float* p) const { store(p); }
 };
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline Vec<float> operator+(Vec<float> a, Vec<float> b) { return {vaddq_f32(a.v, b.v)}; }
@@ -39,6 +40,7 @@ struct Vec<double> {
     static Vec splat(double x) { return {vdupq_n_f64(x)}; }
     static Vec load(const double* p) { return {vld1q_f64(p)}; }
     void store(double* p) const { vst1q_f64(p, v); }
+    void stream(double* p) const { store(p); }
 };
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {vfmaq_f64(c.v, a.v, b.v)}; }
 inline Vec<double> operator+(Vec<double> a, Vec<double> b) { return {vaddq_f64(a.v, b.v)}; }

@@ -28,6 +28,7 @@ struct Vec<float> {
         return a;
     }
     void store(float* p) const { __builtin_memcpy(p, &v, sizeof v); }
+    void stream(float* p) const { store(p); }
 };
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {a.v * b.v + c.v}; }
 inline Vec<float> operator+(Vec<float> a, Vec<float> b) { return {a.v + b.v}; }
@@ -51,6 +52,7 @@ struct Vec<double> {
         return a;
     }
     void store(double* p) const { __builtin_memcpy(p, &v, sizeof v); }
+    void stream(double* p) const { store(p); }
 };
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return {a.v * b.v + c.v}; }
 inline Vec<double> operator+(Vec<double> a, Vec<double> b) { return {a.v + b.v}; }
