@@ -9,8 +9,9 @@
 //                             attributes those of conv2d_grad_input, unit
 //
 // A task takes some tiles in the order (image, row, column), whichever images they are of: transformed, multiplied and
-// transformed back they stay in the second-level cache. A tile's columns of the product are chains of their own, so
-// that its bits are the same in whatever company.
+// transformed back they stay in the second-level cache. Where all tiles are one piece, and tasks are groups of
+// channels, V is made beforehand, for all of them. A tile's columns of the product are chains of their own, so that its
+// bits are the same in whatever company.
 #include "ops/winograd.hpp"
 
 namespace convlens {
@@ -18,7 +19,7 @@ namespace {
 
 constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read for each
 constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
-constexpr std::int64_t kGroupPanels = 2;                 // of a task: V is made for each
+constexpr std::int64_t kGroupPanels = 2;                 // of a task
 constexpr std::int64_t kLaneTiles = 32;                  // of a task, where lanes are tiles
 
 struct Plan {
@@ -27,6 +28,7 @@ struct Plan {
     PackedWeight packed, own;            // the same in the forward direction
     std::int64_t rows, columns, tiles;   // of tiles in an image
     std::int64_t most_tiles;             // of a task
+    std::int64_t transposed;             // elements of U of a gradient, where that is transposed
     std::int64_t input_step, sums_step;  // from a position to the next
     // A gradient takes U transposed: beforehand, all of it; or, where there is more of U than of tiles, the others are
     // transposed instead, and lanes are tiles.
@@ -61,6 +63,7 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const std::int64_t others =
         (plan->own.k_blocks + plan->own.c_blocks) * ceil_div(min_of(plan->tiles, 1 << 20), lanes);
     plan->lanes_are_tiles = plan->gradient && 2 * squares > 3 * others;
+    plan->transposed = plan->gradient && !plan->lanes_are_tiles ? plan->own.elements() * plan->positions : 0;
     const std::int64_t tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
     plan->most_tiles =
         plan->lanes_are_tiles ? kLaneTiles : min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
@@ -101,9 +104,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     if (!gradient) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
     const std::int64_t element = sizeof(Real);
     scratch->per_thread_bytes = (input_elements(plan) + sums_elements(plan) + turned_elements(plan)) * element;
-    if (gradient && !plan.lanes_are_tiles) {
-        scratch->fixed_bytes = plan.own.elements() * plan.positions * element;
-    }
+    scratch->fixed_bytes = (plan.transposed + (plan.tiles <= plan.most_tiles ? input_elements(plan) : 0)) * element;
     return check_halo(x, "x", forward_rectangle(a, whole(y)));
 }
 
@@ -157,7 +158,7 @@ void transpose_position(const Call& call, const Plan& plan, const PackedPanel& t
 
 std::int64_t transpose_tasks(const Call& call) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
-    return plan.lanes_are_tiles || call.n == 0 ? 0 : plan.own.panels * plan.positions;
+    return plan.transposed == 0 || call.n == 0 ? 0 : plan.own.panels * plan.positions;
 }
 template <class Real>
 void transpose(const Call& call, std::int64_t task, int) {
@@ -214,10 +215,11 @@ void exchange(const Call& call, const Plan& plan, bool to_tiles, std::int64_t ti
     call.kernels->set<Real>().transpose_block(square);
 }
 
-// V of the tiles [t0, t1): those that reach beyond the halo from copies with zeros there. Where lanes are tiles, by way
-// of `stage`.
+// V of the tiles [t0, t1) and some blocks: those that reach beyond the halo from copies with zeros there. Where lanes
+// are tiles, by way of `stage`.
 template <class Real>
-void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1, Real* input, Real* stage) {
+__attribute__((noinline)) void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1,
+                                      std::int64_t block0, std::int64_t block1, Real* input, Real* stage) {
     const Tensor& x = *call.problem->inputs[0];
     const std::int64_t lanes = kLanes<Real>, size = plan.size, unit = plan.unit;
     const std::int64_t bottom = x.height + x.halo_bottom, right = x.width + x.halo_right;
@@ -231,7 +233,8 @@ void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1
         a.output = to, a.position_step = plan.lanes_are_tiles ? plan.sums_step : plan.input_step;
         call.kernels->set<Real>().winograd_input(a);
     };
-    for (std::int64_t block = 0; block < plan.own.c_blocks; ++block, input += plan.most_tiles * lanes) {
+    input += block0 * plan.most_tiles * lanes;
+    for (std::int64_t block = block0; block < block1; ++block, input += plan.most_tiles * lanes) {
         Real* output = plan.lanes_are_tiles ? stage : input;
         each_row(
             plan, t0, t1,
@@ -370,6 +373,34 @@ void multiply_turned(const Call& call, const Plan& plan, const PackedPanel& pane
     }
 }
 
+// ---- phase before: V, where one piece is of several tasks ----
+
+constexpr std::int64_t kGatherBlocks = 4;  // of channels, of a task
+
+bool is_shared(const Plan& plan, const Grid& grid) {
+    return grid.pieces == 1 && grid.groups > 1 && plan.tiles <= plan.most_tiles;
+}
+template <class Real>
+Real* thread_input(const Call& call, int thread) {
+    return reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+}
+template <class Real>
+Real* shared_input(const Call& call, const Plan& plan) {
+    return reinterpret_cast<Real*>(call.fixed_scratch) + plan.transposed;
+}
+
+std::int64_t gather_tasks(const Call& call) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    return call.n > 0 && is_shared(plan, grid_of(plan, call.n)) ? ceil_div(plan.own.c_blocks, kGatherBlocks) : 0;
+}
+template <class Real>
+void gather_shared(const Call& call, std::int64_t task, int thread) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const std::int64_t first = task * kGatherBlocks, last = min_of(plan.own.c_blocks, first + kGatherBlocks);
+    gather<Real>(call, plan, 0, call.n * plan.tiles, first, last, shared_input<Real>(call, plan),
+                 thread_input<Real>(call, thread) + input_elements(plan));
+}
+
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
@@ -377,10 +408,14 @@ void run(const Call& call, std::int64_t task, int thread) {
     const Grid grid = grid_of(plan, call.n);
     const std::int64_t tiles = call.n * plan.tiles, piece = task / grid.groups, group = task % grid.groups;
     const std::int64_t t0 = piece * tiles / grid.pieces, t1 = (piece + 1) * tiles / grid.pieces;
-    Real* input = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* input = thread_input<Real>(call, thread);
     Real* sums = input + input_elements(plan);
     Real* turned = sums + sums_elements(plan);
-    gather<Real>(call, plan, t0, t1, input, sums);
+    if (is_shared(plan, grid)) {
+        input = shared_input<Real>(call, plan);
+    } else {
+        gather<Real>(call, plan, t0, t1, 0, w.c_blocks, input, sums);
+    }
     const char* weights = plan.gradient ? call.fixed_scratch : call.inputs[1].data;
     for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
         const PackedPanel panel = w.panel(p);
@@ -403,7 +438,8 @@ void run(const Call& call, std::int64_t task, int thread) {
 
 template <class Real>
 constexpr Op make_forward() {
-    return {"conv2d_winograd", check_forward<Real>, input_rectangle, plan_bytes, make_plan<Real>, {{tasks, run<Real>}}};
+    return {"conv2d_winograd", check_forward<Real>, input_rectangle,
+            plan_bytes,        make_plan<Real>,     {{gather_tasks, gather_shared<Real>}, {tasks, run<Real>}}};
 }
 template <class Real>
 constexpr Op make_gradient() {
@@ -412,7 +448,7 @@ constexpr Op make_gradient() {
             input_rectangle,
             plan_bytes,
             make_plan<Real>,
-            {{transpose_tasks, transpose<Real>}, {tasks, run<Real>}}};
+            {{transpose_tasks, transpose<Real>}, {gather_tasks, gather_shared<Real>}, {tasks, run<Real>}}};
 }
 
 }  // namespace

@@ -37,7 +37,7 @@
 //
 // Where a tensor lies when n images run:
 //   arena, not batched   fixed region + offset
-//   arena, batched       image region + n * offset, image i at + i * bytes
+//   arena, batched       image region + n * offset, image i at + i * bytes; but see by_image.cpp
 //   the arena            [arena_fixed_bytes][n * arena_image_bytes][scratch]
 #pragma once
 

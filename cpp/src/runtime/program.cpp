@@ -339,7 +339,7 @@ Status Program::plan() {
             op.make_plan(problems_[i], plans_.data() + steps_[i].plan_offset);
         steps_[i].work = work_of(op, problems_[i]);
     }
-    return {};
+    return plan_by_image();
 }
 
 Status Program::open(const void* bytes, std::size_t size) {
@@ -407,7 +407,8 @@ std::int64_t Program::arena_bytes(std::int64_t n, int threads) const {
 }
 
 std::int64_t Program::table_bytes() const {
-    return n_raw_ * static_cast<std::int64_t>(sizeof(Instruction) + sizeof(Problem) + sizeof(Step)) + plans_.size();
+    return n_raw_ * static_cast<std::int64_t>(sizeof(Instruction) + sizeof(Problem) + sizeof(Step)) + plans_.size() +
+           spans_.size();
 }
 
 }  // namespace convlens

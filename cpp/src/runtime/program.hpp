@@ -120,8 +120,18 @@ class Program {
     Status read_instruction(std::int64_t i);
     Status check_operands(std::int64_t i) const;
     Status plan();
+    Status plan_by_image();  // by_image.cpp
     Status check_binding(const RawEntry& entry, const Binding& binding, std::int64_t n) const;
-    View view(const Tensor* tensor, const RawEntry& entry, const Binding& binding, char* arena, std::int64_t n) const;
+    // All images of a call, or one of them; `apart` is then the memory of tensors that no other image needs.
+    struct Frame {
+        char* arena;
+        std::int64_t n, image;
+        char* apart;
+    };
+    // Where a batched tensor of the arena is written, and whether it is read elsewhere too: before, within or after the
+    // instructions that images go through one by one.
+    enum class Span : std::uint8_t { unknown, before, within, across, after };
+    View view(const Tensor* tensor, const RawEntry& entry, const Binding& binding, const Frame& frame) const;
 
     const char* bytes_ = nullptr;
     const FileHeader* header_ = nullptr;
@@ -143,6 +153,9 @@ class Program {
     Array<Problem> problems_;
     Array<Step> steps_;
     Array<char> plans_;
+    Array<Span> spans_;
+    std::int64_t by_image_first_ = 0, by_image_ = 0;  // instructions of the one entry
+    std::int64_t apart_begin_ = 0, apart_bytes_ = 0;  // of an image's part of the arena
     ScratchNeed scratch_;
     ArenaNeed need_;
 };

@@ -98,14 +98,18 @@ Status Program::check_binding(const RawEntry& e, const Binding& binding, std::in
     return {};
 }
 
-View Program::view(const Tensor* t, const RawEntry& e, const Binding& binding, char* arena, std::int64_t n) const {
+View Program::view(const Tensor* t, const RawEntry& e, const Binding& binding, const Frame& frame) const {
     View view;
     view.tensor = t;
     if (t == nullptr) return view;
     view.image_stride = t->batched != 0 ? t->bytes : 0;
     switch (t->place) {
         case Place::arena:
-            view.data = arena + (t->batched != 0 ? header_->arena_fixed_bytes + n * t->offset : t->offset);
+            if (frame.apart != nullptr && spans_[t - tensors_] == Span::within) {
+                view.data = frame.apart + t->offset;
+                return view;
+            }
+            view.data = frame.arena + (t->batched != 0 ? header_->arena_fixed_bytes + frame.n * t->offset : t->offset);
             break;
         case Place::weight:
             // Never written: read_instruction() refuses weights among the outputs.
@@ -121,6 +125,7 @@ View Program::view(const Tensor* t, const RawEntry& e, const Binding& binding, c
                             : static_cast<char*>(binding.externals[static_cast<std::uint32_t>(t->slot) - e.first_port]);
             break;
     }
+    if (view.data != nullptr) view.data += frame.image * view.image_stride;
     return view;
 }
 
@@ -157,27 +162,38 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     call.thread_scratch = call.image_scratch + n * scratch_.per_image_bytes;
     call.thread_scratch_stride = scratch_.per_thread_bytes;
     int n_inputs = 0, n_outputs = 0;  // of the instruction before
-    for (std::int64_t i = e.first_instruction; i < std::int64_t{e.first_instruction} + e.n_instructions; ++i) {
+    const auto take = [&](std::int64_t i, const Frame& frame) {
         const Problem& problem = problems_[i];
         const Step& step = steps_[i];
         call.problem = &problem;
         call.plan = step.plan_offset < 0 ? nullptr : plans_.data() + step.plan_offset;
         const Instruction& instruction = *problem.instruction;
-        for (int k = 0; k < instruction.n_inputs; ++k) call.inputs[k] = view(problem.inputs[k], e, binding, arena, n);
+        for (int k = 0; k < instruction.n_inputs; ++k) call.inputs[k] = view(problem.inputs[k], e, binding, frame);
         for (int k = instruction.n_inputs; k < n_inputs; ++k) call.inputs[k] = {};
         n_inputs = instruction.n_inputs;
-        for (int k = 0; k < instruction.n_outputs; ++k) {
-            call.outputs[k] = view(problem.outputs[k], e, binding, arena, n);
-        }
+        for (int k = 0; k < instruction.n_outputs; ++k) call.outputs[k] = view(problem.outputs[k], e, binding, frame);
         for (int k = instruction.n_outputs; k < n_outputs; ++k) call.outputs[k] = {};
         n_outputs = instruction.n_outputs;
-        const int share = spare ? spread.threads(step.work.of(n)) : threads;
+        const int share = spare ? spread.threads(step.work.of(call.n)) : threads;
         for (const Phase& phase : step.op->phases) {
             if (phase.run == nullptr) break;
             Task task = {&call, phase.run};
             parallel_for(phase.tasks(call), share, run_task, &task);
         }
+    };
+    std::int64_t i = e.first_instruction;
+    const std::int64_t end = i + e.n_instructions;
+    if (n > 1 && by_image_ > 0 && n * apart_bytes_ >= header_->arena_image_bytes) {
+        for (; i < e.first_instruction + by_image_first_; ++i) take(i, {arena, n, 0, nullptr});
+        char* apart = arena + header_->arena_fixed_bytes + n * apart_begin_;
+        call.n = 1;
+        for (std::int64_t image = 0; image < n; ++image) {
+            for (std::int64_t k = 0; k < by_image_; ++k) take(i + k, {arena, n, image, apart});
+        }
+        call.n = n;
+        i += by_image_;
     }
+    for (; i < end; ++i) take(i, {arena, n, 0, nullptr});
     workspace.busy_.store(false, std::memory_order_release);
     return {};
 }

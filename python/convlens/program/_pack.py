@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -16,17 +17,48 @@ from ._tensors import ALIGNMENT, EXTERNAL, PACKED, PLAIN, REAL, STATE, WEIGHT, I
 
 Bytes = npt.NDArray[np.uint8]
 
+LARGEST_SLAB = 16 << 20
 
-def padded(array: npt.NDArray[Any], dtype: str) -> Bytes:
+
+class Slab:
+    """Memory for packed weights, side by side in blocks as large as all before: few pages, where those can be large.
+
+    Most of ResNet-50's weights are smaller than such a page of 2 MB.
+    """
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._rest: Bytes = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> Bytes:
+        """The next `size` bytes, a multiple of 64; they stay as long as the array does."""
+        if size > self._rest.nbytes:
+            block: Bytes = _core.aligned_empty(max(size, min(self._taken, LARGEST_SLAB)))
+            if block.nbytes - size < self._rest.nbytes:  # of what is larger than a slab nothing is left
+                self._taken += size
+                return block[:size]
+            self._rest = block
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        self._taken += size
+        return taken
+
+
+def padded(array: npt.NDArray[Any], dtype: str, take: Callable[[int], Bytes] = _core.aligned_empty) -> Bytes:
     """A plain array as aligned bytes, padded with zeros to a multiple of 64."""
     flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
-    data: Bytes = _core.aligned_empty(-(-flat.nbytes // ALIGNMENT) * ALIGNMENT)
+    data = take(-(-flat.nbytes // ALIGNMENT) * ALIGNMENT)
     data[flat.nbytes :] = 0
     data[: flat.nbytes] = flat.view(np.uint8)
     return data
 
 
-def pack(array: npt.NDArray[Any], geometry: Geometry, dtype: str, scale: npt.NDArray[Any] | None = None) -> Bytes:
+def pack(
+    array: npt.NDArray[Any],
+    geometry: Geometry,
+    dtype: str,
+    scale: npt.NDArray[Any] | None = None,
+    take: Callable[[int], Bytes] = _core.aligned_empty,
+) -> Bytes:
     """Bring a weight into the order the convolution tile reads it in.
 
     Parameters
@@ -36,12 +68,14 @@ def pack(array: npt.NDArray[Any], geometry: Geometry, dtype: str, scale: npt.NDA
     dtype : {"float32", "float64"}
     scale : ndarray of shape (K,), optional
         Multiplies each output channel.
+    take : callable
+        Gives memory of a number of bytes, aligned to 64.
     """
     if geometry.transposed:
         array = np.asarray(array).T
     flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
     program, workspace, size = _packer(geometry, dtype, scale is not None)
-    packed: Bytes = _core.aligned_empty(size)
+    packed = take(size)
     weights = _core.Buffers([] if scale is None else [padded(scale, dtype)])
     program.run(0, workspace(), [flat], 0, weights, _core.Buffers([packed], True))
     return packed

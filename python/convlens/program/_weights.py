@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._expression import constants_of, evaluate
-from ._pack import Bytes, pack, padded
+from ._pack import Bytes, Slab, pack, padded
 from ._tensors import WeightKey
 
 _versions = itertools.count(1)
@@ -44,6 +44,7 @@ class Weights:
         self.version = next(_versions)
         self._packed: dict[tuple[Hashable, str], Bytes] = {}
         self._by_content: dict[Hashable, Bytes] = {}
+        self._slab = Slab()
         self._lock = threading.Lock()
         self._from_file = False
         self._like = like
@@ -96,12 +97,12 @@ class Weights:
                 f"`weights` lacks {error.args[0]!r}; make it from the constants of the graph that was compiled"
             ) from None
         if key.geometry is None:
-            return padded(value, dtype)
+            return padded(value, dtype, self._slab.take)
         # A forward and a backward step may fold the same scale from different nodes: they share one packing.
         digest = None if scale is None else hashlib.sha256(scale.astype(dtype).tobytes()).digest()
         content = (key.expression, key.geometry, digest, dtype)
         if content not in self._by_content:
-            self._by_content[content] = pack(value, key.geometry, dtype, scale)
+            self._by_content[content] = pack(value, key.geometry, dtype, scale, self._slab.take)
         return self._by_content[content]
 
     @classmethod

@@ -81,6 +81,17 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
         place.at(a.source), a.weight + place.block * weight_block_step, 0, 0, nullptr, nullptr, nullptr};
     if (a.n_taps == 0) walk.step = a.steps;
     if (walk.step < a.steps) walk.aim(a);
+    // It comes while the sums are made: three tenths of what it costs. (Zen 4: 1 x 1 from 64 channels to 256 with a
+    // residual, 82 to 92 GFLOP/s.)
+    if (kUsual && a.epilogue.residual.data != nullptr) {
+        const Real* residual = place.at(a.epilogue.residual);
+        CONVLENS_KEEP_LOOP
+        for (int i = 0; i < Rows; ++i) {
+            CONVLENS_UNROLL
+            for (int b = 0; b < Blocks; ++b) __builtin_prefetch(residual + b * a.epilogue.residual.block_step);
+            residual += a.epilogue.residual.column_step;
+        }
+    }
     while (walk.step < a.steps) {
         const char* s0 = walk.rows;
         const char* s1 = s0 + 5 * stride;

@@ -1,0 +1,79 @@
+// Which instructions of an entry images go through one by one: the longest run whose activations are larger than their
+// weights and than a cache. Of a whole batch each would come from memory again; of one image, whose tensors lie where
+// those of the image before lay, they are still there. (Zen 4, 8 images, one thread and two:
+// SqueezeNet 11 and 6 % faster, ResNet-18 5 and 4 %, ResNet-50 1.5 %.)
+#include <cstring>
+
+#include "runtime/program.hpp"
+
+namespace convlens {
+namespace {
+
+constexpr double kLeastBytes = 256 << 10;  // of an image's operands
+// Ops that do the same to each image whatever others there are.
+constexpr const char* kOps[] = {"reorder",    "conv2d",     "conv2d_winograd", "concat",
+                                "max_pool2d", "avg_pool2d", "elementwise"};
+
+bool of_arena(const Tensor* t) { return t != nullptr && t->place == Place::arena && t->batched != 0; }
+
+CONVLENS_COLD bool suits(const Op& op, const Problem& p) {
+    bool known = false;
+    for (const char* name : kOps) known = known || std::strcmp(op.name, name) == 0;
+    double batched = 0, others = 0;
+    const auto add = [&](const Tensor* t) {
+        if (t != nullptr) (t->batched != 0 ? batched : others) += static_cast<double>(t->bytes);
+    };
+    for (int k = 0; k < p.instruction->n_inputs; ++k) add(p.inputs[k]);
+    for (int k = 0; k < p.instruction->n_outputs; ++k) {
+        add(p.outputs[k]);
+        known = known && (p.outputs[k] == nullptr || p.outputs[k]->batched != 0);
+    }
+    return known && batched >= kLeastBytes && batched >= others;
+}
+
+}  // namespace
+
+// A tensor is known by its index: one that is read and nothing wrote, because it is another's bytes, ends the search.
+CONVLENS_COLD Status Program::plan_by_image() {
+    if (n_entries_ != 1) return {};
+    const std::int64_t start = entries_[0].first_instruction, n = entries_[0].n_instructions;
+    std::int64_t first = 0, count = 0;
+    for (std::int64_t i = 0, run = 0; i < n; ++i) {
+        run = suits(*steps_[start + i].op, problems_[start + i]) ? run + 1 : 0;
+        if (run > count) count = run, first = i + 1 - run;
+    }
+    if (count < 2) return {};
+    CONVLENS_RETURN_IF_ERROR(spans_.resize(n_tensors_));
+    for (std::int64_t i = 0; i < n; ++i) {
+        const Problem& p = problems_[start + i];
+        const bool within = i >= first && i < first + count;
+        for (int k = 0; k < p.instruction->n_inputs; ++k) {
+            if (!of_arena(p.inputs[k])) continue;
+            Span& span = spans_[p.instruction->inputs[k]];
+            if (span == Span::unknown) return {};
+            if (i >= first && (span == Span::before || (span == Span::within && !within))) span = Span::across;
+        }
+        for (int k = 0; k < p.instruction->n_outputs; ++k) {
+            if (!of_arena(p.outputs[k])) continue;
+            Span& span = spans_[p.instruction->outputs[k]];
+            if (span != Span::unknown) return {};
+            span = within ? Span::within : i < first ? Span::before : Span::after;
+        }
+    }
+    // The longest stretch of an image's bytes in which no tensor lies that they share with others.
+    for (std::int64_t begin = 0; begin >= 0;) {
+        std::int64_t end = header_->arena_image_bytes, next = -1;
+        for (std::int64_t t = 0; t < n_tensors_; ++t) {
+            const std::int64_t low = tensors_[t].offset, high = low + tensors_[t].bytes;
+            if (spans_[t] != Span::across || high <= begin) continue;
+            if (low < end) end = low;
+            if (next < 0 || high < next) next = high;
+        }
+        if (end - begin > apart_bytes_) apart_begin_ = begin, apart_bytes_ = end - begin;
+        begin = next;
+    }
+    by_image_first_ = first, by_image_ = count;
+    return {};
+}
+
+}  // namespace convlens

@@ -1,0 +1,47 @@
+"""Images that go through the large maps of a network one by one, and through the rest together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from check import random_inputs, run_program
+from test_networks import Net
+
+from convlens.program import Entry, Weights, compile
+from convlens.transform import GRADIENT, backward
+
+
+def joined():
+    """Large maps, read at once, by a concatenation, a residual and the caller, and small ones after them."""
+    net = Net((3, 128, 128))
+    first = net.add("Relu", net.conv(net.x, 24, 3, pad=1))
+    second = net.add("Relu", net.conv(first, 24, 3, pad=1))
+    both = net.b.add("Concat", [first, second], {"axis": 1})
+    pooled = net.add("MaxPool", both, kernel_shape=(2, 2), strides=(2, 2))
+    added = net.add("Add", net.conv(pooled, 48, 1), pooled)
+    halved = net.add("AveragePool", net.add("Exp", net.add("Neg", added)), kernel_shape=(2, 2), strides=(2, 2))
+    late = net.add("Add", net.conv(halved, 32, 3, stride=4, pad=1), net.conv(added, 32, 1, stride=8))
+    logits = net.linear(net.add("GlobalAveragePool", late), 5)
+    return net.b.build([logits, both, added])
+
+
+def slope():
+    """Its gradient: of each image masks and winners are kept from the large maps on."""
+    graph = joined()
+    logits = graph.outputs[0]
+    made, gradients = backward(graph.subgraph([logits]), logits, ("images",), GRADIENT)
+    return made.subgraph([gradients["images"]])
+
+
+@pytest.mark.parametrize("graph", [joined(), slope()], ids=["forward", "gradient"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_batch_has_the_bits_of_its_images(graph, dtype):
+    entries = {"run": Entry(tuple(graph.inputs), graph.outputs)}
+    program, weights = compile(graph, entries, dtype=dtype), Weights(graph.constants)
+    given = random_inputs(graph, 6, dtype)
+    for n in (2, 3, 6):
+        together = run_program(program, entries, {k: v[:n] for k, v in given.items()}, weights, n, threads=n // 2)
+        for i in range(n):
+            alone = run_program(program, entries, {k: v[i : i + 1] for k, v in given.items()}, weights, 1)
+            for name, value in together.items():
+                np.testing.assert_array_equal(value[i : i + 1], alone[name], err_msg=f"{name}, image {i} of {n}")
