@@ -175,6 +175,46 @@ def test_an_image_read_by_several_convolutions_has_the_largest_halo():
     check(b.build(ys))
 
 
+# A convolution of a padded tensor: channels, groups, kernel, stride, its pads and the Pad's (top, left, bottom, right)
+PADDED = {
+    "same-strided": (20, 1, 3, 2, (0, 0, 0, 0), (0, 0, 1, 1)),
+    "depthwise": (20, 20, 5, 2, (1, 0, 0, 1), (1, 1, 2, 2)),
+    "dilated": (18, 1, 2, 1, (0, 0, 0, 0), (2, 1, 1, 2)),
+}
+
+
+def padded_graph(name, *, apart, value=0.0, extra=0, shared=False):
+    """A Relu, zeros around it (a Pad, or the convolution's own padding) and a convolution: forward and gradient."""
+    c, groups, r, stride, own, pads = PADDED[name]
+    pads = (*pads[:3], pads[3] + extra)
+    b = GraphBuilder()
+    x = b.add("Relu", [b.input("x", "float32", ("N", c, 9, 8))])
+    weight = np.random.default_rng(0).standard_normal((c, c // groups, r, r)).astype(np.float32)
+    if apart:
+        widths = np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
+        x = b.add("Pad", [x, b.constant(widths), b.constant(np.float32(value))])
+    attributes = {"kernel_shape": (r, r), "strides": (stride, stride), "group": groups}
+    attributes["pads"] = own if apart else tuple(int(a) for a in np.add(own, pads))
+    attributes["dilations"] = (2, 2) if name == "dilated" else (1, 1)
+    y = b.add("Relu", [b.add("Conv", [x, b.constant(weight)], attributes)], name="y")
+    graph = b.build([y, b.add("Tanh", [x])] if shared else [y])
+    full, gradients = backward(graph, y, ["x"], seed="dy")
+    return graph, full.subgraph([gradients["x"]])
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_zeros_before_a_convolution_are_its_padding(name):
+    for apart, own in zip(padded_graph(name, apart=True), padded_graph(name, apart=False), strict=True):
+        assert instructions(check(apart), apart) == instructions(check(own), own)
+
+
+@pytest.mark.parametrize("how", [{"value": 0.5}, {"extra": 3}, {"shared": True}], ids=str)
+def test_other_padding_before_a_convolution_is_written_out(how):
+    graph, _ = padded_graph("same-strided", apart=True, **how)
+    ops = instructions(check(graph), graph)
+    assert "reorder" in ops[1 : ops.index("conv2d")]  # the first brings in what is given
+
+
 def test_one_program_serves_all_versions_of_the_weights():
     b, y = conv_graph(SHAPES["image"])
     graph = b.build([y])

@@ -33,22 +33,38 @@ struct Region {
     void* context;
 };
 
+// Tasks not yet handed out: each thread begins with a run of its own, then helps the others with theirs.
+struct alignas(64) Share {
+    std::atomic<std::int64_t> next;
+    std::int64_t end;
+};
+constexpr int kMostShares = 32;
+
 void run_region(const Region& region) {
-    // Tasks are handed out by a counter: which thread runs a task may not change a result, and on a busy machine the
-    // slower thread then takes fewer. Handing out several at once keeps the counter cool when tasks are many and small.
+    // Which thread runs a task may not change a result, and on a busy machine the slower thread then takes fewer. The
+    // same run of tasks, and so of rows or channels, falls to a thread time and again: they are in its cache. Handing
+    // out several at once keeps the counters cool when tasks are many and small.
+    const int shares = region.threads < kMostShares ? region.threads : kMostShares;
     const std::int64_t step = region.tasks / (static_cast<std::int64_t>(region.threads) * 32) + 1;
-    std::atomic<std::int64_t> next{0};
+    Share share[kMostShares];
+    for (int i = 0; i < shares; ++i) {
+        share[i].next.store(region.tasks * i / shares, std::memory_order_relaxed);
+        share[i].end = region.tasks * (i + 1) / shares;
+    }
     std::atomic<int> working{region.threads - 1};
     const bool sleepy = threads_sleep();
 #pragma omp parallel num_threads(region.threads)
     {
         const FloatMode mode;
         const int thread = omp_get_thread_num();
-        for (;;) {
-            const std::int64_t first = next.fetch_add(step, std::memory_order_relaxed);
-            if (first >= region.tasks) break;
-            const std::int64_t last = first + step < region.tasks ? first + step : region.tasks;
-            for (std::int64_t task = first; task < last; ++task) region.function(region.context, task, thread);
+        for (int i = 0; i < shares; ++i) {
+            Share& from = share[(thread + i) % shares];
+            for (;;) {
+                const std::int64_t first = from.next.fetch_add(step, std::memory_order_relaxed);
+                if (first >= from.end) break;
+                const std::int64_t last = first + step < from.end ? first + step : from.end;
+                for (std::int64_t task = first; task < last; ++task) region.function(region.context, task, thread);
+            }
         }
         // Who falls asleep at the end must be woken too: the caller stays awake for as long as a last task takes.
         if (thread != 0) working.fetch_sub(1, std::memory_order_relaxed);

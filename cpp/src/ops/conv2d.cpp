@@ -38,6 +38,7 @@ ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
     const Tensor &x = *p.inputs[0], &y = *p.outputs[0];
     const std::int64_t size = sizeof(Real);
     const std::int64_t products = w.elements() * pixels_of(y) * (w.depthwise ? 4 : 1);  // a load for every product
+    if (w.depthwise) return ConvGrid::by_panels(y.height, w.panels, products, size);
     return ConvGrid::make(y.height, w.panels, products, size, planes_of<Real>(x) * plane_stride<Real>(x) * size,
                           w.elements() * size);
 }

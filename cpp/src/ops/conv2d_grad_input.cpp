@@ -58,6 +58,7 @@ ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
     const std::int64_t size = sizeof(Real);
     const std::int64_t products = w.elements() * pixels_of(dx) / (a.stride_h * a.stride_w) * (w.depthwise ? 4 : 1);
     // What is cut are rows of one residue.
+    if (w.depthwise) return ConvGrid::by_panels(ceil_div(dx.height, a.stride_h), w.panels, products, size);
     return ConvGrid::make(ceil_div(dx.height, a.stride_h), w.panels, products, size,
                           planes_of<Real>(dy) * plane_stride<Real>(dy) * size, w.elements() * size);
 }

@@ -108,9 +108,15 @@ def filters(shape: Sequence[int | str]) -> tuple[int, int, int, int]:
     return (int(shape[0]), int(shape[1]), *one_row(shape[2:]))
 
 
-def _conv(s: Selection, op: Op) -> Step:
+def _conv(s: Selection, op: Op, padding: Op | None = None) -> Step:
+    """With bias, batch-norm, residual and activation after it, and zeros around its input before it."""
     flow = s.flow
     x, w = op.inputs[0], op.inputs[1]
+    around = window(flow, op)
+    if padding is not None:
+        x = padding.inputs[0]
+        widths = _widths(flow, padding)
+        around[4], around[5] = around[4] + widths[0][0], around[5] + widths[1][0]
     bias = op.inputs[2] if len(op.inputs) > 2 else ""
     groups = int(op.attributes.get("group", 1))
     k, c, r, q = filters(flow.types[w].shape)
@@ -144,7 +150,8 @@ def _conv(s: Selection, op: Op) -> Step:
         ops.append(user)
         y = user.outputs[0]
     more, y, activation, mask = s.activation(y, op.entry)
-    step = s.step("conv2d", [x, w, bias, residual], [y, mask], [*window(flow, op), groups, *activation], ops + more)
+    ops += [*more, *([padding] if padding else [])]
+    step = s.step("conv2d", [x, w, bias, residual], [y, mask], [*around, groups, *activation], ops)
     step.geometry, step.scale = Geometry(k, c * groups, r, q, groups), scale
     return step
 
@@ -190,10 +197,13 @@ def _conv_grad_input(s: Selection, op: Op) -> Step:
         g, vector = (a, b) if b in flow.constants else (b, a)
         if vector in flow.constants and flow.is_channel_vector(vector, dy) and flow.native(g):
             scale, before, dy = flow.constants[vector].reshape((k,)), [source], g
-    ops, dx, mask, residual = _gradient_tail(s, op.outputs[0], op.entry)
-    step = s.step(
-        "conv2d_grad_input", [dy, w, mask, residual, bias], [dx], [*window(flow, op), groups], [*before, op, *ops]
-    )
+    dx, around, cut = op.outputs[0], window(flow, op), s.follow(op.outputs[0], op.entry, "Pad")
+    if cut is not None and (widths := _widths(flow, cut)) and all(side <= 0 for pair in widths for side in pair):
+        # The gradient of a padded image: what lies in its padding is not computed.
+        around[4], around[5] = around[4] - widths[0][0], around[5] - widths[1][0]
+        before, dx = [*before, cut], cut.outputs[0]
+    ops, dx, mask, residual = _gradient_tail(s, dx, op.entry)
+    step = s.step("conv2d_grad_input", [dy, w, mask, residual, bias], [dx], [*around, groups], [op, *before, *ops])
     step.geometry, step.scale = Geometry(k, c * groups, r, q, groups), scale
     return step
 
@@ -329,14 +339,33 @@ def _softmax(s: Selection, op: Op) -> Step:
     return s.step("softmax", op.inputs, op.outputs, [int(op.op == "LogSoftmax")], [op])
 
 
+def _widths(flow: Flow, pad: Op) -> list[tuple[int, int]]:
+    """What a Pad puts before and after rows and columns."""
+    widths = pad_widths(flow.call(pad))
+    return list(widths[2:]) if len(widths) == 4 else [(0, 0), widths[2]]
+
+
+def _is_padding_of(flow: Flow, conv: Op, widths: list[tuple[int, int]]) -> bool:
+    """Whether zeros before a convolution could be its own padding: no window lies in them alone."""
+    w = window_of(flow.node(conv), flow.types)
+    reach = [(size - 1) * step for size, step in zip(w.kernel, w.dilation, strict=True)]
+    own = [(w.pads[i], w.pads[i + 2]) for i in range(2)]
+    return all(
+        side >= 0 and side + mine <= most
+        for pair, pads, most in zip(widths, own, reach, strict=True)
+        for side, mine in zip(pair, pads, strict=True)
+    )
+
+
 def _pad(s: Selection, op: Op) -> Step:
-    flow = s.flow
-    widths, value = pad_widths(flow.call(op)), 0.0
+    flow, value = s.flow, 0.0
     if len(op.inputs) > 2 and op.inputs[2]:
         value = flow.immediates[op.inputs[2]]
-    if len(widths) == 3:
-        widths = [*widths[:2], (0, 0), widths[2]]
-    return s.step("reorder", op.inputs[:1], op.outputs, [widths[2][0], widths[3][0], value], [op])
+    widths = _widths(flow, op)
+    user = s.follow(op.outputs[0], op.entry, "Conv") if value == 0 else None
+    if user is not None and flow.root_of(user.inputs[0]) == op.outputs[0] and _is_padding_of(flow, user, widths):
+        return _conv(s, user, op)
+    return s.step("reorder", op.inputs[:1], op.outputs, [widths[0][0], widths[1][0], value], [op])
 
 
 def _crop(s: Selection, op: Op) -> Step:
