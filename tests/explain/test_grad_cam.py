@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convlens import explain
+from convlens import explain, nn
 from explain.hand import IMAGE, net
 from explain.networks import images, residual, small
 
@@ -59,3 +59,22 @@ def test_nothing_to_show_is_said():
 def test_upsample_is_checked():
     with pytest.raises(ValueError, match=r"`upsample` \(='nearest'\) must be \"bilinear\" or None"):
         explain.grad_cam(small(), images(1), upsample="nearest")
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(kernel_size=3, stride=2), nn.AvgPool2d(kernel_size=2, padding=1)])
+def test_what_a_pool_spreads_is_averaged_before(pool):
+    net = nn.Sequential(
+        nn.Conv2d(out_channels=5, kernel_size=3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(out_features=3),
+        input_shape=(2, 11, 9), seed=0,
+    ).astype("float64")  # fmt: skip
+    images = np.random.default_rng(0).standard_normal((2, 2, 11, 9))
+    graph, _ = explain.graph_of(net, "grad_cam", layer="relu1", relu=False, upsample=None)
+    spread = {"MaxPoolGrad", "AveragePoolGrad"}.intersection(node.op for node in graph.nodes)
+    assert spread == (set() if isinstance(pool, nn.MaxPool2d) else {"AveragePoolGrad"})  # its padding takes a share
+    why = explain.grad_cam(net, images, 1, layer="relu1", relu=False, upsample=None)
+    layer = net.activations(images, ["relu1"])["relu1"]
+    tail = nn.Sequential(pool, nn.Flatten(), nn.Linear(out_features=3), input_shape=layer.shape[1:]).astype("float64")
+    tail.set_parameters({name: net.parameters[name] for name in tail.parameters})
+    mean = explain.saliency(tail, layer, 1).values.mean(axis=(2, 3), keepdims=True)
+    expected = (mean * layer).sum(axis=1, keepdims=True)
+    assert np.abs(why.values - expected).max() <= 1e-12 * np.abs(expected).max()

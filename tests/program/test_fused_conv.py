@@ -142,6 +142,29 @@ def test_relu_residual_and_mask_join_the_convolution(name):
     assert program.n_instructions <= 7
 
 
+@pytest.mark.parametrize("name", ["image", "odd", "depthwise", "pointwise"])
+def test_the_mask_of_a_clip_joins_the_convolution(name):
+    b, y = conv_graph(SHAPES[name])
+    low, high = b.constant(np.float32(-0.2)), b.constant(np.float32(0.7))
+    r = b.add("Clip", [y, low, high])
+    mask = b.add("And", [b.add("Greater", [r, low]), b.add("Greater", [high, r])])
+    seed = b.input("seed", "float32", b.types[y].shape)
+    g = b.add("Where", [mask, seed, b.constant(np.float32(0))])
+    graph = b.build([r, g])
+    program = check(graph, {"forward": Entry(("x",), (r,)), "backward": Entry(("seed",), (g,))})
+    # in, conv, out; then seed in, where, out
+    assert program.n_instructions <= 6
+
+
+def test_a_side_of_a_clips_mask_that_others_read_is_computed():
+    b, y = conv_graph(SHAPES["odd"])
+    low, high = b.constant(np.float32(-0.2)), b.constant(np.float32(0.7))
+    r = b.add("Clip", [y, low, high])
+    above = b.add("Greater", [r, low])
+    zero = b.constant(np.float32(0))
+    check(b.build([b.add("Where", [m, r, zero]) for m in (above, b.add("And", [above, b.add("Greater", [high, r])]))]))
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_batch_normalization_is_folded_into_the_weight(name):
     shape = SHAPES[name]

@@ -50,6 +50,13 @@ inline void store_block(const Real* block, int64_t lanes, bool exact, Real* outp
     }
 }
 
+// Where the activation passes a gradient: above zero, or between a clip's bounds.
+template <class Real>
+inline unsigned passing_bits(const ConvEpilogue<Real>& e, Vec<Real> low, Vec<Real> high, Vec<Real> output) {
+    if (e.activation != kConvClip) return positive_bits(output);
+    return positive_bits(output - low) & positive_bits(high - output);
+}
+
 // One block of lanes after the reduction, whatever it takes. `lanes` of it are channels.
 template <class Real>
 inline void finish_block(const ConvEpilogue<Real>& e, const Real* sums, const Real* bias, const Real* residual,
@@ -57,7 +64,7 @@ inline void finish_block(const ConvEpilogue<Real>& e, const Real* sums, const Re
     using V = Vec<Real>;
     const unsigned keep_bits = keep == nullptr ? ~0u : load_bits<Real>(keep);
     const V low = V::splat(e.activation == kConvClip ? e.low : Real(0)), high = V::splat(e.high);
-    unsigned positive_lanes = 0;
+    unsigned passing = 0;
     for (int v = 0; v < kBlockLanes<Real>; v += V::width) {
         V sum = V::load(sums + v);
         if (bias != nullptr) sum = sum + V::load(bias + v);
@@ -65,16 +72,43 @@ inline void finish_block(const ConvEpilogue<Real>& e, const Real* sums, const Re
         if (e.activation != kConvNone) sum = max(low, sum);
         if (e.activation == kConvClip) sum = min(high, sum);
         if (keep != nullptr) sum = keep_where(keep_bits >> v, sum);
-        if (positive != nullptr) positive_lanes |= positive_bits(sum) << v;
+        if (positive != nullptr) passing |= passing_bits(e, low, high, sum) << v;
         sum.store(output + v);
     }
-    if (positive != nullptr) store_bits<Real>(positive, positive_lanes & ((1u << lanes) - 1));
+    if (positive != nullptr) store_bits<Real>(positive, passing & ((1u << lanes) - 1));
 }
 
-// Whether a tile ends in masks, or in channels that do not fill their block and have no room for zeros.
+// Masks of a tile whose outputs are just written: rolled loops over them, since masks in registers are much code.
 template <class Real>
-inline bool ends_rarely(const ConvTile<Real>& a, bool partial) {
-    return (partial && a.exact) || a.epilogue.keep.data != nullptr || a.epilogue.positive.data != nullptr;
+__attribute__((noinline)) void finish_masks(const ConvTile<Real>& a, TilePlace place, int rows, int blocks) {
+    using V = Vec<Real>;
+    constexpr int kLanes = kBlockLanes<Real>;
+    const ConvEpilogue<Real>& e = a.epilogue;
+    const V low = V::splat(e.low), high = V::splat(e.high);
+    for (int b = 0; b < blocks; ++b, ++place.block) {
+        Real* output = place.at(a.output);
+        const uint8_t* keep = e.keep.data == nullptr ? nullptr : place.at(e.keep);
+        for (int i = 0; i < rows && keep != nullptr; ++i) {
+            const unsigned bits = load_bits<Real>(keep);
+            Real* here = output + i * a.output.column_step;
+            for (int v = 0; v < kLanes; v += V::width) keep_where(bits >> v, V::load(here + v)).store(here + v);
+            keep += e.keep.column_step;
+        }
+        if (e.positive.data == nullptr) continue;
+        const unsigned lanes = (1u << (place.block == a.blocks - 1 ? a.last_lanes : kLanes)) - 1;
+        uint8_t* positive = place.at(e.positive);
+        for (int i = 0; i < rows; ++i) {
+            unsigned passing = 0;
+            for (int v = 0; v < kLanes; v += V::width) passing |= passing_bits(e, low, high, V::load(output + v)) << v;
+            store_bits<Real>(positive, passing & lanes);
+            output += a.output.column_step, positive += e.positive.column_step;
+        }
+    }
+}
+
+template <class Real>
+inline bool has_masks(const ConvTile<Real>& a) {
+    return a.finish == kConvEpilogue && (a.epilogue.keep.data != nullptr || a.epilogue.positive.data != nullptr);
 }
 
 // The ends of a tile by way of memory, for those that are not worth code of their own. `sums` is [row][block][lane].
@@ -85,57 +119,41 @@ __attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real
     constexpr int kLanes = kBlockLanes<Real>;
     const ConvEpilogue<Real>& e = a.epilogue;
     const bool partial = a.last_lanes != kLanes && place.block + blocks == a.blocks;
-    if (!ends_rarely(a, partial)) {
-        const V low = V::splat(e.activation == kConvClip ? e.low : Real(0)), high = V::splat(e.high);
-        const bool finish = a.finish == kConvEpilogue, add = a.finish == kConvAdd;
-        for (int b = 0; b < blocks; ++b) {
-            const TilePlace first = {place.row, place.column, place.block + b};
-            const unsigned bits = partial && b == blocks - 1 ? (1u << a.last_lanes) - 1 : ~0u;
-            for (int v = 0; v < kLanes; v += V::width) {
-                const Real* from = sums + b * kLanes + v;
-                Real* output = first.at(a.output) + v;
-                const Real* residual = e.residual.data == nullptr ? nullptr : first.at(e.residual) + v;
-                const V bias = finish && e.bias != nullptr ? V::load(e.bias + first.block * kLanes + v) : V::zero();
-                for (int i = 0; i < rows; ++i, from += blocks * kLanes, output += a.output.column_step) {
-                    V sum = V::load(from);
-                    if (add) sum = V::load(output) + sum;
-                    if (finish) {
-                        if (e.bias != nullptr) sum = sum + bias;
-                        if (residual != nullptr) {
-                            sum = sum + V::load(residual);
-                            residual += e.residual.column_step;
-                        }
-                        if (e.activation != kConvNone) sum = max(low, sum);
-                        if (e.activation == kConvClip) sum = min(high, sum);
+    const V low = V::splat(e.activation == kConvClip ? e.low : Real(0)), high = V::splat(e.high);
+    const bool finish = a.finish == kConvEpilogue, add = a.finish == kConvAdd;
+    for (int b = 0; b < blocks; ++b) {
+        const TilePlace first = {place.row, place.column, place.block + b};
+        const bool last = partial && b == blocks - 1;
+        const unsigned bits = last ? (1u << a.last_lanes) - 1 : ~0u;
+        for (int v = 0; v < kLanes; v += V::width) {
+            const Real* from = sums + b * kLanes + v;
+            Real* output = first.at(a.output) + v;
+            const Real* residual = e.residual.data == nullptr ? nullptr : first.at(e.residual) + v;
+            const V bias = finish && e.bias != nullptr ? V::load(e.bias + first.block * kLanes + v) : V::zero();
+            for (int i = 0; i < rows; ++i, from += blocks * kLanes, output += a.output.column_step) {
+                V sum = V::load(from);
+                if (add) sum = V::load(output) + sum;
+                if (finish) {
+                    if (e.bias != nullptr) sum = sum + bias;
+                    if (residual != nullptr) {
+                        sum = sum + V::load(residual);
+                        residual += e.residual.column_step;
                     }
-                    if (bits != ~0u) sum = keep_where(bits >> v, sum);
-                    sum.store(output);
+                    if (e.activation != kConvNone) sum = max(low, sum);
+                    if (e.activation == kConvClip) sum = min(high, sum);
                 }
+                if (last && a.exact) {
+                    Real lanes[V::width];
+                    sum.store(lanes);
+                    for (int l = 0; l < V::width && v + l < a.last_lanes; ++l) output[l] = lanes[l];
+                    continue;
+                }
+                if (bits != ~0u) sum = keep_where(bits >> v, sum);
+                sum.store(output);
             }
         }
-        return;
     }
-    const bool epilogue = a.finish == kConvEpilogue;
-    for (int i = 0; i < rows; ++i) {
-        for (int b = 0; b < blocks; ++b, sums += kLanes) {
-            const TilePlace here = {place.row, place.column + i, place.block + b};
-            const int64_t lanes = here.block == a.blocks - 1 ? a.last_lanes : kLanes;
-            Real* output = here.at(a.output);
-            Real block[kLanes];
-            if (epilogue) {
-                finish_block(e, sums, e.bias == nullptr ? nullptr : e.bias + here.block * kLanes,
-                             e.residual.data == nullptr ? nullptr : here.at(e.residual),
-                             e.keep.data == nullptr ? nullptr : here.at(e.keep),
-                             e.positive.data == nullptr ? nullptr : here.at(e.positive), lanes, block);
-            } else {
-                for (int v = 0; v < kLanes; v += V::width) {
-                    const V sum = V::load(sums + v);
-                    (a.finish == kConvAdd ? V::load(output + v) + sum : sum).store(block + v);
-                }
-            }
-            store_block(block, lanes, a.exact, output);
-        }
-    }
+    if (has_masks(a)) finish_masks(a, place, rows, blocks);
 }
 
 // `Unrolled` tiles do all but the rarest in registers; others store alone.
@@ -144,7 +162,7 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
     using V = Vec<Real>;
     constexpr int kVecs = kBlockVecs<Real>;
     const bool partial = a.last_lanes != kBlockLanes<Real> && place.block + Blocks == a.blocks;
-    if (Unrolled ? ends_rarely(a, partial) : a.finish != kConvStore || partial) {
+    if (Unrolled ? partial && a.exact : a.finish != kConvStore || partial) {
         Real buffer[Rows * Blocks * kBlockLanes<Real>];
         CONVLENS_UNROLL
         for (int i = 0; i < Rows; ++i) {
@@ -253,6 +271,7 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
         }
         output += a.output.column_step;
     }
+    if (Unrolled && has_masks(a)) finish_masks(a, place, Rows, Blocks);
 }
 
 }  // namespace

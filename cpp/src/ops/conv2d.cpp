@@ -2,7 +2,7 @@
 //     x[c][p stride_h - pad_top + r dilation_h][q stride_w - pad_left + s dilation_w] * w[k][c][r][s]); c of k's group.
 //
 // inputs  x blocked, or plain; w packed; [bias] (K); [residual] blocked, of y's shape
-// outputs y blocked, or plain and alone; [mask] y > 0
+// outputs y blocked, or plain and alone; [mask] y > 0, of a clip low < y < high
 // attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, activation (0 none, 1 relu,
 //     2 clip), low (real), high (real)
 //

@@ -1,7 +1,7 @@
 // y[k] = activation(bias[k] + sum over c, h, w of x[c][h][w] * w[k][c][h][w])
 //
 // inputs  x (C, H, W), blocked or plain; w packed as a convolution (K, C, H, W); [bias] (K)
-// outputs y (K, 1, 1), blocked or plain; [mask] y > 0
+// outputs y (K, 1, 1), blocked or plain; [mask] y > 0, of a clip low < y < high
 // attributes activation (0 none, 1 relu, 2 clip), low (real), high (real)
 //
 // A task takes panels of weights, chunks of the reduction and a group of images. With enough panels to feed the cores

@@ -72,24 +72,45 @@ struct Walk {
     Axis axes[kAxes];
     int first = 0;
     std::int64_t offset;
+    bool narrow;  // the last two are whole, the last one short
     explicit Walk(const Problem& p) : offset(p.attribute(5 * kAxes)) {
         for (int k = 0; k < kAxes; ++k) axes[k] = axis_at(p, k);
         while (first < kAxes - 1 && axes[first].size == 1 && axes[first].count == 1) ++first;
+        const Axis &a = axes[kAxes - 2], &b = axes[kAxes - 1];
+        narrow = a.count == a.size && b.count == b.size && b.size <= 8;
     }
 };
+
+// Where the element of the first `axes` indices comes from, added to `source`; false: from nowhere.
+bool locate(const Walk& w, const std::int64_t* index, int axes, std::int64_t* source) {
+    for (int k = w.first; k < axes; ++k) {
+        const Axis& a = w.axes[k];
+        const std::int64_t i = index[k] - a.begin;
+        if (i < 0 || i > (a.count - 1) * a.step || (a.step != 1 && i % a.step != 0)) return false;
+        *source += (a.step == 1 ? i : i / a.step) * a.stride;
+    }
+    return true;
+}
+
+// `n` whole runs of a short last axis: the axis before it is the inner loop. (Phases of c3 h224 w224 to their places,
+// pairs of 112: 700 to 68 us, AVX-512.)
+template <class Real>
+void fill_narrow(const Walk& w, const Real* from, Real* to, const std::int64_t* index, std::int64_t n, Real value) {
+    const Axis &a = w.axes[kAxes - 2], &b = w.axes[kAxes - 1];
+    std::int64_t source = w.offset;
+    const bool inside = locate(w, index, kAxes - 1, &source);
+    for (std::int64_t k = 0; k < b.size; ++k) {
+        const Real* there = from + (inside ? source + k * b.stride : 0);
+        for (std::int64_t i = 0; i < n; ++i) to[i * b.size + k] = inside ? there[i * a.stride] : value;
+    }
+}
 
 // Elements [index of the last axis, + n) of y, which lie on end.
 template <class Real>
 void fill_run(const Walk& w, const Tensor& x, const Real* from, Real* to, const std::int64_t* index, std::int64_t n,
               Real value) {
     std::int64_t source = w.offset;
-    bool inside = true;
-    for (int k = w.first; k < kAxes - 1 && inside; ++k) {
-        const Axis& a = w.axes[k];
-        const std::int64_t i = index[k] - a.begin;
-        inside = i >= 0 && i <= (a.count - 1) * a.step && (a.step == 1 || i % a.step == 0);
-        if (inside) source += (a.step == 1 ? i : i / a.step) * a.stride;
-    }
+    const bool inside = locate(w, index, kAxes - 1, &source);
     const Axis& a = w.axes[kAxes - 1];
     std::int64_t start = index[kAxes - 1] - a.begin, low = max_of(0, start), high = min_of(a.count, start + n);
     if (a.step != 1) low = max_of(0, ceil_div(start, a.step)), high = min_of(a.count, ceil_div(start + n, a.step));
@@ -130,6 +151,14 @@ void fill(const Call& call, const Walk& w, std::int64_t image, std::int64_t at, 
     std::int64_t index[kAxes], rest = at;
     for (int k = kAxes - 1; k >= 0; --k) index[k] = rest % w.axes[k].size, rest /= w.axes[k].size;
     while (at < end) {
+        const Axis &before = w.axes[kAxes - 2], &last = w.axes[kAxes - 1];
+        const std::int64_t runs = min_of(before.size - index[kAxes - 2], (end - at) / last.size);
+        if (w.narrow && index[kAxes - 1] == 0 && runs > 0 && !halo && !has_halo(x)) {
+            fill_narrow<Real>(w, from, to + at, index, runs, value);
+            at += runs * last.size, index[kAxes - 2] += runs;
+            for (int k = kAxes - 2; k > 0 && index[k] == w.axes[k].size; --k) index[k] = 0, ++index[k - 1];
+            continue;
+        }
         std::int64_t n = min_of(w.axes[kAxes - 1].size - index[kAxes - 1], end - at);
         if (halo) n = min_of(n, y.width - at % y.width);
         fill_run<Real>(w, x, from, to + place(y, at), index, n, value);

@@ -133,7 +133,9 @@ void check_forward(const Case& c, std::int64_t n, const Variant& v, const Weight
             if (v.activation == 2) value = std::fmin(kHigh, std::fmax(value, kLow));
             const double got = y.get(i, k, 0, 0);
             close = close && std::fabs(got - value) <= tolerance<Real>(F, size);
-            marked = marked && (!m || mask.get(i, k, 0, 0) == (got > 0));
+            const bool clipped = v.activation == 2;
+            const bool passes = clipped ? got > static_cast<Real>(kLow) && got < static_cast<Real>(kHigh) : got > 0;
+            marked = marked && (!m || mask.get(i, k, 0, 0) == passes);
         });
         CHECK_SAY(close, "%s: %s differs from the sums", what.c_str(), kernels->isa);
         CHECK_SAY(marked, "%s: %s marks other outputs than the positive ones", what.c_str(), kernels->isa);

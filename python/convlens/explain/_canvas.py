@@ -71,6 +71,13 @@ class Canvas:
         self.graph = builder.build(self.graph.outputs)
         return tensor
 
+    def number(self, value: float, *, like: str) -> str:
+        """Append a constant of a tensor's dtype."""
+        builder = GraphBuilder(self.graph)
+        tensor = builder.constant(np.array(value, self.graph.types[like].dtype), builder.fresh("number"))
+        self.graph = builder.build(self.graph.outputs)
+        return tensor
+
     def shape(self, tensor: str) -> tuple[int, ...]:
         """A tensor's shape without the batch."""
         return self.graph.types[tensor].per_image

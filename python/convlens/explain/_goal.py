@@ -54,18 +54,21 @@ class Goal:
 
     def take(self, images: Any) -> Goal:
         """The goal of some of the images: a slice or an integer array."""
+        given = self.index if self.weights is None else self.weights
+        if isinstance(images, slice) and images.start == 0 and given is not None and images.stop == len(given):
+            return self
         if self.weights is not None:
             return replace(self, weights=self.weights[images])
         return self if self.index is None else replace(self, index=self.index[images])
 
     def score(self, logits: Array) -> Array:
         """What is explained: shape (N,), float64."""
-        flat = rows(logits).astype(np.float64)
+        flat = rows(logits)
         if self.weights is not None:
-            return np.asarray((self.weights * flat).sum(axis=1))
+            return np.asarray((self.weights * flat.astype(np.float64)).sum(axis=1))
         assert self.index is not None
-        chosen = flat[np.arange(len(flat)), self.index]
-        return _log_sum_exp(flat) - chosen if self.of == "loss" else chosen
+        chosen = flat[np.arange(len(flat)), self.index].astype(np.float64)
+        return _log_sum_exp(flat.astype(np.float64)) - chosen if self.of == "loss" else chosen
 
     def seed(self, logits: Array) -> Array:
         """The gradient of the score with respect to the logits, in their shape and dtype."""
@@ -77,8 +80,8 @@ class Goal:
             seed = np.exp(wide - _log_sum_exp(wide)[:, np.newaxis])
             seed[np.arange(len(flat)), self.index] -= 1.0
         else:
-            seed = np.zeros(flat.shape)
-            seed[np.arange(len(flat)), self.index] = 1.0
+            seed = np.zeros(flat.shape, flat.dtype)
+            seed[np.arange(len(flat)), self.index] = 1
         return np.ascontiguousarray(seed.reshape(logits.shape), dtype=logits.dtype)
 
     def target(self) -> Array:
@@ -208,7 +211,7 @@ def _classes(name: str, output: Output, n: int, target: Any, values: Array) -> A
             f"`{name}` (={int(wrong.flat[0])}) is out of range: {output.name!r} has {output.classes} classes, "
             f"0 to {output.classes - 1}"
         )
-    return np.broadcast_to(values, (n,)).astype(np.int64)
+    return values.astype(np.int64) if values.ndim else np.full(n, values, np.int64)
 
 
 def _shape(output: Output) -> str:

@@ -24,7 +24,7 @@ class Plan:
     """The entry points of an explanation's graph, and what they explain.
 
     ``seeds`` and ``results`` name, by method, the input of its entry and that entry's tensors; ``shapes`` are those of
-    outputs and results without the batch.
+    outputs and results without the batch; ``quantised`` is whether values are rounded on the way.
     """
 
     entries: Mapping[str, Entry]
@@ -35,6 +35,7 @@ class Plan:
     shapes: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
     subject: Subject
+    quantised: bool = False
 
 
 def graph_of(
@@ -147,7 +148,8 @@ def make_plan(
     graph = canvas.graph.subgraph(tuple(wanted))
     shapes = {name: graph.types[name].per_image for name in wanted}
     notes = tuple(dict.fromkeys([*subject.notes, *canvas.notes]))
-    return graph, Plan(entries, explained, chosen, seeds, results, shapes, notes, subject)
+    quantised = any(node.op == "Quantize" for node in subject.graph.nodes)
+    return graph, Plan(entries, explained, chosen, seeds, results, shapes, notes, subject, quantised)
 
 
 def _pure(name: str) -> Method:

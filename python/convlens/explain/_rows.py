@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 
@@ -14,4 +14,4 @@ def rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     >>> rows(np.zeros((0, 2, 3))).shape
     (0, 6)
     """
-    return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
+    return values.reshape(len(values), math.prod(values.shape[1:]))

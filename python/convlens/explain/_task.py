@@ -127,35 +127,46 @@ class Task:
     def _sweep(self, results: Sequence[str]) -> tuple[Clean, list[Array]]:
         probability = self.output.probability
         names = [self.output.name, *([probability] if probability else []), *results]
-        n, dtype = len(self.images), self.images.dtype
-        arrays = {name: np.full((n, *self.plan.shapes[name]), np.nan, dtype) for name in names}
-        done = 0
+        n, done, score = len(self.images), 0, np.empty(0)
+        arrays: dict[str, Array] = {}
         try:
             for part in self.parts():
                 seed = partial(_resolved_seed, self.goal.take(part)) if results else None
                 given = self.run(self.images[part], part, seed)
-                self._check_answer(given[self.output.name], part)
-                for name, array in arrays.items():
-                    array[part] = given[name]
+                score = self._checked_score(given[self.output.name], part)
+                if part == slice(0, n):
+                    arrays = {name: given[name] for name in names}
+                else:
+                    arrays = arrays or self._missing(names)
+                    for name, array in arrays.items():
+                        array[part] = given[name]
                 done = part.stop
         except KeyboardInterrupt:
             if done == 0 or not results:
                 raise
+        arrays = arrays or self._missing(names)
         logits = arrays[self.output.name]
         self.goal = self.goal.resolve(logits, done)
         chances = self._probability(arrays[probability]) if probability else None
-        return Clean(self.goal.score(logits), chances, done), [arrays[name] for name in results]
+        scores = score if len(score) == n else self.goal.score(logits)
+        return Clean(scores, chances, done), [arrays[name] for name in results]
 
-    def _check_answer(self, logits: Array, part: slice) -> None:
-        """Refuse an answer that is no number: its maps would be NaN, or look as if they meant something."""
+    def _missing(self, names: Sequence[str]) -> dict[str, Array]:
+        """Results of all images that nobody has computed yet."""
+        n, dtype = len(self.images), self.images.dtype
+        return {name: np.full((n, *self.plan.shapes[name]), np.nan, dtype) for name in names}
+
+    def _checked_score(self, logits: Array, part: slice) -> Array:
+        """What is explained; an answer that is no number is refused: its maps would be NaN, or look like something."""
         score = self.goal.take(part).resolve(logits).score(logits)
-        bad = np.flatnonzero(~np.isfinite(score))
-        if bad.size:
+        if not np.isfinite(score).all():
+            bad = np.flatnonzero(~np.isfinite(score))
             raise ValueError(
                 f"the network answers {score[bad[0]]} to image {part.start + bad[0]}, in {self.output.name!r}: "
                 "there is nothing to explain. Look for NaN or infinity in net.parameters and for values of the image "
                 "that are too large, or run in double with net.astype(np.float64)"
             )
+        return score
 
     def _probability(self, probability: Array) -> Array | None:
         """The probability of each target; None where the goal is no single output."""
@@ -191,8 +202,8 @@ class Task:
         n = len(self.images)
         if clean.done < n:
             notes += (f"interrupted: images from {clean.done} on (of {n}) are missing (NaN)",)
-        empty = 0 if self.method.values == "layer" else n - int(rows(values).any(axis=1).sum())
-        if empty and any(node.op == "Quantize" for node in self.graph.nodes):
+        looked = self.method.values != "layer" and self.plan.quantised
+        if looked and (empty := n - int(rows(values).any(axis=1).sum())):
             notes += (
                 f"zero everywhere for {empty} image(s): a quantised value that saturates, such as the answer itself, "
                 "does not change with what is before it",
@@ -244,7 +255,11 @@ def _resolved_seed(goal: Goal, logits: Array) -> Array:
 
 def check_finite(array: Array, name: str) -> None:
     """Refuse NaN and infinity: they have no explanation."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # one pass without a mask: of finite numbers it is finite, or they are huge
+    if not (np.isfinite(total) or np.isfinite(array).all()):
         bad = np.flatnonzero(~rows(np.isfinite(array)).all(axis=1))
         raise ValueError(
             f"`{name}` has NaN or infinite values (first in image {bad[0]}, {len(bad)} in all): an explanation of them "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy.typing as npt
 
-from ..graph import channels_first, spatial_axes
+from ..graph import Node, channels_first, spatial_axes
 from ..nn import Network
 from ..transform import GRADIENT
 from ._canvas import Canvas
@@ -31,7 +32,7 @@ def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilin
     rank = 1 + len(canvas.shape(layer))
     first, axes = (1, tuple(range(2, rank))) if not canvas.layer_last else (rank - 1, tuple(range(1, rank - 1)))
     gradient = canvas.gradient(layer, GRADIENT, seed="grad_cam_seed")
-    weights = canvas.add("ReduceMean", [gradient, canvas.integers(axes)], keepdims=1)
+    weights = _mean(canvas, gradient, axes)
     weighted = canvas.add("Mul", [layer, weights])
     raw = canvas.add("ReduceSum", [weighted, canvas.integers([first])], keepdims=1, name="grad_cam_layer")
     if canvas.layer_last:  # one channel: only its axis moves
@@ -54,6 +55,27 @@ def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilin
     if not channels_first(canvas.layout):
         full = canvas.add("Transpose", [full], perm=(0, *axes, 1), name="grad_cam_channels_last")
     return full, raw
+
+
+def _mean(canvas: Canvas, gradient: str, axes: tuple[int, ...]) -> str:
+    """The mean over height and width. A pool hands on all of what it gets: the sum is known before it is spread."""
+    made, pixels = canvas.graph.producers(), math.prod(canvas.shape(gradient)[axis - 1] for axis in axes)
+    source = gradient
+    while (node := made.get(source)) is not None and _keeps_sums(node):
+        source = node.inputs[0]
+    if source == gradient:
+        return canvas.add("ReduceMean", [gradient, canvas.integers(axes)], keepdims=1)
+    if any(canvas.shape(source)[axis - 1] != 1 for axis in axes):
+        source = canvas.add("ReduceSum", [source, canvas.integers(axes)], keepdims=1)
+    return canvas.add("Mul", [source, canvas.number(1 / pixels, like=gradient)])
+
+
+def _keeps_sums(node: Node) -> bool:
+    """Whether an operator's result adds up, channel by channel, to what it spreads."""
+    if node.op == "AveragePoolGrad":
+        whole = not any(node.attributes.get("pads", ())) and not node.attributes.get("ceil_mode", 0)
+        return whole or not node.attributes.get("count_include_pad", 0)
+    return node.op == "MaxPoolGrad"
 
 
 @method(

@@ -14,7 +14,7 @@ from ..graph import GraphBuilder
 
 @dataclass(frozen=True)
 class Expression:
-    """A constant by name, a number, or an operator over other expressions; `shape` is that of its value."""
+    """A constant by name, a number, whole numbers, or an operator over others; `shape` is that of its value."""
 
     shape: tuple[int, ...]
     op: str = ""
@@ -22,6 +22,7 @@ class Expression:
     attributes: tuple[tuple[str, Any], ...] = ()
     name: str = ""
     number: float | None = None
+    integers: tuple[int, ...] | None = None
 
     def reshape(self, shape: tuple[int, ...]) -> Expression:
         """The same elements in another shape."""
@@ -30,6 +31,8 @@ class Expression:
     def __str__(self) -> str:
         if self.number is not None:
             return repr(self.number)
+        if self.integers is not None:
+            return repr(self.integers)
         return self.name or f"{self.op}({', '.join(map(str, self.inputs))})"
 
 
@@ -41,6 +44,11 @@ def apply(op: str, *inputs: Expression) -> Expression:
 def number(value: float) -> Expression:
     """A number."""
     return Expression((), number=value)
+
+
+def integers(*values: int) -> Expression:
+    """A vector of axes, sizes or places."""
+    return Expression((len(values),), integers=values)
 
 
 def constants_of(expression: Expression) -> set[str]:
@@ -87,5 +95,7 @@ def evaluate(expression: Expression, arrays: Mapping[str, npt.NDArray[Any]]) -> 
 def _leaf(expression: Expression, arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     if expression.number is not None:
         return np.asarray(expression.number, dtype=np.float64)
+    if expression.integers is not None:
+        return np.asarray(expression.integers, dtype=np.int64)
     array = np.asarray(arrays[expression.name])
     return array.astype(np.float64) if array.dtype.kind == "f" else array

@@ -21,14 +21,15 @@ from ._expand import (
 )
 from ._expression import Expression, freeze, number
 from ._flow import ELEMENTWISE, Entry, Flow, Op
-from ._move import concat, expand, pad, pointwise_grad_input, slice_, slice_grad, split, spread_operands, transpose
+from ._move import concat, expand, pad, slice_, slice_grad, split, spread_operands, transpose
+from ._phases import conv_grad_input
 from ._reduce import arg_max, reduction, softmax
 
 # Operators that become ops of lowering's own.
 EXPANSIONS = {
     "BatchNormalization": batch_normalization,
     "ConvTranspose": conv_transpose,
-    "ConvGradInput": pointwise_grad_input,
+    "ConvGradInput": conv_grad_input,
     "SoftmaxCrossEntropyLoss": cross_entropy,
     "SoftmaxCrossEntropyLossGrad": cross_entropy_grad,
     "Gemm": gemm,

@@ -59,7 +59,8 @@ class Selection:
             return [], y, [0, 0.0, 0.0], ""
         low = -math.inf if bounds[0] is None else bounds[0]
         high = math.inf if bounds[1] is None else bounds[1]
-        return [user], out, [2, low, high], ""
+        masks = self.inside_of(out, entry, bounds)
+        return [user, *masks], out, [2, low, high], masks[-1].outputs[0] if masks else ""
 
     def mask_of(self, y: str, entry: int) -> Op | None:
         """A free `Greater(y, 0)`."""
@@ -69,6 +70,23 @@ class Selection:
                 if self.flow.root_of(a) == y and self.flow.immediates.get(b) == 0.0 and self.flow.native(a):
                     return user
         return None
+
+    def inside_of(self, y: str, entry: int, bounds: Sequence[float | None]) -> list[Op]:
+        """A free ``And(Greater(y, low), Greater(high, y))`` and what it reads, itself last."""
+        sides: list[Op] = []
+        for side, bound in enumerate(bounds):
+            for user in self.flow.uses(y):
+                if bound is None or user.op != "Greater" or user.entry != entry or user in self.claimed:
+                    continue
+                own, other = user.inputs[side], user.inputs[1 - side]
+                if self.flow.root_of(own) == y and self.flow.native(own) and self.flow.immediates.get(other) == bound:
+                    sides.append(user)
+                    break
+        if len(sides) < 2:
+            return []
+        both = {self.follow(side.outputs[0], entry, "And") for side in sides}
+        mask = both.pop()
+        return [*sides, mask] if not both and mask is not None else []
 
 
 def select(flow: Flow) -> tuple[list[Step], list[Op]]:

@@ -16,7 +16,7 @@ enum ConvActivation : int { kConvNone = 0, kConvRelu = 1, kConvClip = 2 };
 enum ConvFinish : int {
     kConvStore = 0,     // output = sums
     kConvAdd = 1,       // output += sums
-    kConvEpilogue = 2,  // output = activation(sums + bias + residual), zero where `keep` is; `positive` = output > 0
+    kConvEpilogue = 2,  // output = activation(sums + bias + residual), zero where `keep` is
 };
 
 // Places of one operand of the epilogue: [block][row][column], steps in elements (masks: in bytes).
@@ -31,7 +31,7 @@ struct ConvEpilogue {
     const Real* bias = nullptr;  // a block a channel block, or nullptr
     ConvOperand<const Real> residual;
     ConvOperand<const uint8_t> keep;  // one bit a lane
-    ConvOperand<uint8_t> positive;
+    ConvOperand<uint8_t> positive;    // output > 0, of a clip: low < output < high
     int activation = kConvNone;
     Real low = 0, high = 0;
 };
