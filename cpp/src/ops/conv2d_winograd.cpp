@@ -26,10 +26,10 @@ constexpr std::int64_t kChunkPositions = 144;            // times steps of U tha
 struct Plan {
     bool gradient;
     std::int64_t unit, size, positions, top, left;
-    PackedWeight packed, own;            // the same in the forward direction
-    std::int64_t rows, columns, tiles;   // of tiles in an image
-    std::int64_t most_tiles;             // of a task
-    std::int64_t chunk;                  // steps that are multiplied at once: all, or those of U that are made at once
+    PackedWeight packed, own;           // the same in the forward direction
+    std::int64_t rows, columns, tiles;  // of tiles in an image
+    std::int64_t most_tiles;            // of a task
+    std::int64_t chunk;                 // steps that are multiplied at once: all, or those of U that are made at once
     std::int64_t input_step, sums_step, weight_step;  // from a position to the next
     // A gradient takes U transposed: beforehand, all of it; or, where there is more of U than of tiles, the others are
     // transposed instead, and lanes are tiles.
