@@ -41,6 +41,10 @@ class Case:
         return self.group == "memory"
 
 
+#: How far a call raises the resident memory.
+PEAKS = ("forward_peak", "gradient_peak", "low_peak")
+
+
 def cases() -> Iterator[Case]:
     """All of them, those that share processes one after the other."""
     for threads in (1, 2):
@@ -72,7 +76,7 @@ def cases() -> Iterator[Case]:
         for what in ("load", "first_answer"):
             yield Case("load", name, what, threads=2)
     for name in LARGE:
-        for what in ("packed_forward", "packed_gradient", "gradient_arena", "forward_peak", "gradient_peak"):
+        for what in (*("packed_forward", "packed_gradient", "packed_low"), "gradient_arena", *PEAKS):
             yield Case("memory", name, what)
 
 

@@ -178,6 +178,18 @@ def winograd(name: str, value: Any) -> bool | str:
     return value
 
 
+def memory(name: str, value: Any) -> str:
+    """What is spared: time, or memory."""
+    if value not in ("fast", "low"):
+        raise ValueError(f"`{name}` (={value!r}) must be 'fast' or 'low' (one copy of the weights)")
+    return str(value)
+
+
+def max_bytes(name: str, value: Any) -> int | None:
+    """A bound in bytes, None for the usual ones."""
+    return None if value is None else int(whole(1)(name, value))
+
+
 def seed(name: str, value: Any) -> int:
     """An int of any size."""
     try:

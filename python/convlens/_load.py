@@ -18,6 +18,8 @@ def load(
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     layout: str | Mapping[str, str] | None = None,
     winograd: bool | str = True,
+    memory: str = "fast",
+    max_bytes: int | None = None,
 ) -> Network:
     """Read a network from a file.
 
@@ -31,6 +33,10 @@ def load(
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions may go by Winograd's algorithm, where it pays: faster, with some three times the
         rounding. False for the least rounding in float32; see :class:`convlens.nn.Network`.
+    memory : {"fast", "low"}
+        "low" keeps one copy of the weights in memory, for up to 1.3 times the time; see :class:`convlens.nn.Network`.
+    max_bytes : int, optional
+        Bound on the memory that a call or an explanation works in at a time, with the same bits.
 
     Returns
     -------
@@ -52,12 +58,13 @@ def load(
 
         if outputs is not None or input_shape is not None or layout is not None:
             raise ValueError("`outputs`, `input_shape` and `layout` are for ONNX files; a saved network has its own")
-        return load_saved(source, winograd=winograd)
+        return load_saved(source, winograd=winograd, memory=memory, max_bytes=max_bytes)
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix != ".onnx":
         raise ValueError(f"`source` (={str(source)!r}) must end in .onnx, .npz or .safetensors{_hint(Path(source))}")
     from .onnx import load as load_onnx
 
-    return load_onnx(source, outputs=outputs, input_shape=input_shape, layout=layout, winograd=winograd)
+    options: dict[str, Any] = {"winograd": winograd, "memory": memory, "max_bytes": max_bytes}
+    return load_onnx(source, outputs=outputs, input_shape=input_shape, layout=layout, **options)
 
 
 def _hint(path: Path) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 import convlens as cl
 from convlens import explain, nn
+from convlens.program import Program
 from explain.interpreted import InterpretedNetwork
 from explain.networks import (
     CLASSES,
@@ -174,6 +175,28 @@ def test_chunks_do_not_change_the_bits(name, batch_size, make):
     net = make()
     x = given(net, 5)
     assert same_bits(call(name, net, x).values, call(name, net, x, batch_size=batch_size).values)
+
+
+@ALL
+def test_no_workspace_is_larger_than_the_bound_of_the_network(name, monkeypatch):
+    sizes, own = [], Program.workspace
+
+    def workspace(program, n):
+        made = own(program, n)
+        sizes.append(made.nbytes)
+        return made
+
+    monkeypatch.setattr(Program, "workspace", workspace)
+    call(name, small(), images(1), batch_size=1)
+    bound = max(sizes) + 5000
+    sizes.clear()
+    free = call(name, small(), images(9))
+    assert max(sizes) > bound
+    sizes.clear()
+    net = small()
+    net.max_bytes = bound
+    assert same_bits(call(name, net, images(9)).values, free.values)
+    assert 0 < max(sizes) <= bound
 
 
 @ALL

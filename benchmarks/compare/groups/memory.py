@@ -1,8 +1,9 @@
 """Bytes, in MB of 10^6: packed weights, what a gradient works in, and how far a call raises a process's memory.
 
 ``packed_*`` is weights packed after a forward pass, or after one with its gradient, beside the size of the file that
-they come from; ``gradient_arena`` is what the Program of a gradient plans (PyTorch plans none: what the resident memory
-grows by); ``*_peak`` is how far loading the network and one call raise the resident memory, weights included.
+they come from, ``packed_low`` the latter with ``memory="low"``; ``gradient_arena`` is what the Program of a gradient
+plans (PyTorch plans none: what the resident memory grows by); ``*_peak`` is how far loading the network and one call
+raise the resident memory, weights included, ``low_peak`` a forward pass with ``memory="low"``.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def convlens(case: Case, folder: Path) -> Made:
     cl.ops.set_num_threads(case.threads)
     file, x, target = onnx_file(folder, case.subject), images(case.subject, 1), np.array([TARGET])
 
-    def used(*, gradient: bool) -> Any:
-        net = cl.load(file)
+    def used(*, gradient: bool, memory: str = "fast") -> Any:
+        net = cl.load(file, memory=memory)
         if gradient:
             cl.explain.saliency(net, x, target)
         else:
@@ -66,9 +67,11 @@ def convlens(case: Case, folder: Path) -> Made:
 
     values: dict[str, Callable[[], float]] = {
         "packed_forward": lambda: used(gradient=False).weights.nbytes / MB,
+        "packed_low": lambda: used(gradient=True, memory="low").weights.nbytes / MB,
         "packed_gradient": lambda: used(gradient=True).weights.nbytes / MB,
         "gradient_arena": arena,
         "forward_peak": lambda: _rise(lambda: used(gradient=False)),
+        "low_peak": lambda: _rise(lambda: used(gradient=False, memory="low")),
         "gradient_peak": lambda: _rise(lambda: used(gradient=True)),
     }
     return _once(values[case.what])
@@ -86,6 +89,8 @@ def torch(case: Case, folder: Path) -> Made:
 
     if case.what.startswith("packed"):
         raise refuse("PyTorch", "packed weights")
+    if case.what == "low_peak":
+        raise refuse("PyTorch", case.what)
     torch.set_num_threads(case.threads)
     x = torch.from_numpy(images(case.subject, 1))
 

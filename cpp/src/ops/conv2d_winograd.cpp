@@ -1,7 +1,7 @@
 // conv2d and conv2d_grad_input of 3 x 3 kernels with stride 1, dilation 1, one group, by Winograd's F(unit, 3):
 // ops/winograd.hpp. A NaN or infinity reaches all of its tile.
 //
-// conv2d_winograd             inputs x blocked; w packed by pack_winograd; [bias]; [residual]
+// conv2d_winograd             inputs x blocked; w packed by pack_winograd, or pack_weight; [bias]; [residual]
 //                             outputs y blocked; [mask]
 //                             attributes those of conv2d, unit
 // conv2d_grad_input_winograd  inputs dy blocked; w of the forward convolution; [mask]; [residual]; [bias]
@@ -11,7 +11,8 @@
 // A task takes some tiles in the order (image, row, column), whichever images they are of: transformed, multiplied and
 // transformed back they stay in the second-level cache. Where all tiles are one piece, and tasks are groups of
 // channels, V is made beforehand, for all of them. A tile's columns of the product are chains of their own, so that its
-// bits are the same in whatever company.
+// bits are the same in whatever company. Weights that pack_weight packed are transformed on the way, some steps of a
+// panel at a time, by the kernel that pack_winograd has: the same bits.
 #include "ops/winograd.hpp"
 
 namespace convlens {
@@ -21,18 +22,21 @@ constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read
 constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
 constexpr std::int64_t kGroupPanels = 2;                 // of a task
 constexpr std::int64_t kLaneTiles = 32;                  // of a task, where lanes are tiles
+constexpr std::int64_t kChunkPositions = 144;            // times steps of U that are made at once
 
 struct Plan {
     bool gradient;
     std::int64_t unit, size, positions, top, left;
-    PackedWeight packed, own;            // the same in the forward direction
-    std::int64_t rows, columns, tiles;   // of tiles in an image
-    std::int64_t most_tiles;             // of a task
-    std::int64_t transposed;             // elements of U of a gradient, where that is transposed
-    std::int64_t input_step, sums_step;  // from a position to the next
+    PackedWeight packed, own;           // the same in the forward direction
+    std::int64_t rows, columns, tiles;  // of tiles in an image
+    std::int64_t most_tiles;            // of a task
+    std::int64_t chunk;                 // steps that are multiplied at once: all, or those of U that are made at once
+    std::int64_t transposed;            // elements of U of a gradient, where that is transposed
+    std::int64_t input_step, sums_step, weight_step;  // from a position to the next
     // A gradient takes U transposed: beforehand, all of it; or, where there is more of U than of tiles, the others are
     // transposed instead, and lanes are tiles.
     bool lanes_are_tiles;
+    bool stored;  // U, rather than the weights themselves
 };
 
 // Both directions run the same code; which it is, an instruction says by its number of attributes, which check() keeps.
@@ -62,21 +66,27 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const std::int64_t lanes = kLanes<Real>, squares = plan->own.k_blocks * plan->own.c_blocks;
     const std::int64_t others =
         (plan->own.k_blocks + plan->own.c_blocks) * ceil_div(min_of(plan->tiles, 1 << 20), lanes);
-    plan->lanes_are_tiles = plan->gradient && 2 * squares > 3 * others;
-    plan->transposed = plan->gradient && !plan->lanes_are_tiles ? plan->own.elements() * plan->positions : 0;
+    plan->stored = p.inputs[1]->channels != plan->packed.elements() * kTaps;
+    plan->lanes_are_tiles = plan->stored && plan->gradient && 2 * squares > 3 * others;
+    const bool is_transposed = plan->gradient && plan->stored && !plan->lanes_are_tiles;
+    plan->transposed = is_transposed ? plan->own.elements() * plan->positions : 0;
     const std::int64_t tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
     plan->most_tiles =
         plan->lanes_are_tiles ? kLaneTiles : min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
     // And a block more: positions that are a power of two apart share lines of the cache.
     plan->input_step = (plan->own.c_blocks * plan->most_tiles + 1) * lanes;
     plan->sums_step = (plan->own.panel_blocks * plan->most_tiles + 1) * lanes;
+    plan->chunk = plan->stored ? plan->own.steps : min_of(plan->own.steps, kChunkPositions / plan->positions);
+    plan->weight_step = plan->stored ? 0 : (plan->own.panel_blocks * plan->chunk * lanes + 1) * lanes;
 }
 
-// Elements of a thread's scratch: V, M, a position of M before it is transposed.
+// Elements of a thread's scratch: V, M, U, and a position of M before it is transposed, or the taps of a step after.
 std::int64_t input_elements(const Plan& plan) { return plan.positions * plan.input_step; }
 std::int64_t sums_elements(const Plan& plan) { return plan.positions * plan.sums_step; }
+std::int64_t weight_elements(const Plan& plan) { return plan.positions * plan.weight_step; }
 std::int64_t turned_elements(const Plan& plan) {
-    return plan.lanes_are_tiles ? plan.own.panel_blocks * plan.own.lanes * plan.most_tiles : 0;
+    const std::int64_t width = plan.own.panel_blocks * plan.own.lanes;
+    return plan.lanes_are_tiles ? width * plan.most_tiles : plan.stored ? 0 : kTaps * width * plan.own.lanes;
 }
 
 template <class Real>
@@ -95,7 +105,8 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_unit(p.attribute(p.instruction->n_attributes - 1)));
     Plan plan;
     make_plan<Real>(p, &plan);
-    CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", plan.packed.elements() * plan.positions));
+    const std::int64_t copies = plan.stored ? plan.positions : kTaps;
+    CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", plan.packed.elements() * copies));
     const Tensor* bias = p.inputs[bias_input(gradient)];
     const Tensor* mask = gradient ? p.inputs[2] : p.outputs[1];
     if (bias != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(bias, "bias", y.channels));
@@ -103,7 +114,8 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     if (mask != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(mask, "mask", y));
     if (!gradient) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
     const std::int64_t element = sizeof(Real);
-    scratch->per_thread_bytes = (input_elements(plan) + sums_elements(plan) + turned_elements(plan)) * element;
+    scratch->per_thread_bytes =
+        (input_elements(plan) + sums_elements(plan) + weight_elements(plan) + turned_elements(plan)) * element;
     scratch->fixed_bytes = (plan.transposed + (plan.tiles <= plan.most_tiles ? input_elements(plan) : 0)) * element;
     return check_halo(x, "x", forward_rectangle(a, whole(y)));
 }
@@ -136,23 +148,52 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 
 CONVLENS_COLD std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
 
-// ---- phase 0 of a gradient: transpose ----
+// ---- the weights of a gradient: transposed ----
 
-// A position of a panel of dx's channels, from the squares of the forward one's panels.
+// A step of a panel of dx's channels, from squares of the panel `from` of the forward one's, `source_next` apart, which
+// begin at `source`.
+template <class Real>
+void transpose_step(const Call& call, const Plan& plan, const PackedPanel& from, const Real* source,
+                    std::int64_t source_next, const PackedPanel& to, std::int64_t step, Real* output) {
+    const std::int64_t lanes = plan.own.lanes;
+    TransposeBlock<Real> square;
+    square.source = source + (step - from.first_block) * lanes;
+    square.source_step = from.blocks * lanes, square.source_next = source_next;
+    square.output = output, square.output_step = to.blocks * lanes, square.output_next = lanes;
+    square.count = to.blocks;
+    call.kernels->set<Real>().transpose_block(square);
+}
+
+template <class Real>
+const Real* weights_of(const Call& call) {
+    return reinterpret_cast<const Real*>(call.inputs[1].data);
+}
+
+// A position of a panel.
 template <class Real>
 void transpose_position(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t position,
                         Real* output) {
     const PackedWeight &f = plan.packed, &b = plan.own;
     for (std::int64_t step = 0; step < b.steps; ++step, output += b.tap_elements(to.blocks)) {
         const PackedPanel from = f.panel(f.panel_of(step));
-        TransposeBlock<Real> square;
-        square.source = reinterpret_cast<const Real*>(call.inputs[1].data) +
-                        position_offset(f, from, plan.positions, position) +
-                        to.first_block * f.tap_elements(from.blocks) + (step - from.first_block) * f.lanes;
-        square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
-        square.output = output, square.output_step = to.blocks * b.lanes, square.output_next = b.lanes;
-        square.count = to.blocks;
-        call.kernels->set<Real>().transpose_block(square);
+        const std::int64_t tap = f.tap_elements(from.blocks);
+        const Real* source =
+            weights_of<Real>(call) + position_offset(f, from, plan.positions, position) + to.first_block * tap;
+        transpose_step(call, plan, from, source, tap, to, step, output);
+    }
+}
+
+// The taps of a step of a panel. What lies side by side is fetched together: a forward panel, the one after this.
+template <class Real>
+void transpose_taps(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t step, Real* output) {
+    const PackedWeight &f = plan.packed, &b = plan.own;
+    const PackedPanel from = f.panel(f.panel_of(step));
+    const std::int64_t tap = f.tap_elements(from.blocks), next = kTaps * tap;
+    const Real* source = weights_of<Real>(call) + kTaps * from.offset + to.first_block * next;
+    const std::int64_t fetch = step == from.first_block ? to.blocks * next : 0;
+    for (std::int64_t e = 0; e < fetch; e += f.lanes) __builtin_prefetch(source + f.steps * next + e, 0, 2);
+    for (std::int64_t t = 0; t < kTaps; ++t, source += tap, output += b.tap_elements(to.blocks)) {
+        transpose_step(call, plan, from, source, next, to, step, output);
     }
 }
 
@@ -168,6 +209,22 @@ void transpose(const Call& call, std::int64_t task, int) {
     transpose_position<Real>(
         call, plan, panel, position,
         reinterpret_cast<Real*>(call.fixed_scratch) + position_offset(plan.own, panel, plan.positions, position));
+}
+
+// U of the steps [s0, s1) of a panel, from the weights themselves.
+template <class Real>
+void transform(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t s0, std::int64_t s1,
+               Real* turned, Real* output) {
+    WinogradWeight<Real> a;
+    a.unit = static_cast<int>(plan.unit), a.position_step = plan.weight_step;
+    a.tap_step = a.count = plan.own.tap_elements(panel.blocks);
+    a.next = plan.gradient ? 0 : kTaps * a.count;
+    for (std::int64_t step = s0; step < s1; ++step) {
+        if (plan.gradient) transpose_taps(call, plan, panel, step, turned);
+        a.source = plan.gradient ? turned : weights_of<Real>(call) + kTaps * (panel.offset + step * a.count);
+        a.output = output + (step - s0) * a.count;
+        call.kernels->set<Real>().winograd_weight(a);
+    }
 }
 
 // ---- the convolution ----
@@ -320,20 +377,19 @@ void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::i
              });
 }
 
-// M of a position and a panel: a row of the tile's product is a tile, its lanes channels.
+// Adds the steps [s0, s1) to M of a position and a panel: a row of the tile's product is a tile, its lanes channels.
 template <class Real>
-void multiply(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t position, std::int64_t tiles,
-              const Real* input, const char* weights, Real* sums) {
+void multiply(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t s0, std::int64_t s1,
+              std::int64_t tiles, const Real* input, const Real* weights, Real* sums) {
     constexpr ConvTap kHere = {0, 0};
     const PackedWeight& w = plan.own;
     ConvTile<Real> tile;
     tile.rows = 1, tile.columns = tiles, tile.blocks = panel.blocks, tile.last_lanes = w.lanes;
-    tile.taps = &kHere, tile.n_taps = 1;
-    tile.source.data = input, tile.source.column_step = w.lanes, tile.source_element_step = 1;
-    tile.steps = w.steps, tile.source_step = plan.most_tiles * w.lanes;
-    tile.elements = w.lanes, tile.last_elements = w.C - (w.steps - 1) * w.lanes;
-    tile.weight = reinterpret_cast<const Real*>(weights) + position_offset(w, panel, plan.positions, position);
-    tile.weight_block_step = w.lanes, tile.weight_element_step = panel.blocks * w.lanes;
+    tile.taps = &kHere, tile.n_taps = 1, tile.resume = s0 > 0;
+    tile.steps = s1 - s0, tile.source_step = plan.most_tiles * w.lanes;
+    tile.source.data = input + s0 * tile.source_step, tile.source.column_step = w.lanes, tile.source_element_step = 1;
+    tile.elements = w.lanes, tile.last_elements = w.step_lanes(panel, s1 - 1);
+    tile.weight = weights, tile.weight_block_step = w.lanes, tile.weight_element_step = panel.blocks * w.lanes;
     tile.weight_step = w.tap_elements(panel.blocks);
     tile.output.data = sums, tile.output.column_step = w.lanes, tile.output.block_step = plan.most_tiles * w.lanes;
     call.kernels->set<Real>().conv_tile(tile);
@@ -349,7 +405,7 @@ void multiply_turned(const Call& call, const Plan& plan, const PackedPanel& pane
     const ConvTap taps[2] = {{0, 0}, {lanes, lanes * width}};
     const auto place = [&](std::int64_t p) {
         const PackedPanel from = f.panel(p % f.panels);
-        return reinterpret_cast<const Real*>(call.inputs[1].data) +
+        return weights_of<Real>(call) +
                position_offset(f, from, plan.positions, min_of(position + p / f.panels, plan.positions - 1)) +
                panel.first_block * f.tap_elements(from.blocks);
     };
@@ -410,22 +466,29 @@ void run(const Call& call, std::int64_t task, int thread) {
     const std::int64_t t0 = piece * tiles / grid.pieces, t1 = (piece + 1) * tiles / grid.pieces;
     Real* input = thread_input<Real>(call, thread);
     Real* sums = input + input_elements(plan);
-    Real* turned = sums + sums_elements(plan);
+    Real* made = sums + sums_elements(plan);
+    Real* turned = made + weight_elements(plan);
     if (is_shared(plan, grid)) {
         input = shared_input<Real>(call, plan);
     } else {
         gather<Real>(call, plan, t0, t1, 0, w.c_blocks, input, sums);
     }
-    const char* weights = plan.gradient ? call.fixed_scratch : call.inputs[1].data;
+    const Real* stored = plan.gradient ? reinterpret_cast<const Real*>(call.fixed_scratch) : weights_of<Real>(call);
     for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
         const PackedPanel panel = w.panel(p);
-        for (std::int64_t i = 0; i < plan.positions; ++i) {
-            const Real* from = input + i * plan.input_step;
-            Real* to = sums + i * plan.sums_step;
-            if (plan.lanes_are_tiles) {
-                multiply_turned<Real>(call, plan, panel, i, t1 - t0, from, turned, to);
-            } else {
-                multiply<Real>(call, plan, panel, i, t1 - t0, from, weights, to);
+        for (std::int64_t s0 = 0, s1; s0 < w.steps; s0 = s1) {
+            s1 = min_of(w.steps, s0 + plan.chunk);
+            if (!plan.stored) transform<Real>(call, plan, panel, s0, s1, turned, made);
+            for (std::int64_t i = 0; i < plan.positions; ++i) {
+                const Real* from = input + i * plan.input_step;
+                Real* to = sums + i * plan.sums_step;
+                if (plan.lanes_are_tiles) {
+                    multiply_turned<Real>(call, plan, panel, i, t1 - t0, from, turned, to);
+                } else {
+                    const Real* weights = plan.stored ? stored + position_offset(w, panel, plan.positions, i)
+                                                      : made + i * plan.weight_step;
+                    multiply<Real>(call, plan, panel, s0, s1, t1 - t0, from, weights, to);
+                }
             }
         }
         finish<Real>(call, plan, panel, t0, t1, sums);

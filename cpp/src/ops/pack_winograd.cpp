@@ -1,5 +1,4 @@
-// packed = U[k][c] = G g[k][c] G^T, each output channel times its scale, in the order of ops/winograd.hpp; computed in
-// double.
+// packed = U[k][c] = G g[k][c] G^T, each output channel times its scale, in the order of ops/winograd.hpp.
 //
 // inputs  w plain (K C 3 3), not batched; [scale] (K)
 // outputs packed
@@ -9,17 +8,7 @@
 namespace convlens {
 namespace {
 
-constexpr std::int64_t kSizeMost = 6, kWidthMost = 32;
-// Row i of G is (1, p, p^2) / product of (p - q) over the other points q; the last point is infinity. The first row of
-// F(2,3) has the sign of B's.
-constexpr double kTwo[4][3] = {{1, 0, 0}, {1. / 2, 1. / 2, 1. / 2}, {1. / 2, -1. / 2, 1. / 2}, {0, 0, 1}};
-constexpr double kFour[6][3] = {{1, 0, 0},
-                                {1. / 3, 1. / 3, 1. / 3},
-                                {-1. / 3, 1. / 3, -1. / 3},
-                                {-16. / 15, -8. / 15, -4. / 15},
-                                {1. / 15, -2. / 15, 4. / 15},
-                                {0, 0, 1}};
-
+constexpr std::int64_t kWidthMost = 32;
 template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 1 ? 1 : 2, 1, 1, 3));
@@ -38,24 +27,6 @@ std::int64_t tasks(const Call& call) {
     return position_weight<Real>(call.attribute(0), call.attribute(1)).panels;
 }
 
-// One input channel of a panel: g and u are [y][x][lane].
-void transform(const double (*G)[3], std::int64_t size, const double (*g)[3][kWidthMost],
-               double (*u)[kSizeMost][kWidthMost]) {
-    for (std::int64_t i = 0; i < size; ++i) {
-        double half[3][kWidthMost];
-        for (std::int64_t x = 0; x < 3; ++x) {
-            for (std::int64_t l = 0; l < kWidthMost; ++l) {
-                half[x][l] = G[i][0] * g[0][x][l] + G[i][1] * g[1][x][l] + G[i][2] * g[2][x][l];
-            }
-        }
-        for (std::int64_t j = 0; j < size; ++j) {
-            for (std::int64_t l = 0; l < kWidthMost; ++l) {
-                u[i][j][l] = half[0][l] * G[j][0] + half[1][l] * G[j][1] + half[2][l] * G[j][2];
-            }
-        }
-    }
-}
-
 template <class Real>
 void run(const Call& call, std::int64_t task, int) {
     const std::int64_t K = call.attribute(0), C = call.attribute(1), unit = call.attribute(2), size = unit + 2;
@@ -66,18 +37,18 @@ void run(const Call& call, std::int64_t task, int) {
     Real* packed = reinterpret_cast<Real*>(call.outputs[0].data);
     const std::int64_t width = panel.blocks * w.lanes, k0 = panel.first_block * w.lanes,
                        channels = min_of(width, K - k0);
-    double g[3][3][kWidthMost] = {}, u[kSizeMost][kSizeMost][kWidthMost];
+    alignas(kBlockBytes) Real g[kTaps][kWidthMost] = {};
+    WinogradWeight<Real> a;
+    a.unit = static_cast<int>(unit), a.source = g[0], a.tap_step = kWidthMost, a.count = width;
+    a.position_step = position_elements(w, panel);
     for (std::int64_t c = 0; c < w.steps * w.lanes; ++c) {
         for (std::int64_t l = 0; l < channels; ++l) {
-            const Real* kernel = plain + ((k0 + l) * C + c) * 9;
-            const double by = scale == nullptr ? 1 : static_cast<double>(scale[k0 + l]);
-            for (std::int64_t t = 0; t < 9; ++t) g[t / 3][t % 3][l] = c < C ? static_cast<double>(kernel[t]) * by : 0;
+            const Real* kernel = plain + ((k0 + l) * C + c) * kTaps;
+            const Real by = scale == nullptr ? 1 : scale[k0 + l];
+            for (std::int64_t t = 0; t < kTaps; ++t) g[t][l] = c < C ? kernel[t] * by : 0;
         }
-        transform(unit == 2 ? kTwo : kFour, size, g, u);
-        for (std::int64_t position = 0; position < size * size; ++position) {
-            Real* to = packed + position_offset(w, panel, size * size, position) + c * width;
-            for (std::int64_t l = 0; l < width; ++l) to[l] = static_cast<Real>(u[position / size][position % size][l]);
-        }
+        a.output = packed + position_offset(w, panel, size * size, 0) + c * width;
+        call.kernels->set<Real>().winograd_weight(a);
     }
     if (task == 0) zero_padding<Real>(call.outputs[0], 0);
 }

@@ -49,10 +49,12 @@ Work work_of(const Op& op, const Problem& problem) {
         if (bytes > largest[t->batched]) largest[t->batched] = bytes;
         if (t->batched != 0 && (pixels == 0 || area < pixels)) pixels = area;
     });
-    // Transformed weights are multiplied once a tile.
-    if (std::strstr(op.name, "_winograd") != nullptr) {
+    // A tile's products are those of its positions, whatever form the weights have.
+    if (std::strstr(op.name, "_winograd") != nullptr && !is(op, "pack_winograd")) {
         const double unit = static_cast<double>(problem.attribute(i.n_attributes - 1));
-        pixels /= unit * unit;
+        const Tensor &x = *problem.inputs[0], &w = *problem.inputs[1], &y = *problem.outputs[0];
+        const double weights = static_cast<double>(x.channels) * y.channels * (unit + 2) * (unit + 2);
+        pixels *= weights / w.channels / (unit * unit);
     }
     if (is(op, "elementwise")) {
         const double rated = kOperation * i.n_attributes;

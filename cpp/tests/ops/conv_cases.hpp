@@ -10,7 +10,8 @@ struct ConvCase {
     int c, h, w, k, r, s;
     int stride_h = 1, stride_w = 1, top = 0, left = 0, bottom = 0, right = 0, dilation_h = 1, dilation_w = 1,
         groups = 1;
-    int unit = 0;  // of Winograd's convolution
+    int unit = 0;              // of Winograd's convolution
+    bool transformed = false;  // its weights, beforehand
 
     int p() const { return (h + top + bottom - dilation_h * (r - 1) - 1) / stride_h + 1; }
     int q() const { return (w + left + right - dilation_w * (s - 1) - 1) / stride_w + 1; }
@@ -26,8 +27,9 @@ struct ConvCase {
     std::vector<std::int64_t> weight_attributes() const { return {k, c, r, s, groups}; }
     std::string name() const {
         char text[160];
-        std::snprintf(text, sizeof text, "c%d h%d w%d k%d r%d s%d st%d,%d p%d,%d,%d,%d d%d,%d g%d F(%d,3)", c, h, w, k,
-                      r, s, stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w, groups, unit);
+        std::snprintf(text, sizeof text, "c%d h%d w%d k%d r%d s%d st%d,%d p%d,%d,%d,%d d%d,%d g%d F(%d,3)%s", c, h, w,
+                      k, r, s, stride_h, stride_w, top, left, bottom, right, dilation_h, dilation_w, groups, unit,
+                      transformed ? " beforehand" : "");
         return text;
     }
 };
@@ -61,7 +63,7 @@ inline std::vector<ConvCase> conv_cases() {
         {20, 4, 6, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 5},   // 4 in, 8 out a group
     };
 }
-// The cases that Winograd's convolution is defined for, and some of its own, by both of its tiles.
+// The cases that Winograd's convolution is defined for, and some of its own, by both of its tiles and forms of weights.
 inline std::vector<ConvCase> winograd_cases() {
     std::vector<ConvCase> own = {
         {16, 8, 8, 16, 3, 3, 1, 1, 1, 1, 1, 1},    // whole tiles
@@ -77,7 +79,9 @@ inline std::vector<ConvCase> winograd_cases() {
     }
     std::vector<ConvCase> cases;
     for (ConvCase k : own) {
-        for (int unit : {2, 4}) k.unit = unit, cases.push_back(k);
+        for (int unit : {2, 4}) {
+            for (bool transformed : {false, true}) k.unit = unit, k.transformed = transformed, cases.push_back(k);
+        }
     }
     return cases;
 }
@@ -169,13 +173,13 @@ struct PackedPair {
         pack(k);
     }
     static std::int64_t elements(const ConvCase& k) {
-        if (k.unit == 0) return packed_elements(k.k, k.c, k.r, k.s, k.groups, kLanes<Real>);
+        if (!k.transformed) return packed_elements(k.k, k.c, k.r, k.s, k.groups, kLanes<Real>);
         return (k.unit + 2) * (k.unit + 2) * packed_elements(k.k, k.c, 1, 1, 1, kLanes<Real>);
     }
     void pack(const ConvCase& k) {
         std::vector<std::int64_t> attributes = k.weight_attributes();
-        if (k.unit != 0) attributes = {k.k, k.c, k.unit};
-        Runner<Real> runner(k.unit == 0 ? "pack_weight" : "pack_winograd", {&plain.tensor}, {&packed.tensor},
+        if (k.transformed) attributes = {k.k, k.c, k.unit};
+        Runner<Real> runner(k.transformed ? "pack_winograd" : "pack_weight", {&plain.tensor}, {&packed.tensor},
                             attributes);
         const Status status = runner.run({&plain}, {&packed}, 1, runnable_kernels()[0], 1);
         CHECK_SAY(status.ok(), "pack %s: %s", k.name().c_str(), status.message);

@@ -24,9 +24,9 @@ def command(commands: Commands, name: str, *, help: str, description: str, examp
     return parser
 
 
-def load_network(path: str, layout: str | None = None) -> Network:
+def load_network(path: str, layout: str | None = None, memory: str = "fast") -> Network:
     """Read NET of the command line."""
-    return load(path, layout=layout)
+    return load(path, layout=layout, memory=memory)
 
 
 def add_layout(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -30,6 +30,12 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--layer", metavar="NAME", help="the layer of grad_cam; default: chosen, and printed")
     parser.add_argument("--out", metavar="FILE", help="where to write; default: NET with the ending .cvl")
+    parser.add_argument(
+        "--memory",
+        choices=("fast", "low"),
+        default="fast",
+        help="low: no weights transformed beforehand, for a smaller file at up to 1.3 times the time",
+    )
     parser.set_defaults(run=run)
 
 
@@ -39,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from ..program import Entry
     from ..program import compile as compile_program
 
-    net = load_network(options.net)
+    net = load_network(options.net, memory=options.memory)
     out = Path(options.out or Path(options.net).with_suffix(".cvl"))
     if options.explain:
         graph, entries = graph_of(net, options.explain, layer=options.layer)
@@ -48,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError("--layer belongs to --explain grad_cam")
         graph = net.graph
         entries = {"forward": Entry(inputs=tuple(net.graph.inputs), outputs=net.graph.outputs)}
-    program = compile_program(graph, entries, dtype=net.dtype)
+    program = compile_program(graph, entries, dtype=net.dtype, memory=net.memory)
     data = program.to_bytes(net.weights)
     with replacing(out) as file:
         file.write(data)

@@ -64,7 +64,7 @@ def _forward(net: Network) -> str:
     from ..program import compile as compile_program
 
     entry = Entry(inputs=tuple(net.graph.inputs), outputs=net.graph.outputs)
-    program = compile_program(net.graph, {"forward": entry}, dtype=net.dtype, winograd=net.winograd)
+    program = compile_program(net.graph, {"forward": entry}, dtype=net.dtype, winograd=net.winograd, memory=net.memory)
     memory = f"memory {in_bytes(program.arena_bytes(1, 1))} to run one image on one thread, beside the weights"
     rows = [(each.node, each.problem, each.algorithm) for each in program.convolutions]
     return "\n\n".join([memory, *([table(("convolution", "problem", "algorithm"), rows)] if rows else [])])

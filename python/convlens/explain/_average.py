@@ -112,6 +112,7 @@ def _split_sum(
 ) -> Sums:
     """Image by image, as many variants at once as fit."""
     at_once = min(task.fitting(split.body), len(weights))
+    task.fitting(split.beginning)  # one image does, or this says so
     for row, image in enumerate(chosen):
         state = split.begin()
         try:

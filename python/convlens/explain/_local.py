@@ -57,6 +57,7 @@ class Local:
         self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept)
         made = [each for each in (*self._parts, self._rest) if each is not None]
         self.batch_size = min(task.fitting(each) for each in made)
+        task.fitting(self._clean)  # one image does, or this says so
 
     def image(self, image: Array, cover: Array) -> LocalImage:
         """What the patches of one image (C, H, W) have in common; `cover` is what lies under all of them."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..graph import Graph
 from ..nn import Network
+from ..nn._run import images_at_once
 from ._explanation import Explanation
 from ._goal import Goal, make_goal
 from ._graphs import Plan, make_plan
@@ -56,7 +57,7 @@ class Task:
     target, of, output, layer, input
         See :func:`convlens.explain.saliency` and :func:`convlens.explain.grad_cam`.
     batch_size : int, optional
-        Images (steps, samples, windows) run at once; None bounds the arena to 32 MB.
+        Images (steps, samples, windows) run at once; None bounds the arena to 32 MB. ``net.max_bytes`` bounds both.
     method : str, optional
         The method called, when it drives another one's program.
     arguments : mapping
@@ -102,11 +103,11 @@ class Task:
             self.arguments["input"] = input
 
     def fitting(self, program: Program) -> int:
-        """Images at once that the caller asked for, or whose arena stays within bounds."""
-        if self._given_batch is not None:
-            return self._given_batch
-        fixed, one = program.arena_bytes(0, 1), program.arena_bytes(1, 1)
-        return int(min(LARGEST_BATCH, max(1, (ARENA_BYTES - fixed) // max(1, one - fixed))))
+        """Images at once that the caller asked for, or whose arena stays within bounds, those of the network always."""
+        bound = self.net.max_bytes
+        if self._given_batch is None:
+            return min(LARGEST_BATCH, images_at_once(program, bound, ARENA_BYTES))
+        return self._given_batch if bound is None else min(self._given_batch, images_at_once(program, bound, bound))
 
     def parts(self, each: int = 1) -> Iterator[slice]:
         """Slices of the images, as many as fit at once when every image stands `each` times in a batch."""

@@ -38,6 +38,11 @@ class ProgramCache:
                 self._programs.popitem(last=False)
             return program
 
+    def clear(self) -> None:
+        """Drop all Programs; calls under way finish with theirs."""
+        with self._lock:
+            self._programs.clear()
+
     def within(self, prefix: Hashable) -> ProgramCache:
         """The cache as a network of another size sees it: its keys are apart, the bound is one."""
         return _Part(self, prefix)
@@ -56,6 +61,9 @@ class _Part(ProgramCache):
 
     def get(self, key: Hashable, make: Callable[[], Program]) -> Program:
         return self._whole.get((self._prefix, key), make)
+
+    def clear(self) -> None:
+        self._whole.clear()
 
     def __len__(self) -> int:
         return len(self._whole)

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import max_bytes as check_bytes
+from .._arguments import memory as check_memory
 from .._arguments import winograd as check_winograd
+from .._spill import spilled
 from ..graph import Graph, GraphBuilder, channels_first, check_layout, default_layout, layout_of
 from ._build import build_graph
 from ._cache import ProgramCache
@@ -63,6 +66,15 @@ class Network:
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions may go by Winograd's algorithm, where it pays: faster, with some three times the
         rounding; see :func:`convlens.program.compile`. In float64 and in training they do not.
+    memory : {"fast", "low"}
+        "low" keeps one copy of the weights, packed for the kernels, and none transformed for Winograd's algorithm,
+        for up to 1.3 times the time. The parameters themselves lie in a temporary file without a name, and are read
+        from there: when a new kind of call packs some, by ``net.parameters``, ``net.save`` and training. Results have
+        the same bits. Where temporary files live in memory, set ``TMPDIR`` to a folder on a disk.
+    max_bytes : int, optional
+        Bound on the memory that a call, and every explanation, works in at a time, activations and scratch of all its
+        threads: a batch is cut into parts that fit, with the same bits. Inputs, results and weights come beside it.
+        None: 64 MB for calls, 32 MB for explanations, or one image's. See :attr:`max_bytes`.
 
     Notes
     -----
@@ -92,6 +104,8 @@ class Network:
         source: Source | None = None,
         open_axes: Mapping[str, tuple[int | None, ...]] | None = None,
         winograd: bool | str = True,
+        memory: str = "fast",
+        max_bytes: int | None = None,
     ) -> None:
         if graph is None:
             if inputs is None or outputs is None:
@@ -102,7 +116,8 @@ class Network:
         if not graph.inputs or not all(kind.batched for kind in graph.inputs.values()):
             listed = ", ".join(f"{name!r} {kind}" for name, kind in graph.inputs.items()) or "none"
             raise ValueError(f"`graph` has the inputs {listed}: a network has at least one, each with the batch first")
-        self.graph = _frozen(graph)
+        self.memory = check_memory("memory", memory)
+        self.graph = _frozen(graph, self.memory)
         self.notes = tuple(notes)
         self.paths = MappingProxyType(dict(paths or {}))
         self.layouts = MappingProxyType(_layouts(self.graph, layouts or {}))
@@ -111,6 +126,7 @@ class Network:
         self._sizes = OpenSizes(source, open_axes or {}) if source is not None else None
         self._programs = ProgramCache()
         self._replay: Replay | None = None
+        self._max_bytes = check_bytes("max_bytes", max_bytes)
         self._lock = threading.Lock()
         self._weights: Weights | None = None
         self._weights_like: Network | None = None
@@ -147,6 +163,20 @@ class Network:
         """float32 or float64: what it takes and computes in."""
         kinds = self.graph.inputs.values() if self._takes_floats else self.graph.types.values()
         return next((kind.dtype for kind in kinds if kind.dtype.startswith("float")), "float32")
+
+    @property
+    def max_bytes(self) -> int | None:
+        """Bound on the bytes that a call works in at a time; may be set. None: the usual ones."""
+        return self._max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, value: int | None) -> None:
+        with self._lock:
+            self._max_bytes = check_bytes("max_bytes", value)
+            self._replay = None  # calls that were not cut
+            self._programs.clear()  # which keep the memory of such calls
+            if self._sizes is not None:
+                self._sizes.forget()
 
     @property
     def _takes_floats(self) -> bool:
@@ -256,7 +286,7 @@ class Network:
         if wanted:
             program = self.program(("forward", wanted), lambda: self._forward_graph(wanted))
             needed = checked if len(checked) == 1 else {name: checked[name] for name in program.inputs("forward")}
-            results |= run(program, "forward", needed, self.weights)
+            results |= run(program, "forward", needed, self.weights, self.max_bytes)
         return {name: results[name] for name in outputs}
 
     def _forward_graph(self, outputs: tuple[str, ...]) -> tuple[Graph, dict[str, Entry]]:
@@ -317,8 +347,9 @@ class Network:
         return self if shapes is None else self._sizes.network(self, shapes)
 
     def follow(self, net: Network, key: Hashable) -> None:
-        """Keep Programs in the cache of `net`, under `key`, share its packed weights, choose algorithms as it does."""
-        self.winograd = net.winograd
+        """Keep Programs in the cache of `net`, under `key`; share its packed weights, its choices and bounds."""
+        self.winograd, self.memory = net.winograd, net.memory
+        self._max_bytes = net.max_bytes
         self._programs = net._programs.within(key)
         self._weights_like = net
 
@@ -346,7 +377,13 @@ class Network:
         def make() -> Program:
             graph, entries = build()
             return compile_program(
-                graph, entries, dtype=self.dtype, updates=updates, inside=inside, winograd=self.winograd
+                graph,
+                entries,
+                dtype=self.dtype,
+                updates=updates,
+                inside=inside,
+                winograd=self.winograd,
+                memory=self.memory,
             )
 
         return self._programs.get(key, make)
@@ -382,7 +419,7 @@ class Network:
             constants = dict(graph.constants)
             for name, value in parameters.items():
                 constants[name] = self._parameter(name, value)
-            self.graph = _frozen(dataclasses.replace(graph, constants=constants))
+            self.graph = _frozen(dataclasses.replace(graph, constants=constants), self.memory)
             self._weights = None
             self._replay = None
             self.version += 1
@@ -468,7 +505,8 @@ class Network:
 
     def _made(self) -> dict[str, Any]:
         """What it was made from, beside its graph."""
-        made: dict[str, Any] = {**self._said(), "winograd": self.winograd}
+        options = {"winograd": self.winograd, "memory": self.memory, "max_bytes": self.max_bytes}
+        made: dict[str, Any] = {**self._said(), **options}
         if self._sizes is not None:
             made |= {"source": self._sizes.source, "open_axes": self._sizes.open_axes}
         return made
@@ -521,8 +559,8 @@ class Sequential(Network):
         Shape of one image, such as ``(1, 28, 28)``; input channels and features are inferred from it.
     seed : int
         Of the initial weights.
-    winograd : bool or {"F(2,3)", "F(4,3)"}
-        As :class:`Network` takes it.
+    winograd, memory, max_bytes
+        As :class:`Network` takes them.
 
     Examples
     --------
@@ -534,7 +572,15 @@ class Sequential(Network):
     [('N', 32, 26, 26), ('N', 32, 26, 26), ('N', 32, 13, 13), ('N', 5408), ('N', 10)]
     """
 
-    def __init__(self, *layers: Layer, input_shape: Sequence[int], seed: int = 0, winograd: bool | str = True) -> None:
+    def __init__(
+        self,
+        *layers: Layer,
+        input_shape: Sequence[int],
+        seed: int = 0,
+        winograd: bool | str = True,
+        memory: str = "fast",
+        max_bytes: int | None = None,
+    ) -> None:
         from ._layer import Input
 
         if not layers:
@@ -545,18 +591,21 @@ class Sequential(Network):
                 hint = "unpack the list with *" if isinstance(layer, (list, tuple)) else "build it with ()"
                 raise TypeError(f"`layers[{position}]` (={layer!r}) is not a layer: {hint}")
             x = layer(x)
-        super().__init__(inputs=source, outputs=x, seed=seed, winograd=winograd)
+        options: dict[str, Any] = {"winograd": winograd, "memory": memory, "max_bytes": max_bytes}
+        super().__init__(inputs=source, outputs=x, seed=seed, **options)
 
 
-def load(path: str | os.PathLike[str], *, winograd: bool | str = True) -> Network:
+def load(
+    path: str | os.PathLike[str], *, winograd: bool | str = True, memory: str = "fast", max_bytes: int | None = None
+) -> Network:
     """Read a network from what ``net.save`` wrote; ``convlens.load`` reads ONNX files too.
 
     Parameters
     ----------
     path : path-like
         An .npz, or a .safetensors file (extra ``[safetensors]``).
-    winograd : bool or {"F(2,3)", "F(4,3)"}
-        As :class:`Network` takes it.
+    winograd, memory, max_bytes
+        As :class:`Network` takes them.
 
     Returns
     -------
@@ -574,7 +623,7 @@ def load(path: str | os.PathLike[str], *, winograd: bool | str = True) -> Networ
     read_state_dict : Read the arrays of a PyTorch checkpoint, for a network built here.
     """
     graph, said = load_graph(path)
-    return Network(graph=graph, winograd=winograd, **said)
+    return Network(graph=graph, winograd=winograd, memory=memory, max_bytes=max_bytes, **said)
 
 
 def _described(inputs: Tensor | Sequence[Tensor], outputs: Tensor | Sequence[Tensor], seed: int) -> Graph:
@@ -600,10 +649,10 @@ def _layouts(graph: Graph, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _frozen(graph: Graph) -> Graph:
+def _frozen(graph: Graph, memory: str) -> Graph:
     """The graph with read-only views of its constants, so that weights change through `set_parameters` alone."""
     constants = {}
-    for name, array in graph.constants.items():
+    for name, array in (spilled(graph.constants) if memory == "low" else graph.constants).items():
         view = array.view()
         view.flags.writeable = False
         constants[name] = view

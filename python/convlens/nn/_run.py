@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import _core
+
 if TYPE_CHECKING:
     from ..program import Program, Weights
 
@@ -16,11 +18,15 @@ ARENA_BYTES = 64 * 2**20
 
 
 def run(
-    program: Program, entry: str, inputs: Mapping[str, npt.NDArray[Any]], weights: Weights
+    program: Program,
+    entry: str,
+    inputs: Mapping[str, npt.NDArray[Any]],
+    weights: Weights,
+    max_bytes: int | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Run one entry whose inputs and outputs are all batched, a chunk of images at a time."""
     n = len(next(iter(inputs.values())))
-    step = chunk(program, n)
+    step = chunk(program, n, max_bytes)
     parts = []
     for start in range(0, max(n, 1), step):
         piece = {name: array[start : start + step] for name, array in inputs.items()}
@@ -34,9 +40,26 @@ def run(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def chunk(program: Program, n: int, limit_bytes: int = ARENA_BYTES) -> int:
-    """How many images fit in `limit_bytes` of arena; at least 1, and an even share of `n`."""
-    fixed, one = program.arena_bytes(0, 1), program.arena_bytes(1, 1)
-    fits = max(1, (limit_bytes - fixed) // max(1, one - fixed))
+def images_at_once(program: Program, max_bytes: int | None, usual_bytes: int) -> int:
+    """How many images fit in `max_bytes`; without it, in some `usual_bytes`, and at least 1.
+
+    Raises
+    ------
+    ValueError
+        When not even one fits in `max_bytes`.
+    """
+    threads = 1 if max_bytes is None else None
+    fixed, one = program.arena_bytes(0, threads), program.arena_bytes(1, threads)
+    if max_bytes is not None and one > max_bytes:
+        raise ValueError(
+            f"`max_bytes` (={max_bytes}) must be at least {one}: one image takes so many on "
+            f"{_core.get_num_threads()} thread(s); raise it, or take fewer threads with ops.set_num_threads"
+        )
+    return int(max(1, ((max_bytes or usual_bytes) - fixed) // max(1, one - fixed)))
+
+
+def chunk(program: Program, n: int, max_bytes: int | None = None) -> int:
+    """How many images run at once: those that fit, and an even share of `n`."""
+    fits = images_at_once(program, max_bytes, ARENA_BYTES)
     pieces = max(1, -(-n // fits))
     return max(1, -(-n // pieces))

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+from .._arguments import memory as check_memory
 from .._errors import UnsupportedError
+from .._spill import spilled
 from ..graph import Graph, by_sizes, channels_first, check_layout, layout_of
 from ..nn import Network
 from ._importer import Imported, import_model
@@ -31,6 +33,8 @@ def load(
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     layout: str | Mapping[str, str] | None = None,
     winograd: bool | str = True,
+    memory: str = "fast",
+    max_bytes: int | None = None,
 ) -> Network:
     """Read a convolutional network from an ONNX file.
 
@@ -47,8 +51,8 @@ def load(
         Which axis of the input holds the channels, instead of what the file suggests: a Transpose before the first
         convolution, or a last axis of 1, 3 or 4, says that they are last. It changes nothing that is computed, but
         which axes maps have and windows cover. Of signals "NCL" and "NLC".
-    winograd : bool or {"F(2,3)", "F(4,3)"}
-        As :class:`convlens.nn.Network` takes it.
+    winograd, memory, max_bytes
+        As :class:`convlens.nn.Network` takes them.
 
     Returns
     -------
@@ -77,6 +81,7 @@ def load(
     >>> load(model)
     Network(x float32(N, 3, 4, 4) -> y; 1 layers, 0 parameters, version 0)
     """
+    options: dict[str, Any] = {"winograd": winograd, "memory": check_memory("memory", memory), "max_bytes": max_bytes}
     model, folder, weights = read_model(source)
     wanted = [outputs] if isinstance(outputs, str) else outputs
     open_axes = _open_axes(model)
@@ -85,9 +90,10 @@ def load(
     layouts = _layouts(imported.graph, layout)
     open_axes = {name: axes for name, axes in open_axes.items() if name in imported.graph.inputs and None in axes}
     if not open_axes:
-        return _network(imported, layouts, winograd=winograd)
-    origin = File(_without_weights(model), imported.values, None if wanted is None else tuple(wanted), layouts)
-    return _network(imported, layouts, source=origin, open_axes=open_axes, winograd=winograd)
+        return _network(imported, layouts, **options)
+    values = spilled(imported.values) if memory == "low" else imported.values
+    origin = File(_without_weights(model), values, None if wanted is None else tuple(wanted), layouts)
+    return _network(imported, layouts, source=origin, open_axes=open_axes, **options)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def _network(
     layouts: Mapping[str, str],
     source: File | None = None,
     open_axes: Mapping[str, tuple[int | None, ...]] = MappingProxyType({}),
-    winograd: bool | str = True,
+    **options: Any,
 ) -> Network:
     notes = imported.notes
     for name, kind in imported.graph.inputs.items():
@@ -130,7 +136,7 @@ def _network(
         layouts=layouts,
         source=source,
         open_axes=open_axes,
-        winograd=winograd,
+        **options,
     )
 
 

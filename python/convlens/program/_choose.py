@@ -31,9 +31,10 @@ class Homes:
     packing : root -> Geometry, for those that are packed (states too)
     """
 
-    def __init__(self, flow: Flow, steps: list[Step], winograd: int | None = 0) -> None:
+    def __init__(self, flow: Flow, steps: list[Step], winograd: int | None = 0, memory: str = "fast") -> None:
         self.flow = flow
         self.winograd = winograd
+        self.memory = memory
         self.layout: dict[str, str] = {}
         self.packing: dict[str, Geometry] = {}
         self._wanted: dict[str, set[str]] = {}
@@ -102,7 +103,7 @@ class Homes:
                 self._choose_reorder(step)
             if step.op == "concat":
                 step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
-            if take_winograd(self.flow, step, self.winograd):
+            if take_winograd(self.flow, step, self.winograd, self.memory):
                 return
             if self.flow.inside is None and self._passes_through(step):
                 self._keep_plain(step)

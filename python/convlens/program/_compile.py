@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from .._arguments import memory as check_memory
 from ..graph import Graph
 from ._decompose import decompose
 from ._dispatch import choices, tell
@@ -30,6 +31,7 @@ def compile(
     updates: Mapping[str, str] | None = None,
     inside: Collection[str] | None = None,
     winograd: bool | str = True,
+    memory: str = "fast",
 ) -> Program:
     """Lower a graph to a Program.
 
@@ -49,6 +51,8 @@ def compile(
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
         some three times as much. In float64, and with `inside`, never. A tile by name: wherever it is defined, in
         float64 too.
+    memory : {"fast", "low"}
+        "low": no weights are kept transformed; the bits are the same.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def compile(
     graph, numbers = decompose(graph, dtype)
     flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside)
     steps = group(flow, *select(flow))
-    made = Layouter(flow, steps, target, unit).run()
+    made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)
     convolutions = choices(made.labels, made.entries, dtype)
     tell(convolutions)

@@ -63,7 +63,7 @@ def freeze(value: Any) -> Any:
 
 
 def evaluate(expression: Expression, arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Compute an expression in float64, so that folding rounds once.
+    """Compute an expression in float64, so that folding rounds once; a constant alone comes as it is.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def evaluate(expression: Expression, arrays: Mapping[str, npt.NDArray[Any]]) -> 
         When a constant it reads is not among `arrays`.
     """
     if not expression.op:
-        return _leaf(expression, arrays)
+        return _leaf(expression, arrays) if expression.number is not None else np.asarray(arrays[expression.name])
     from ..reference import run
 
     builder = GraphBuilder()

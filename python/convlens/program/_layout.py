@@ -36,9 +36,11 @@ _DTYPES = {"float32": REAL, "float64": REAL, "bool": MASK, "uint8": UINT8, "int6
 class Layouter:
     """Holds the versions of each tensor while instructions are written, entry by entry."""
 
-    def __init__(self, flow: Flow, steps: list[Step], target: Target, winograd: int | None = 0) -> None:
+    def __init__(
+        self, flow: Flow, steps: list[Step], target: Target, winograd: int | None = 0, memory: str = "fast"
+    ) -> None:
         self.flow, self.steps, self.target = flow, steps, target
-        self.homes = Homes(flow, steps, winograd)
+        self.homes = Homes(flow, steps, winograd, memory)
         self.versions: dict[str, list[Tensor]] = {}
         self.code: list[list[Instruction]] = [[] for _ in flow.entries]
         self.ports: list[list[Port]] = []

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._spill import let_go
 from ._expression import constants_of, evaluate
 from ._pack import Bytes, Slab, pack, padded
 from ._tensors import WeightKey
@@ -37,6 +38,7 @@ class Weights:
     Notes
     -----
     Any number of threads may use one. To change a weight, make new Weights; calls under way finish with the old ones.
+    The memory of arrays that lie in a file is given back once they are packed.
     """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[Any]], *, like: Weights | None = None) -> None:
@@ -89,6 +91,12 @@ class Weights:
             )
         if self._like is not None and self._shared(key):
             return self._like.packed(key, dtype)
+        packed = self._packed_of(key, dtype)
+        read = constants_of(key.expression) | (set() if key.scale is None else constants_of(key.scale))
+        let_go(self._arrays[name] for name in read)
+        return packed
+
+    def _packed_of(self, key: WeightKey, dtype: str) -> Bytes:
         try:
             value = evaluate(key.expression, self._arrays)
             scale = None if key.scale is None else evaluate(key.scale, self._arrays).reshape(-1)

@@ -20,13 +20,19 @@ def wanted_unit(option: bool | str, dtype: str) -> int | None:
     return None if option and dtype == "float32" else 0
 
 
-def take_winograd(flow: Flow, step: Step, wanted: int | None) -> bool:
-    """Make a convolution the instruction of Winograd's algorithm where that was asked for, or pays."""
+def take_winograd(flow: Flow, step: Step, wanted: int | None, memory: str) -> bool:
+    """Make a convolution the instruction of Winograd's algorithm where that was asked for, or pays.
+
+    Its weights are transformed beforehand where `memory` is "fast" and :func:`keeps_transformed` says so.
+    """
     unit = _pays(flow, step) if wanted is None else wanted
     if unit == 0 or step.op not in _TWINS or not _is_defined(flow, step):
         return False
-    assert step.geometry is not None
-    step.geometry = dataclasses.replace(step.geometry, winograd=unit)
+    g = step.geometry
+    assert g is not None
+    rows, columns = flow.base_of(step.outputs[0])[1:]
+    if memory == "fast" and keeps_transformed(unit, g.C, g.K, -(-rows // unit) * -(-columns // unit)):
+        step.geometry = dataclasses.replace(g, winograd=unit)
     step.op, step.attributes = f"{step.op}_winograd", [*step.attributes, unit]
     return True
 
@@ -59,6 +65,15 @@ def best_unit(c: int, k: int, height: int, width: int) -> int:
     if min(c, k) < 16 or min(height, width) < 6:
         return 0
     return 2 if max(height, width) <= 8 and c * k > 128 * 128 else 4
+
+
+def keeps_transformed(unit: int, c: int, k: int, tiles: int) -> bool:
+    """Whether the weights are kept transformed, rather than as they are and transformed whenever they are read.
+
+    Kept, there are 1.8 times (F(2,3)) or 4 times (F(4,3)) as many to read. Transforming them for every task costs
+    little where sums over few channels end in one go, and where so many meet few tiles that reading takes long.
+    """
+    return not (unit == 4 and (min(c, k) <= 64 or (c * k >= 256 * 256 and tiles <= 16)))
 
 
 #: Milliseconds for one image by the direct kernel, F(2,3) and F(4,3), with bias and ReLU: AMD EPYC 9004, AVX-512, one

@@ -1,4 +1,4 @@
-// Arguments of the two transforms of Winograd's convolution; ops/winograd.hpp says what lies where.
+// Arguments of the transforms of Winograd's convolution; ops/winograd.hpp says what lies where.
 #pragma once
 
 #include <stdint.h>
@@ -20,6 +20,20 @@ struct WinogradInput {
     int64_t tiles = 0;
     Real* output = nullptr;
     int64_t position_step = 0;
+};
+
+// Position (i, j) of a 3 x 3 kernel, for `count` elements side by side, whatever channels they are of:
+//     output[(i (unit + 2) + j) position_step + e] = sum over y, x of G[i][y] G[j][x] source[(3 y + x) tap_step + e]
+// `count` is a multiple of the lanes.
+template <class Real>
+struct WinogradWeight {
+    int unit = 4;
+    const Real* source = nullptr;
+    int64_t tap_step = 0;
+    Real* output = nullptr;
+    int64_t position_step = 0;
+    int64_t count = 0;
+    int64_t next = 0;  // from here on `source` will be read, which is fetched meanwhile
 };
 
 // The tile's output of row y, column t next_columns + x and block b is finished from

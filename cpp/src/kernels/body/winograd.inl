@@ -1,7 +1,7 @@
 // The transforms of Winograd's convolution, a block of channels at a time. F(2,3) has the points 0, 1, -1 and infinity,
 // F(4,3) 0, 1, -1, 1/2, -2 and infinity: a third of the error of 0, 1, -1, 2, -2 (kernels of Lavin and Gray,
 // arXiv:1509.09308; points after Barabasz et al., arXiv:1803.10986). The weights' transform has the factors that are
-// no powers of two.
+// no powers of two: row i of G is (1, p, p^2) / product of (p - q) over the other points q, the last one infinity.
 #include "kernels/args/winograd.hpp"
 #include "kernels/conv_finish.hpp"
 
@@ -46,6 +46,53 @@ inline void backward_points(const Vec<Real> (&m)[6], Vec<Real> (&y)[4]) {
     y[1] = times(0.5, m[3], times(-2, m[4], d));
     y[2] = times(0.25, m[3], times(4, m[4], s));
     y[3] = times(0.125, m[3], times(-8, m[4], d + m[5]));
+}
+
+// u = G g. The first row of F(2,3) has the sign of B's.
+template <class Real>
+inline void weight_points(const Vec<Real> (&g)[3], Vec<Real> (&u)[4]) {
+    const Vec<Real> half = Vec<Real>::splat(static_cast<Real>(0.5)), s = g[0] + g[2];
+    u[0] = g[0], u[1] = half * (s + g[1]), u[2] = half * (s - g[1]), u[3] = g[2];
+}
+template <class Real>
+inline void weight_points(const Vec<Real> (&g)[3], Vec<Real> (&u)[6]) {
+    using V = Vec<Real>;
+    const V third = V::splat(static_cast<Real>(1. / 3)), s = g[0] + g[2];
+    u[0] = g[0];
+    u[1] = third * (s + g[1]);
+    u[2] = third * (g[1] - s);
+    u[3] = V::splat(static_cast<Real>(-4. / 15)) * times(4, g[0], times(2, g[1], g[2]));
+    u[4] = V::splat(static_cast<Real>(1. / 15)) * times(4, g[2], times(-2, g[1], g[0]));
+    u[5] = g[2];
+}
+
+template <class Real, int Unit>
+void transform_weight(const WinogradWeight<Real>& a) {
+    using V = Vec<Real>;
+    constexpr int kSize = Unit + 2;
+    for (int64_t e = 0; e < a.count; e += V::width) {
+        V half[3][kSize];  // [column][position]
+        CONVLENS_UNROLL
+        for (int x = 0; x < 3; ++x) {
+            V g[3];
+            CONVLENS_UNROLL
+            for (int y = 0; y < 3; ++y) {
+                const Real* at = a.source + (3 * y + x) * a.tap_step + e;
+                g[y] = V::load(at);
+                __builtin_prefetch(at + a.next, 0, 2);
+            }
+            weight_points(g, half[x]);
+        }
+        CONVLENS_UNROLL
+        for (int i = 0; i < kSize; ++i) {
+            V g[3], row[kSize];
+            CONVLENS_UNROLL
+            for (int x = 0; x < 3; ++x) g[x] = half[x][i];
+            weight_points(g, row);
+            CONVLENS_UNROLL
+            for (int j = 0; j < kSize; ++j) row[j].store(a.output + (i * kSize + j) * a.position_step + e);
+        }
+    }
 }
 
 template <class Real, int Unit>
@@ -138,6 +185,10 @@ void winograd_input(const WinogradInput<Real>& a) {
     a.unit == 2 ? transform_input<Real, 2>(a) : transform_input<Real, 4>(a);
 }
 template <class Real>
+void winograd_weight(const WinogradWeight<Real>& a) {
+    a.unit == 2 ? transform_weight<Real, 2>(a) : transform_weight<Real, 4>(a);
+}
+template <class Real>
 void winograd_output(const WinogradOutput<Real>& a) {
     a.unit == 2 ? transform_output<Real, 2>(a) : transform_output<Real, 4>(a);
 }
@@ -148,4 +199,5 @@ void winograd_output(const WinogradOutput<Real>& a) {
 }  // namespace convlens
 
 CONVLENS_EXPORT_KERNEL(winograd_input, WinogradInput)
+CONVLENS_EXPORT_KERNEL(winograd_weight, WinogradWeight)
 CONVLENS_EXPORT_KERNEL(winograd_output, WinogradOutput)
