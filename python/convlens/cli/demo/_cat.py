@@ -126,6 +126,7 @@ def _reasons(
     chosen: dict[str, dict[str, Any]] = {
         "integrated_gradients": {"baselines": "black"},
         "occlusion": {"baselines": "mean", "window": 32, "stride": 16},
+        "rise": {"baselines": "mean", "n_samples": 2000},
     }
     cheap: dict[str, dict[str, Any]] = {"occlusion": {"window": 64, "stride": 64}}
     maps, lines = (
