@@ -272,7 +272,7 @@ def _alike(task: Task, cover: Array) -> list[list[int]]:
     for i in range(len(task.images)):
         digest = hashlib.blake2b()
         for array in (task.images, cover, *task.held.values()):
-            digest.update(np.ascontiguousarray(array[i]))
+            digest.update(array[i].tobytes())
         found.setdefault(digest.digest(), []).append(i)
     return list(found.values())
 

@@ -101,7 +101,7 @@ def _stretched(grids: Array, axis: int, size: int, whole: int, shift: Array) -> 
     flat = grids.reshape(rows * count, *behind)
     step = np.zeros_like(grids)  # to the next cell
     step[(slice(None),) * axis + (slice(-1),)] = np.diff(grids, axis=axis)
-    made = np.take(step.reshape(flat.shape), place, axis=0)
+    made: Array = np.take(step.reshape(flat.shape), place, axis=0)
     made *= share[taken].reshape(rows, size, *[1] * len(behind))
     made += np.take(flat, place, axis=0)
     return made.reshape(n, *before, size, *behind)
