@@ -88,9 +88,11 @@ def rise(
     -----
     ``phi_p = 1 / (n p_keep) sum_s (f_s - mean f) M_s(p)`` with ``f_s`` the score of ``x M_s + b (1 - M_s)``: the masks'
     covariance with the score, over `p_keep`. It does not change when a number is added to all scores, as logits allow;
-    the paper's sum, without ``- mean f``, does, by noise that grows with that number. It explains probabilities: name
-    their tensor as `output` for that. Masks: :func:`convlens.perturb.grid_masks`. ``standard_error`` is what another
-    seed changes, estimated from parts of the samples; None of fewer than 16.
+    the paper's sum, without ``- mean f``, does, by noise that grows with that number. [EfficientNet-Lite0 on a cat: two
+    maps of 1000 masks correlate 0.95 and 0.96 with one of 6000, those of the paper's sum 0.33 and -0.24 with its own.]
+    The paper explains probabilities: name their tensor as `output` for that. Masks are those of
+    :func:`convlens.perturb.grid_masks`. ``standard_error`` is what another seed changes, as parts of the samples
+    differ; None of fewer than 16.
 
     References
     ----------
