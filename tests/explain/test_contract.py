@@ -30,6 +30,8 @@ from explain.networks import (
 METHODS = explain.methods()
 ALL = pytest.mark.parametrize("name", METHODS)
 MAPS = [name for name, row in METHODS.items() if row.values != "layer"]
+# What finds a pixel where it is: windows and masks as fine as that.
+FINE = {"occlusion": {"window": 3, "stride": 1}, "rise": {"grid_size": (20, 36), "n_samples": 1000}}
 LOOPS = [name for name, row in METHODS.items() if row.program is None]
 PURE = [name for name, row in METHODS.items() if row.program is not None]
 
@@ -44,7 +46,7 @@ def same_bits(a, b):
 
 def test_every_method_of_the_first_issue_is_registered():
     wanted = "activations saliency input_x_gradient integrated_gradients smooth_grad guided_backprop deconvnet grad_cam"
-    assert set(METHODS) >= {*wanted.split(), "occlusion"}
+    assert set(METHODS) >= {*wanted.split(), "occlusion", "rise"}
 
 
 @ALL
@@ -127,8 +129,7 @@ def test_a_dot_is_found_where_it_is(name, row, column, padding, stride):
     net = spot(row, column, padding=padding, stride=stride)
     x = np.zeros((1, 1, 20, 36), np.float32)
     x[0, 0, row, column] = 1.0
-    options = {"window": 3, "stride": 1} if name == "occlusion" else {}
-    found = np.abs(call(name, net, x, 1, **options).values[0]).sum(axis=0)
+    found = np.abs(call(name, net, x, 1, **FINE.get(name, {})).values[0]).sum(axis=0)
     rows, columns = np.nonzero(found >= 0.999 * found.max())
     # A plainly upsampled map may lie off by what the padding shifts the layer's grid against half-pixel centres.
     slack = 1.0 if METHODS[name].values == "input" else 1.0 + max(abs(first_row(padding, s, stride)) for s in (20, 36))
@@ -137,7 +138,8 @@ def test_a_dot_is_found_where_it_is(name, row, column, padding, stride):
     assert abs(columns.mean() - column) <= slack + (stride - 1)
 
 
-@pytest.mark.parametrize("name", [name for name in MAPS if not METHODS[name].needs_layer])
+# RISE gives it nothing only in the mean over masks: tests/explain/test_rise.py.
+@pytest.mark.parametrize("name", [name for name in MAPS if not METHODS[name].needs_layer and name != "rise"])
 def test_evidence_outside_the_receptive_field_gets_nothing(name):
     net = spot(5, 28, reach=0)
     x = images(1, shape=(1, 20, 36))
@@ -345,7 +347,9 @@ def test_the_top_class_is_explained_by_default(name):
 
 
 # Methods that are linear in what is explained.
-@pytest.mark.parametrize("name", ["saliency", "input_x_gradient", "integrated_gradients", "smooth_grad", "occlusion"])
+@pytest.mark.parametrize(
+    "name", ["saliency", "input_x_gradient", "integrated_gradients", "smooth_grad", "occlusion", "rise"]
+)
 def test_a_weighting_of_outputs_is_the_sum_over_them(name):
     net, x = small(dtype="float64"), images(2, dtype="float64")
     weights = np.zeros(CLASSES)

@@ -61,8 +61,8 @@ def test_a_peak_is_found_where_it_is(name, place):
     net.set_parameters({"conv1.weight": kernel, "linear1.weight": weight.reshape(2, -1)})
     x = np.zeros((1, 1, LENGTH), np.float32)
     x[0, 0, place] = 1
-    options = {"window": 3, "stride": 1} if name == "occlusion" else {}
-    found = np.abs(call(name, net, x, 1, **options).values[0]).sum(axis=0)
+    fine = {"occlusion": {"window": 3, "stride": 1}, "rise": {"grid_size": LENGTH, "n_samples": 1000}}
+    found = np.abs(call(name, net, x, 1, **fine.get(name, {})).values[0]).sum(axis=0)
     assert found.max() > 0
     assert abs(np.flatnonzero(found >= 0.999 * found.max()).mean() - place) <= 1
 

@@ -22,7 +22,7 @@ from exporters import by_script
 from torch.overrides import TorchFunctionMode
 
 import convlens as cl
-from convlens.perturb import normal
+from convlens.perturb import grid_masks, normal
 from explain.interpreted import InterpretedNetwork
 
 METHODS = cl.explain.methods()
@@ -97,6 +97,8 @@ class Case:
             return sum(self._gradient(x + 0.15 * np.ptp(x) * sample) for sample in noise) / n
         if method == "occlusion":
             return self._occlusion()
+        if method == "rise":
+            return self._rise(METHODS[method].options["n_samples"])
         return np.asarray(self.explain(method, InterpretedNetwork(self.net)).values)
 
     def _occlusion(self) -> np.ndarray:
@@ -110,6 +112,16 @@ class Case:
             covered[cut] = 0
             lost[cut] = self._score(torch.tensor(self.images)) - self._score(torch.tensor(covered))
         return lost
+
+    def _rise(self, n: int) -> np.ndarray:
+        """The covariance of masks with what the masked image scores, over the chance of being kept."""
+        sizes = self.images.shape[self.axes]
+        drawn = grid_masks(
+            sizes, [7] * len(sizes), p_keep=0.5, seed=0, image=0, samples=range(n), dtype=self.images.dtype
+        )
+        masks = drawn[..., np.newaxis] if self.last else drawn[:, np.newaxis]
+        scores = [float(self._score(torch.tensor(self.images * mask))) for mask in masks]
+        return np.tensordot(scores - np.mean(scores), masks, axes=1)[np.newaxis] / n / 0.5
 
     def _score(self, images: Any) -> Any:
         return self.compute(images)[(0, *np.atleast_1d(self.target))]

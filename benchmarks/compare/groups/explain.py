@@ -13,6 +13,8 @@ from ..made import Array, Library, Made, refuse
 from ..networks import NETS, images, module, onnx_file, quiet, torchvision
 
 STEPS, SAMPLES, NOISE, TARGET = 50, 25, 0.15, 1
+#: RISE's masks; its paper takes a hundred times as many, one as costly as the other.
+MASKS, CELLS, KEPT = 64, 7, 0.5
 #: Captum's batches where a setting is its best: steps, noisy samples and windows that go through at once.
 BATCH = 8
 
@@ -36,6 +38,7 @@ def convlens(case: Case, folder: Path) -> Made:
         "smooth_grad": lambda: explain.smooth_grad(net, x, target, n_samples=SAMPLES, noise_level=NOISE),
         "grad_cam": lambda: explain.grad_cam(net, x, target, relu=False, upsample=None),
         "occlusion": lambda: explain.occlusion(net, x, target, window=window, stride=stride),
+        "rise": lambda: explain.rise(net, x, target, n_samples=MASKS, grid_size=CELLS, p_keep=KEPT),
     }
     # The noise of two libraries differs.
     return Made(calls[case.what], None if case.what == "smooth_grad" else lambda why: why.values)
@@ -50,6 +53,8 @@ def convlens_forward(case: Case, folder: Path) -> Made:
 
 
 def captum(case: Case, folder: Path, *, best: bool = False) -> Made:
+    if case.what == "rise":
+        raise refuse("Captum", case.what)
     import captum.attr as methods
     import torch
 
@@ -87,6 +92,42 @@ def captum_best(case: Case, folder: Path) -> Made:
     return captum(case, folder, best=True)
 
 
+def rise_loop(case: Case, folder: Path, *, best: bool = False) -> Made:
+    """The loop of RISE's authors in PyTorch, over masks that it finds made; they take 100 at once."""
+    if case.what != "rise":
+        raise refuse("the loop of RISE", case.what)
+    import torch
+
+    from convlens.perturb import grid_masks
+
+    torch.set_num_threads(case.threads)
+    form = torch.channels_last if best else torch.contiguous_format
+    made, given = module(folder, case.subject).to(memory_format=form), images(case.subject, case.n)
+    x = torch.from_numpy(given)
+    at_once, size = BATCH if best else 100, given.shape[2:]
+    masks = [
+        torch.from_numpy(
+            grid_masks(size, (CELLS, CELLS), p_keep=KEPT, seed=0, image=i, samples=range(MASKS))[:, np.newaxis]
+        )
+        for i in range(case.n)
+    ]
+
+    def run() -> Any:
+        maps = []
+        with torch.inference_mode():
+            for image, own in zip(x, masks, strict=True):
+                seen = (own[i : i + at_once] * image for i in range(0, MASKS, at_once))
+                scores = torch.cat([made(batch.contiguous(memory_format=form))[:, TARGET] for batch in seen])
+                maps.append((scores - scores.mean()) @ own.reshape(MASKS, -1) / MASKS / KEPT)
+        return torch.stack(maps).reshape(case.n, 1, *size)
+
+    return Made(run, lambda values: values.numpy())
+
+
+def rise_loop_best(case: Case, folder: Path) -> Made:
+    return rise_loop(case, folder, best=True)
+
+
 def grad_cam(case: Case, folder: Path) -> Made:
     """The package pytorch-grad-cam; its map is scaled and upsampled, so that it is not compared."""
     if case.what != "grad_cam":
@@ -112,6 +153,10 @@ LIBRARIES = {
     "convlens_forward": Library(convlens_forward, ("convlens",), "its forward pass alone, beside Grad-CAM", peer=False),
     "captum": Library(captum, ("captum", "torchvision"), "defaults"),
     "captum_best": Library(captum_best, ("captum", "torchvision"), f"channels-last, {BATCH} images at once"),
+    "rise_loop": Library(rise_loop, ("torch", "torchvision"), "RISE's authors' loop, masks made beforehand"),
+    "rise_loop_best": Library(
+        rise_loop_best, ("torch", "torchvision"), f"the same, channels-last, {BATCH} images at once"
+    ),
     "grad_cam": Library(
         grad_cam, ("pytorch_grad_cam", "ttach", "cv2", "torchvision"), "defaults; its map is scaled and upsampled"
     ),

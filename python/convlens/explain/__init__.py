@@ -17,5 +17,6 @@ from .guided_backprop import guided_backprop as guided_backprop
 from .input_x_gradient import input_x_gradient as input_x_gradient
 from .integrated_gradients import integrated_gradients as integrated_gradients
 from .occlusion import occlusion as occlusion
+from .rise import rise as rise
 from .saliency import saliency as saliency
 from .smooth_grad import smooth_grad as smooth_grad

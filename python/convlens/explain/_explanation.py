@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..plot import Picture
 
 Array = npt.NDArray[Any]
-_ARRAYS = ("values", "target", "score", "probability", "layer_values", "delta")
+_ARRAYS = ("values", "target", "score", "probability", "layer_values", "delta", "standard_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,8 @@ class Explanation:
     delta : ndarray of shape (N,), float64, or None
         Sum of the values minus what they should sum to, from the method's own forward passes; None where the method
         promises no such sum. The values are never rescaled to meet it.
+    standard_error : ndarray of the shape of `values`, or None
+        What another seed changes a value by, as a standard deviation, where a method estimates it.
     converged : bool
         False if the call was interrupted or stopped at a cap; `notes` says which.
     notes : tuple of str
@@ -76,6 +78,7 @@ class Explanation:
     layer: str | None = None
     layer_values: Array | None = None
     delta: Array | None = None
+    standard_error: Array | None = None
     converged: bool = True
     notes: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)

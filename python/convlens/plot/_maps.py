@@ -18,6 +18,9 @@ from ._picture import Picture, bare, shown
 Array = npt.NDArray[Any]
 
 
+_TITLES = {"grad_cam": "Grad-CAM", "rise": "RISE"}
+
+
 class Explained(Protocol):
     """What :func:`explanation` reads of an explanation."""
 
@@ -160,8 +163,7 @@ def explanation(why: Explained, picture: npt.ArrayLike | None = None, **options:
 
 def title_of(why: Explained) -> str:
     """Method, layer, target and score of an explanation of one image."""
-    words = why.method.replace("_", " ").replace("grad cam", "Grad-CAM")
-    words = words[0].upper() + words[1:]
+    words = _TITLES.get(why.method) or why.method.replace("_", " ").capitalize()
     if why.layer:
         words += f" at {why.layer}"
     target = np.asarray(why.target[0])

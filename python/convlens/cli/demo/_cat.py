@@ -126,6 +126,7 @@ def _reasons(
     chosen: dict[str, dict[str, Any]] = {
         "integrated_gradients": {"baselines": "black"},
         "occlusion": {"baselines": "mean", "window": 32, "stride": 16},
+        "rise": {"baselines": "mean", "n_samples": 2000},
     }
     cheap: dict[str, dict[str, Any]] = {"occlusion": {"window": 64, "stride": 64}}
     maps, lines = (
@@ -153,7 +154,7 @@ def _reasons(
     lines.append(
         "the methods answer different questions and need not agree; each says what it assumes in its documentation"
     )
-    shown = plot.compare(maps, [picture], title=f"What speaks for {_named(target)}, by method", columns=3, width=2.1)
+    shown = plot.compare(maps, [picture], title=f"What speaks for {_named(target)}, by method", columns=5, width=2.1)
     page.add(Section(f"What made it say {NAMES.get(target, 'so')}", lines, [("cat_explained.png", shown)]))
 
 
