@@ -9,6 +9,7 @@
 // in the order of c, r, s, after the bias.
 #include <atomic>
 
+#include "base/allocator.hpp"
 #include "ops/panel.hpp"
 
 namespace convlens {
@@ -111,7 +112,8 @@ template <class Real>
 bool streams(const Call& call, const PlainConv<Real>& s) {
     const View& y = call.outputs[0];
     return call.n * y.image_stride > kStreamedBytes && s.pixels % kLanes<Real> == 0 &&
-           y.image_stride % kAlignment == 0 && reinterpret_cast<std::uintptr_t>(y.data) % kAlignment == 0;
+           y.image_stride % static_cast<std::int64_t>(kAlignment) == 0 &&
+           reinterpret_cast<std::uintptr_t>(y.data) % kAlignment == 0;
 }
 
 template <class Real>
