@@ -81,7 +81,7 @@ void depthwise_tile(const ConvTile<Real>& a) {
     constexpr int kColumns = kTileRows<Real>, kHalf = kColumns < 8 ? kColumns - 1 : kColumns / 2;
     int64_t row = 0;
     if (a.columns * 2 == kColumns && a.output.row_step == a.columns * a.output.column_step &&
-        a.epilogue.residual.data == nullptr && !ends_rarely(a, false)) {
+        a.epilogue.residual.data == nullptr && !has_masks(a)) {
         const int64_t jump = a.source.row_step - a.columns * a.source.column_step;
         for (; row + 2 <= a.rows; row += 2) depthwise_columns<Real, kColumns>(a, row, 0, jump);
     }
