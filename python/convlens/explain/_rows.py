@@ -11,6 +11,7 @@ import numpy.typing as npt
 def rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return `values` with one flat row per image; unlike ``reshape(n, -1)`` this works on none.
 
+    >>> import numpy as np
     >>> rows(np.zeros((0, 2, 3))).shape
     (0, 6)
     """
