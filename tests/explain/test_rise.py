@@ -136,6 +136,12 @@ def test_an_interrupt_keeps_what_was_done():
     assert np.isnan(why.values[1]).all()
 
 
+def test_small_images_have_fewer_cells():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(out_features=2), input_shape=(1, 5, 9), seed=0)
+    why = explain.rise(model, np.ones((1, 1, 5, 9), np.float32), 0, n_samples=4)
+    assert why.arguments["grid_size"] == (5, 7)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

@@ -357,7 +357,7 @@ def test_every_method_explains_a_quantised_model(method):
     assert values.shape[0] == 2
     assert np.all(np.isfinite(values))
     assert np.any(values)
-    assert any(note.startswith(STRAIGHT) for note in why.notes) == (method not in ("activations", "occlusion"))
+    assert any(note.startswith(STRAIGHT) for note in why.notes) == (method not in ("activations", "occlusion", "rise"))
     if method in ("guided_backprop", "deconvnet"):
         assert any("a ReLU that saturation stands for" in note for note in why.notes)
 

@@ -22,6 +22,8 @@ from ._task import Task, at_least
 
 Array = npt.NDArray[Any]
 
+#: Cells along an axis, unless told.
+USUAL_CELLS = 7
 #: The standard error is that of the mean of this many parts of the samples ...
 PARTS = 20
 #: ... of at least so many each.
@@ -41,7 +43,7 @@ def rise(
     target: Any = None,
     *,
     n_samples: int = 4000,
-    grid_size: int | tuple[int, ...] = 7,
+    grid_size: int | tuple[int, ...] | None = None,
     p_keep: float = 0.5,
     center: bool = True,
     seed: int = 0,
@@ -62,8 +64,9 @@ def rise(
         the call several times, each with a target of its own, is masked and run once for all of them.
     n_samples : int
         Masks for each image: forward passes. The paper takes 4000, for ResNet-50 8000.
-    grid_size : int or tuple of int
-        Cells down and across (of signals along) the image, each kept or hidden as a whole before smoothing.
+    grid_size : int or tuple of int, optional
+        Cells down and across (of signals along) the image, each kept or hidden as a whole before smoothing. The paper's
+        7 by default, of images of fewer pixels their number.
     p_keep : float
         Probability that a cell is kept.
     center : bool
@@ -285,8 +288,10 @@ def _cells(task: Task, axes: tuple[int, ...], grid_size: Any) -> tuple[int, ...]
             "rise masks images (N, C, H, W) or signals (N, C, L) by a grid; "
             f"{task.subject.name!r} is {task.subject.kind}"
         )
-    given = grid_size if isinstance(grid_size, (tuple, list)) else (grid_size,) * len(axes)
     sizes = tuple(task.images.shape[axis] for axis in axes)
+    if grid_size is None:
+        grid_size = tuple(min(USUAL_CELLS, size) for size in sizes)
+    given = grid_size if isinstance(grid_size, (tuple, list)) else (grid_size,) * len(axes)
     cells = tuple(at_least("grid_size", cell, 1) for cell in given)
     if len(cells) != len(axes):
         what = "(cells down, cells across)" if len(axes) == 2 else "(cells,)"
