@@ -12,7 +12,8 @@ namespace {
 // A row of windows: n_rows of their rows and `columns` of their columns lie inside x; the first row is at first_place.
 struct WindowRow {
     int64_t stride, row_step, n_rows, dilation, kernel_width, first_place, counted_rows, counted_columns;
-    int64_t ahead;  // elements, or 0
+    int64_t ahead;      // elements, or 0
+    int64_t neighbour;  // of a vector of x the next one: the same row's, or of two narrow rows the other's
     Range columns;
 };
 
@@ -39,7 +40,7 @@ inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
         CONVLENS_UNROLL
         for (int kx = 0; kx < Size; kx += 2) {
             V even, odd;
-            unzip(V::load(x + kx), V::load(x + kx + V::width), &even, &odd);
+            unzip(V::load(x + kx), V::load(x + kx + w.neighbour), &even, &odd);
             visit(even, ky, kx);
             if (kx + 1 < Size) visit(odd, ky, kx + 1);
         }
@@ -49,6 +50,7 @@ inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
 // The first maximum wins; of NaN, which beat all else, the first too.
 template <bool WithOffset>
 struct Maximum {
+    static constexpr bool kTakesPairs = !WithOffset;
     template <class Real>
     struct State {
         typedef Vec<Real> V;
@@ -74,8 +76,9 @@ struct Maximum {
         each_tap(w, x, [&](Vec<Real> v, int64_t ky, int64_t kx) { state(v, ky, kx); });
         state.store(y, offset);
     }
+    // `columns` above 0: half of the vector is the next row's, which has so many.
     template <int Size, class Real>
-    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t* offset, int64_t columns = 0) {
         typedef Vec<Real> V;
         if (WithOffset) {
             State<Real> state(w);
@@ -85,8 +88,17 @@ struct Maximum {
         // NaN makes a sum NaN (as opposite infinities do): without it, nothing else needs a look at it.
         V best = V::splat(-Real(__builtin_inff())), sum = V::zero();
         each_tap_of<Size>(w, x, [&](V v, int64_t, int64_t) { best = max(v, best), sum = sum + v; });
-        if (__builtin_expect(to_bits(is_nan(sum)) != 0, 0)) return any(w, x, y, offset);
-        store_anywhere(y, in_order(best));
+        if (__builtin_expect(to_bits(is_nan(sum)) != 0, 0)) {
+            any(w, x, y, offset);
+            if (columns > 0) any(w, x + w.neighbour, y + columns, offset);
+            return;
+        }
+        if (columns == 0) return store_anywhere(y, in_order(best));
+        alignas(64) Real rows[V::width];
+        constexpr int kHalf = V::width / 2;
+        in_order(best).store(rows);
+        __builtin_memcpy(y, rows, kHalf * sizeof(Real));
+        __builtin_memcpy(y + columns, rows + kHalf, kHalf * sizeof(Real));
     }
     template <class Real>
     static void one(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
@@ -106,6 +118,7 @@ struct Maximum {
 
 // A sum a row first.
 struct Average {
+    static constexpr bool kTakesPairs = false;
     template <class Real>
     struct State {
         typedef Vec<Real> V;
@@ -163,6 +176,14 @@ template <class Kind, int Size, class Real>
 __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y,
                                           uint8_t* offset, Range whole, int64_t count) {
     const int64_t x_step = a.window->stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
+    if constexpr (Size == 2 && Kind::kTakesPairs) {
+        const bool narrow = whole.from == 0 && whole.to == a.columns && a.columns * 2 <= Vec<Real>::width;
+        WindowRow two = w;
+        two.neighbour = x_step;
+        for (; narrow && count >= 2 && a.y_row_stride == a.columns; count -= 2, x += 2 * x_step, y += 2 * a.columns) {
+            Kind::template lanes<Size>(two, x, y, nullptr, a.columns);
+        }
+    }
     for (; count > 0; --count, x += x_step, y += a.y_row_stride) {
         if (whole.from > 0) one_by_one<Kind>(w, *a.window, x, y, offset, 0, whole.from);
         for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
@@ -220,7 +241,7 @@ __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Fu
     const int64_t spilled_rows = (last_lanes - 1) / a.columns, x_step = p.stride_height * a.x_row_stride;
     WindowRow w = {};
     w.stride = p.stride_width, w.row_step = p.dilation_height * a.x_row_stride;
-    w.dilation = p.dilation_width, w.kernel_width = p.kernel_width;
+    w.dilation = p.dilation_width, w.kernel_width = p.kernel_width, w.neighbour = width;
     // Of long rows from memory the next lines are fetched meanwhile. (AVX-512, one thread: c64 224 x 224 0.73 of the
     // time; of 8 images of c128 112 x 112 it takes 1.07.)
     constexpr int64_t kFar = (8 << 20) / sizeof(Real), kLong = 512 / sizeof(Real);
