@@ -33,6 +33,20 @@ CONVLENS_COLD bool suits(const Op& op, const Problem& p) {
 
 }  // namespace
 
+// Whether outputs of two instructions that are both read beyond their own part of the entry overlap.
+CONVLENS_COLD bool Program::shares_bytes(const Problem& a, const Problem& b) const {
+    const auto across = [&](const Problem& p, int k) {
+        return of_arena(p.outputs[k]) && spans_[p.instruction->outputs[k]] == Span::across;
+    };
+    for (int k = 0; k < a.instruction->n_outputs; ++k) {
+        for (int l = 0; across(a, k) && l < b.instruction->n_outputs; ++l) {
+            const Tensor &x = *a.outputs[k], *y = b.outputs[l];
+            if (across(b, l) && x.offset < y->offset + y->bytes && y->offset < x.offset + x.bytes) return true;
+        }
+    }
+    return false;
+}
+
 // A tensor is known by its index: one that is read and nothing wrote, because it is another's bytes, ends the search.
 CONVLENS_COLD Status Program::plan_by_image() {
     if (n_entries_ != 1) return {};
@@ -58,6 +72,13 @@ CONVLENS_COLD Status Program::plan_by_image() {
             Span& span = spans_[p.instruction->outputs[k]];
             if (span != Span::unknown) return {};
             span = within ? Span::within : i < first ? Span::before : Span::after;
+        }
+    }
+    // What is read from before must not lie where later instructions put what is read afterwards: one image's result
+    // would be written over the next one's input.
+    for (std::int64_t i = 0; i < first; ++i) {
+        for (std::int64_t j = first; j < first + count; ++j) {
+            if (shares_bytes(problems_[start + i], problems_[start + j])) return {};
         }
     }
     // The longest stretch of an image's bytes in which no tensor lies that they share with others.

@@ -121,6 +121,7 @@ class Program {
     Status check_operands(std::int64_t i) const;
     Status plan();
     Status plan_by_image();  // by_image.cpp
+    bool shares_bytes(const Problem& a, const Problem& b) const;
     Status check_binding(const RawEntry& entry, const Binding& binding, std::int64_t n) const;
     // All images of a call, or one of them; `apart` is then the memory of tensors that no other image needs.
     struct Frame {
