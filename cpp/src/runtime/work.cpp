@@ -13,7 +13,7 @@ struct Rate {
     const char* name;
     double picoseconds;
 };
-constexpr double kMemory = 24, kMultiply = 5, kOperation = 10;
+constexpr double kMemory = 24, kMultiply = 5, kProduct = 20, kOperation = 10;
 constexpr Rate kRates[] = {{"pack_weight", 170}, {"pack_winograd", 300}, {"resize", 60}, {"softmax", 100}};
 
 bool is(const Op& op, const char* name) { return std::strcmp(op.name, name) == 0; }
@@ -24,6 +24,22 @@ double visits_of(const Problem& p) {
     const double windows = static_cast<double>(y.height) * y.width, elements = static_cast<double>(x.height) * x.width;
     const double visits = static_cast<double>(p.attribute(0) * p.attribute(1)) * windows / elements;
     return visits > 1 ? visits : 1;
+}
+
+// Of a convolution, forward or backward: how often a pixel of its smaller map is multiplied. A Winograd tile's products
+// are those of its positions.
+double products_of(const Op& op, const Problem& p) {
+    const Instruction& i = *p.instruction;
+    double taps = static_cast<double>(p.attribute(0) * p.attribute(1)) / static_cast<double>(p.attribute(8));
+    if (std::strstr(op.name, "_winograd") != nullptr) {
+        const double unit = static_cast<double>(p.attribute(i.n_attributes - 1));
+        taps = (unit + 2) * (unit + 2) / (unit * unit);
+    }
+    for (int k = 0, maps = 0; k < i.n_inputs + i.n_outputs && maps < 2; ++k) {
+        const Tensor* t = k < i.n_inputs ? p.inputs[k] : p.outputs[k - i.n_inputs];
+        if (t != nullptr && t->batched != 0) taps *= static_cast<double>(t->channels), ++maps;
+    }
+    return taps;
 }
 
 }  // namespace
@@ -49,16 +65,11 @@ Work work_of(const Op& op, const Problem& problem) {
         if (bytes > largest[t->batched]) largest[t->batched] = bytes;
         if (t->batched != 0 && (pixels == 0 || area < pixels)) pixels = area;
     });
-    // A tile's products are those of its positions, whatever form the weights have.
-    if (std::strstr(op.name, "_winograd") != nullptr && !is(op, "pack_winograd")) {
-        const double unit = static_cast<double>(problem.attribute(i.n_attributes - 1));
-        const Tensor &x = *problem.inputs[0], &w = *problem.inputs[1], &y = *problem.outputs[0];
-        const double weights = static_cast<double>(x.channels) * y.channels * (unit + 2) * (unit + 2);
-        pixels *= weights / w.channels / (unit * unit);
-    }
     if (is(op, "elementwise")) {
         const double rated = kOperation * i.n_attributes;
         work = {largest[1] > 0 ? 0 : largest[0] * rated, largest[1] * rated};
+    } else if (std::strncmp(op.name, "conv2d", 6) == 0 || std::strncmp(op.name, "depthwise", 9) == 0) {
+        work.per_image += products_of(op, problem) * pixels * kProduct;
     } else {
         tensors([&](const Tensor* t) {
             // Weights: packed, or plain in one dimension.
