@@ -22,7 +22,7 @@ TITLES = {
     "explain": "Explanations",
     "layer": "Single layers",
     "train": "A training step of the 28x28 network",
-    "callers": "A burst of eight images from four callers at once",
+    "callers": "Thirty-two images, one at a time, from four callers at once",
     "load": "From a file to a network, and to its first answer",
     "memory": "Memory, MB",
 }
