@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convlens import reference
+from convlens import ops, reference
 from convlens.graph import OPERATORS, GraphBuilder
 from convlens.reference import _run
 
@@ -22,6 +22,11 @@ def classifier():
 
 def images(n=2, dtype=np.float32):
     return np.random.default_rng(1).normal(size=(n, 2, 6, 5)).astype(dtype)
+
+
+def test_every_function_of_ops_has_an_oracle_of_its_name():
+    forward = {name for name in dir(ops) if not name.startswith("_") and "_grad" not in name}
+    assert forward - {"get_num_threads", "set_num_threads"} <= set(dir(reference))
 
 
 def test_every_operator_has_an_oracle():

@@ -38,9 +38,14 @@ def clip(x: npt.ArrayLike, low: float | None = None, high: float | None = None) 
     return y if high is None else np.asarray(np.minimum(y, np.asarray(high, y.dtype)))
 
 
-def add(a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
-    """Compute ``a + b`` with NumPy's broadcasting."""
-    return np.asarray(np.asarray(a) + np.asarray(b))
+def hardtanh(x: npt.ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
+    """Compute :func:`clip`, to [-1, 1] unless said otherwise."""
+    return clip(x, min_val, max_val)
+
+
+def relu6(x: npt.ArrayLike) -> Array:
+    """Compute ``min(max(x, 0), 6)``."""
+    return clip(x, 0.0, 6.0)
 
 
 def flatten(x: npt.ArrayLike, start_dim: int = 1) -> Array:

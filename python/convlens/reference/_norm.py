@@ -63,6 +63,13 @@ def _scaled(y: Array, weight: npt.ArrayLike | None, bias: npt.ArrayLike | None, 
     return y if bias is None else y + wide(bias).reshape(shape)
 
 
+def dropout(x: npt.ArrayLike, p: float = 0.5, *, seed: int, step: int = 0) -> Array:
+    """Keep what :func:`dropout_mask` lets pass, times ``1 / (1 - p)``; the rest is 0."""
+    x = np.asarray(x)
+    kept = dropout_mask(x.shape, p, seed % 2**64, step)
+    return np.asarray(np.where(kept, x * x.dtype.type(1 / (1 - p)), x.dtype.type(0)))
+
+
 def dropout_mask(shape: Sequence[int], p: float, seed: int, step: int = 0, node: int = 0) -> Array:
     """Where dropout lets pass: the first word of Philox-4x32-10 at each element is at least ``p 2^32``.
 

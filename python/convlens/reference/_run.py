@@ -27,6 +27,7 @@ from ..graph import (
     window_of,
 )
 from . import _activations as act
+from . import _arithmetic as arith
 from . import _conv, _dense, _norm, _pool, _quantise, _resize, _shape
 from . import _elementwise as plain
 from ._wide import Array, narrow, wide
@@ -491,16 +492,6 @@ def _summable(x: Array) -> Array:
     return wide(x) if x.dtype.kind == "f" else x
 
 
-def _widely(function: Callable[[Array], Any]) -> Callable[[Array], Array]:
-    """Apply a function in the wide type and round once, so that the oracle is right to half a unit."""
-    return lambda x: narrow(function(wide(x)), x.dtype)
-
-
-def _divide(a: Array, b: Array) -> Array:
-    """ONNX's Div: integers round towards zero."""
-    return np.asarray(np.divide(a, b) if a.dtype.kind == "f" else np.trunc(np.divide(a, b)).astype(a.dtype))
-
-
 def _element_wise(function: Callable[..., Any]) -> _Operation:
     def operation(call: Call, n: int, *operands: Array) -> Array:
         with np.errstate(all="ignore"):  # IEEE's answers (inf, NaN) are the answers
@@ -513,37 +504,37 @@ _ELEMENT_WISE: dict[str, Callable[..., Any]] = {
     "Relu": plain.relu,
     "Sigmoid": plain.sigmoid,
     "Tanh": plain.tanh,
-    "Exp": _widely(np.exp),
-    "Log": _widely(np.log),
-    "Sqrt": _widely(np.sqrt),
-    "Abs": np.abs,
-    "Neg": np.negative,
-    "Sign": np.sign,
+    "Exp": arith.exp,
+    "Log": arith.log,
+    "Sqrt": arith.sqrt,
+    "Abs": arith.abs,
+    "Neg": arith.neg,
+    "Sign": arith.sign,
     "Round": _quantise.round,
     "Identity": np.asarray,
     "StopGradient": np.asarray,
     "Erf": act.erf,
-    "Expm1": _widely(np.expm1),
-    "Log1p": _widely(np.log1p),
+    "Expm1": arith.expm1,
+    "Log1p": arith.log1p,
     "Softplus": act.softplus,
     "Mish": act.mish,
     "HardSwish": act.hardswish,
-    "Reciprocal": _widely(lambda x: 1 / x),
-    "Pow": lambda a, b: narrow(wide(a) ** wide(b), a.dtype),
-    "Add": plain.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Div": _divide,
-    "Max": np.maximum,
-    "Min": np.minimum,
-    "Greater": np.greater,
-    "GreaterOrEqual": np.greater_equal,
-    "Less": np.less,
-    "LessOrEqual": np.less_equal,
-    "Equal": np.equal,
+    "Reciprocal": arith.reciprocal,
+    "Pow": arith.pow,
+    "Add": arith.add,
+    "Sub": arith.sub,
+    "Mul": arith.mul,
+    "Div": arith.div,
+    "Max": arith.maximum,
+    "Min": arith.minimum,
+    "Greater": arith.greater,
+    "GreaterOrEqual": arith.greater_equal,
+    "Less": arith.less,
+    "LessOrEqual": arith.less_equal,
+    "Equal": arith.equal,
     "And": np.logical_and,
     "Or": np.logical_or,
     "Not": np.logical_not,
-    "Where": np.where,
+    "Where": arith.where,
 }
 _TABLE.update({name: _element_wise(function) for name, function in _ELEMENT_WISE.items()})

@@ -68,6 +68,11 @@ def permute(x: npt.ArrayLike, dims: Sequence[int]) -> Array:
     return y
 
 
+def transpose(x: npt.ArrayLike, dim0: int, dim1: int) -> Array:
+    """Exchange two axes."""
+    return np.ascontiguousarray(np.swapaxes(np.asarray(x), dim0, dim1))
+
+
 def expand(x: npt.ArrayLike, shape: Sequence[int]) -> Array:
     """Repeat axes of size 1 until `x` has `shape`; -1 keeps a size."""
     x = np.asarray(x)
