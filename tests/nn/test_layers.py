@@ -276,6 +276,16 @@ def test_arithmetic_on_tensors_broadcasts_but_for_add():
     assert [layer.operator for layer in net.layers()][-3:] == ["Mul", "Sub", "Div"]
 
 
+def test_element_wise_layers_are_numpys_functions():
+    x = nn.Input((3, 8, 10))
+    size = nn.Sqrt()(nn.Abs()(x))
+    y = nn.Maximum()(nn.Pow()(nn.Exp()(x), size), nn.Minimum()(nn.Log()(nn.Exp()(x)), nn.GlobalMaxPool2d()(size)))
+    images = np.random.default_rng(0).normal(size=(2, 3, 8, 10)).astype(np.float32)
+    root = np.sqrt(np.abs(images))
+    expected = np.maximum(np.exp(images) ** root, np.minimum(images, root.max((2, 3), keepdims=True)))
+    np.testing.assert_allclose(nn.Network(inputs=x, outputs=y)(images), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_slope_a_channel_is_one_layer_with_its_parameters():
     net = nn.Sequential(
         nn.Conv2d(out_channels=4, kernel_size=3),

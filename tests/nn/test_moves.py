@@ -21,6 +21,9 @@ def images(n=2, shape=(4, 7, 6)):
         (nn.ChannelShuffle(groups=2), lambda x: x[:, [0, 2, 1, 3]]),
         (nn.Mean(axis=2), lambda x: x.mean(2)),
         (nn.Mean(axis=(1, 3), keepdims=True), lambda x: x.mean((1, 3), keepdims=True)),
+        (nn.Sum(axis=-1), lambda x: x.sum(-1)),
+        (nn.Amax(), lambda x: x.max((2, 3))),
+        (nn.Amin(axis=1, keepdims=True), lambda x: x.min(1, keepdims=True)),
     ],
     ids=repr,
 )

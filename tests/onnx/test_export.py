@@ -165,7 +165,8 @@ def _layer(name):
     arguments, shape = USES[name]
     x = nn.Input(shape, dtype=DTYPES.get(name, "float32"))
     layer = getattr(nn, name)(**arguments)
-    y = layer(x, nn.Tanh()(x)) if layer.arity == 2 or layer.variadic else layer(x)
+    takes = nn.Abs()(x) if name in ("Log", "Pow", "Sqrt") else x
+    y = layer(takes, nn.Tanh()(x)) if layer.arity == 2 or layer.variadic else layer(takes)
     return noisy(nn.Network(inputs=x, outputs=y))
 
 

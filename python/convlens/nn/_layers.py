@@ -52,6 +52,34 @@ class Tanh(_Plain):
     operator = "Tanh"
 
 
+class Exp(_Plain):
+    """Apply ``exp(x)``."""
+
+    stem = "exp"
+    operator = "Exp"
+
+
+class Log(_Plain):
+    """Apply the natural logarithm."""
+
+    stem = "log"
+    operator = "Log"
+
+
+class Sqrt(_Plain):
+    """Apply the square root."""
+
+    stem = "sqrt"
+    operator = "Sqrt"
+
+
+class Abs(_Plain):
+    """Apply ``|x|``."""
+
+    stem = "abs"
+    operator = "Abs"
+
+
 class Softmax(_Plain):
     """Turn logits into probabilities over axis 1, the classes or channels.
 
@@ -123,6 +151,27 @@ class Div(_Binary):
 
     stem = "div"
     operator = "Div"
+
+
+class Pow(_Binary):
+    """Raise the first tensor to the power of the second. Sizes of 1 broadcast."""
+
+    stem = "pow"
+    operator = "Pow"
+
+
+class Maximum(_Binary):
+    """Take the larger of two tensors, element by element. Sizes of 1 broadcast."""
+
+    stem = "maximum"
+    operator = "Max"
+
+
+class Minimum(_Binary):
+    """Take the smaller of two tensors, element by element. Sizes of 1 broadcast."""
+
+    stem = "minimum"
+    operator = "Min"
 
 
 class Reshape(Layer):

@@ -236,19 +236,10 @@ class ChannelShuffle(_Mover):
         builder.add("Reshape", [dealt, builder.constant(whole, f"{name}.whole")], name=name, outputs=[tensor])
 
 
-class Mean(_Mover):
-    """Take the mean over axes of each image.
+class _Reduction(_Mover):
+    """A number over axes of each image, `axis` counted with the batch."""
 
-    Parameters
-    ----------
-    axis : int or sequence of int
-        Of the tensor with its batch: ``(2, 3)``, the default, are height and width.
-    keepdims : bool
-        Keep the axes, with size 1.
-    name : str, optional
-    """
-
-    stem = "mean"
+    operator: ClassVar[str]
     positions: ClassVar[Mapping[int, tuple[str, ...]]] = {1: ("axis",), 2: ("axis", "keepdims")}
 
     def __init__(self, *, axis: int | Sequence[int] = (2, 3), keepdims: bool = False, name: str | None = None) -> None:
@@ -270,4 +261,68 @@ class Mean(_Mover):
     ) -> None:
         axes = [self._axis(a, builder.types[inputs[0]]) for a in self.axis]
         reads = [inputs[0], builder.constant(np.array(axes, np.int64), f"{name}.axes")]
-        builder.add("ReduceMean", reads, {"keepdims": int(self.keepdims)}, name=name, outputs=[tensor])
+        builder.add(self.operator, reads, {"keepdims": int(self.keepdims)}, name=name, outputs=[tensor])
+
+
+class Mean(_Reduction):
+    """Take the mean over axes of each image.
+
+    Parameters
+    ----------
+    axis : int or sequence of int
+        Of the tensor with its batch: ``(2, 3)``, the default, are height and width.
+    keepdims : bool
+        Keep the axes, with size 1.
+    name : str, optional
+    """
+
+    stem = "mean"
+    operator = "ReduceMean"
+
+
+class Sum(_Reduction):
+    """Add up over axes of each image.
+
+    Parameters
+    ----------
+    axis : int or sequence of int
+        Of the tensor with its batch: ``(2, 3)``, the default, are height and width.
+    keepdims : bool
+        Keep the axes, with size 1.
+    name : str, optional
+    """
+
+    stem = "sum"
+    operator = "ReduceSum"
+
+
+class Amax(_Reduction):
+    """Take the largest number over axes of each image; of equal ones each has its share of the gradient.
+
+    Parameters
+    ----------
+    axis : int or sequence of int
+        Of the tensor with its batch: ``(2, 3)``, the default, are height and width.
+    keepdims : bool
+        Keep the axes, with size 1.
+    name : str, optional
+    """
+
+    stem = "amax"
+    operator = "ReduceMax"
+
+
+class Amin(_Reduction):
+    """Take the smallest number over axes of each image; of equal ones each has its share of the gradient.
+
+    Parameters
+    ----------
+    axis : int or sequence of int
+        Of the tensor with its batch: ``(2, 3)``, the default, are height and width.
+    keepdims : bool
+        Keep the axes, with size 1.
+    name : str, optional
+    """
+
+    stem = "amin"
+    operator = "ReduceMin"
