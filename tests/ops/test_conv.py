@@ -58,6 +58,10 @@ SHAPES = {
     "pointwise-of-large-planes": ((1, 20, 82, 82), (70, 1, 1), {}),
     "pointwise-of-many-channels": ((2, 400, 4, 9), (30, 1, 1), {}),
     "many-small-images": ((70, 40, 3, 3), (20, 1, 1), {}),
+    "large-image": ((1, 3, 18, 20), (16, 3, 3), {"padding": 1}),
+    "image-of-pages": ((1, 3, 32, 32), (18, 3, 3), {"padding": 1}),
+    "large-planes": ((2, 13, 17, 21), (16, 3, 3), {"padding": 1}),
+    "large-planes-strided": ((1, 12, 40, 37), (16, 3, 3), {"stride": 2, "padding": 1}),
     "depthwise-pixel": ((2, 32, 1, 1), (32, 1, 1), {"groups": 32}),
 }
 
