@@ -28,8 +28,8 @@ constexpr std::int64_t kLaneBytes = 256 << 10;  // of the lanes a task multiplie
 // Of small gradients: numbers of sums, tasks that share the pixels, blocks of lanes of a task.
 constexpr std::int64_t kMostSums = 96 << 10, kPixelTasks = 8, kLaneBlocks = 4;
 constexpr std::int64_t kLeastPixels = 256;
-constexpr std::int64_t kMostImageRows = 32, kLeastChannels = 12;  // read in place
-constexpr std::int64_t kRowsOfPages = 8;                          // that a set of the first-level cache holds
+constexpr std::int64_t kMostImageRows = 32, kLeastChannels = 12, kLeastTaps = 7;  // read in place
+constexpr std::int64_t kRowsOfPages = 8;  // that a set of the first-level cache holds
 
 template <class Real>
 struct Shape : PlainConv<Real> {
@@ -40,7 +40,7 @@ struct Shape : PlainConv<Real> {
     bool in_place;  // squares of x's own planes are transposed
     std::int64_t chunks;
     // Of small gradients: what lanes and rows of the sums are, and how they lie.
-    bool by_pixels, lanes_are_k, rows_in_place;
+    bool by_pixels, lanes_are_k, rows_in_place, rows_are_taps;
     std::int64_t lane_count, lane_blocks, lane_parts, sum_rows, sums_step, partials;
     Shape(const Problem& p, std::int64_t n) : PlainConv<Real>(p, p.inputs[1], p.inputs[0]) {
         constexpr std::int64_t lanes = kLanes<Real>;
@@ -72,8 +72,9 @@ struct Shape : PlainConv<Real> {
     CONVLENS_COLD void share_pixels(std::int64_t n) {
         constexpr std::int64_t lanes = kLanes<Real>;
         const std::int64_t K = this->k_group, columns = this->y->width, height = this->y->height;
-        rows_in_place =
-            this->c_group >= kLeastChannels && columns <= kMostPacked && columns * kMostImageRows >= kMostPacked;
+        rows_are_taps = this->c_group < kLeastChannels;
+        rows_in_place = (!rows_are_taps || this->a.S >= kLeastTaps) && columns <= kMostPacked &&
+                        columns * kMostImageRows >= kMostPacked;
         // In products: of whole blocks, to transpose a number of the lanes', to gather one.
         const std::int64_t by_k =
             round_up(K, lanes) * reduction + (by_pages() ? 20 : 6) * K + (rows_in_place ? 0 : 4) * reduction;
@@ -223,12 +224,15 @@ void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Re
         tile.finish = unit == unit0 ? kConvStore : kConvAdd;
         tile.output.data = output, tile.output.column_step = s.sums_step;
         if (s.rows_in_place) {
-            tile.columns = s.c_group, tile.n_taps = count / s.y->width;
-            tile.elements = tile.last_elements = s.y->width;
-            tile.source.column_step = x.pack.channel_step, tile.source_element_step = s.a.stride_w;
-            tile.output.column_step = s.taps * s.sums_step;
-            for (std::int64_t t = 0; t < s.taps; ++t, tile.output.data += s.sums_step) {
-                tile.source.data = x.row(source, t) + p / s.y->width * taps[1].source;
+            // Rows of a tile are channels, or the taps of a kernel's row.
+            const std::int64_t step = s.rows_are_taps ? s.a.S : 1, end = s.rows_are_taps ? s.reduction : s.taps;
+            tile.columns = s.rows_are_taps ? s.a.S : s.c_group, tile.n_taps = count / s.y->width;
+            tile.elements = tile.last_elements = s.y->width, tile.source_element_step = s.a.stride_w;
+            tile.source.column_step = s.rows_are_taps ? s.a.dilation_w : x.pack.channel_step;
+            tile.output.column_step *= s.rows_are_taps ? 1 : s.taps;
+            for (std::int64_t e = 0; e < end; e += step) {
+                tile.source.data = x.row(source, e) + p / s.y->width * taps[1].source;
+                tile.output.data = output + e * s.sums_step;
                 kernels.conv_tile(tile);
             }
         } else if (!s.lanes_are_k) {
