@@ -28,7 +28,7 @@ constexpr std::int64_t kLaneBytes = 256 << 10;  // of the lanes a task multiplie
 // Of small gradients: numbers of sums, tasks that share the pixels, blocks of lanes of a task.
 constexpr std::int64_t kMostSums = 96 << 10, kPixelTasks = 8, kLaneBlocks = 4;
 constexpr std::int64_t kLeastPixels = 256;
-constexpr std::int64_t kMostImageRows = 32, kLeastChannels = 12, kLeastTaps = 7;  // read in place
+constexpr std::int64_t kMostImageRows = 32, kLeastChannels = 12, kLeastTaps = 5;  // read in place
 constexpr std::int64_t kRowsOfPages = 8;  // that a set of the first-level cache holds
 
 template <class Real>

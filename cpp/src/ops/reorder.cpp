@@ -255,13 +255,19 @@ void run_bytes(const Call& call, const Sides& s, std::int64_t task) {
                   });
 }
 
+// Whole numbers, which few networks bring into another layout.
+template <class Real>
+CONVLENS_COLD void run_whole_numbers(const Call& call, const Sides& s, std::int64_t task) {
+    if (s.y.dtype == DType::uint8) return run_rows<Real, std::uint8_t>(call, s, task);
+    run_rows<Real, std::int64_t>(call, s, task);
+}
+
 template <class Real>
 void run(const Call& call, std::int64_t task, int) {
     const Sides s = sides_of(*call.problem);
     if (same_bytes(*call.problem, s)) return run_bytes<Real>(call, s, task);
     if (s.y.dtype == DType::real) return run_rows<Real, Real>(call, s, task);
-    if (s.y.dtype == DType::uint8) return run_rows<Real, std::uint8_t>(call, s, task);
-    run_rows<Real, std::int64_t>(call, s, task);
+    run_whole_numbers<Real>(call, s, task);
 }
 
 template <class Real>
