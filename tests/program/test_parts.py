@@ -50,11 +50,11 @@ def ragged(b, x):
 BLOCKS = [fire, inception, dense_block, listed, hourglass, ragged]
 
 
-def network(block, size):
+def network(block, size, wide=640):
     """Two blocks, after maps that take more memory than they do."""
     b = GraphBuilder()
     x = b.input("images", "float32", ("N", 3, *size))
-    for k in (640, 640, 32):
+    for k in (wide, wide, 32):
         x = conv(b, x, k)
     for _ in range(2):
         x = conv(b, block(b, x), 32)
@@ -106,7 +106,7 @@ def test_in_place_agrees_with_the_oracle_and_has_the_same_bits_for_threads_and_b
     check(graph)
     if block is not listed:
         check(gradient(graph), dtypes=("float64",))  # in float32 a mask may differ
-    graph = network(block, (48, 64)) if block is not listed else graph
+    graph = network(block, (48, 64), 192) if block is not listed else graph
     program, weights = compile(graph, in_one(graph)), Weights(graph.constants)
     inputs = random_inputs(graph, 3, "float32")
     together = run_program(program, in_one(graph), inputs, weights, 3, threads=1)

@@ -46,7 +46,8 @@ CONVLENS_COLD bool Program::shares_bytes(const Problem& a, const Problem& b) con
     return false;
 }
 
-// A tensor is known by its index: one that is read and nothing wrote, because it is another's bytes, ends the search.
+// A tensor is known by its index, or that of what it is a part of: one that is read and nothing wrote, because it is
+// another's bytes, ends the search.
 CONVLENS_COLD Status Program::plan_by_image() {
     if (n_entries_ != 1) return {};
     const std::int64_t start = entries_[0].first_instruction, n = entries_[0].n_instructions;
