@@ -229,11 +229,8 @@ CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
 }
 
 // Whether writing `y` may change what `x` holds. Two externals may be the same memory of the caller's.
-bool may_overlap(const Tensor& x, const Tensor& y) {
-    if (x.place != y.place) return false;
-    if (x.place == Place::arena)
-        return x.batched == y.batched && x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes;
-    return x.place == Place::external || x.slot == y.slot;
+CONVLENS_COLD bool may_overlap(const Tensor& x, const Tensor& y) {
+    return overlap(x, y) || (x.place == Place::external && y.place == Place::external);
 }
 
 // The register written by step i is read at or after a step that may overwrite input `input`.

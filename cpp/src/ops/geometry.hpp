@@ -154,7 +154,7 @@ CONVLENS_COLD Status check_activation(const Tensor* t, const char* name, Layout 
 inline CONVLENS_COLD Status check_apart(const Tensor& output, const char* output_name, const Tensor& input,
                                         const char* input_name) {
     if (output.place != input.place || output.batched != input.batched || output.slot != input.slot ||
-        output.offset != input.offset) {
+        output.offset != input.offset || output.within != input.within) {
         return {};
     }
     return fail(Code::corrupt_file, "`%s` must not lie in place of `%s`", output_name, input_name);

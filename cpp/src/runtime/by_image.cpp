@@ -36,18 +36,18 @@ CONVLENS_COLD bool suits(const Op& op, const Problem& p) {
 // Whether outputs of two instructions that are both read beyond their own part of the entry overlap.
 CONVLENS_COLD bool Program::shares_bytes(const Problem& a, const Problem& b) const {
     const auto across = [&](const Problem& p, int k) {
-        return of_arena(p.outputs[k]) && spans_[p.instruction->outputs[k]] == Span::across;
+        return of_arena(p.outputs[k]) && span_of(p.outputs[k]) == Span::across;
     };
     for (int k = 0; k < a.instruction->n_outputs; ++k) {
         for (int l = 0; across(a, k) && l < b.instruction->n_outputs; ++l) {
-            const Tensor &x = *a.outputs[k], *y = b.outputs[l];
-            if (across(b, l) && x.offset < y->offset + y->bytes && y->offset < x.offset + x.bytes) return true;
+            if (across(b, l) && overlap(*a.outputs[k], *b.outputs[l])) return true;
         }
     }
     return false;
 }
 
-// A tensor is known by its index: one that is read and nothing wrote, because it is another's bytes, ends the search.
+// A tensor is known by its index, or that of what it is a part of: one that is read and nothing wrote, because it is
+// another's bytes, ends the search.
 CONVLENS_COLD Status Program::plan_by_image() {
     if (n_entries_ != 1) return {};
     const std::int64_t start = entries_[0].first_instruction, n = entries_[0].n_instructions;
@@ -63,15 +63,16 @@ CONVLENS_COLD Status Program::plan_by_image() {
         const bool within = i >= first && i < first + count;
         for (int k = 0; k < p.instruction->n_inputs; ++k) {
             if (!of_arena(p.inputs[k])) continue;
-            Span& span = spans_[p.instruction->inputs[k]];
+            Span& span = span_of(p.inputs[k]);
             if (span == Span::unknown) return {};
             if (i >= first && (span == Span::before || (span == Span::within && !within))) span = Span::across;
         }
         for (int k = 0; k < p.instruction->n_outputs; ++k) {
             if (!of_arena(p.outputs[k])) continue;
-            Span& span = spans_[p.instruction->outputs[k]];
-            if (span != Span::unknown) return {};
-            span = within ? Span::within : i < first ? Span::before : Span::after;
+            Span& span = span_of(p.outputs[k]);
+            const Span now = within ? Span::within : i < first ? Span::before : Span::after;
+            if (span != Span::unknown && !p.outputs[k]->is_part()) return {};
+            span = span == Span::unknown || span == now ? now : Span::across;  // parts may be written here and there
         }
     }
     // What is read from before must not lie where later instructions put what is read afterwards: one image's result

@@ -26,8 +26,9 @@
 //   - every index, range and name lies in its section; every name ends in a zero byte and holds no other;
 //   - a tensor's `bytes` is exactly tensor_bytes() of its fields, and it lies within its place: in the arena at a
 //   multiple
-//     of 64 with offset + bytes <= arena_fixed_bytes (not batched) or arena_image_bytes (batched); elsewhere at offset
-//     0 of a slot at least as large (a port: exactly as large, and batched as the tensor is);
+//     of 64 with offset + bytes <= arena_fixed_bytes (not batched) or arena_image_bytes (batched), or as blocks of
+//     channels within another one there; elsewhere at offset 0 of a slot at least as large (a port: exactly as large,
+//     and batched as the tensor is);
 //   - weights and states are not batched and hold no masks; externals are plain without halo, and not masks;
 //   - weights and input ports are never written; an instruction uses only ports of the entry it runs in;
 //   - what an instruction writes is either exactly the bytes of one of its inputs or apart from all of them, and apart
@@ -38,6 +39,7 @@
 // Where a tensor lies when n images run:
 //   arena, not batched   fixed region + offset
 //   arena, batched       image region + n * offset, image i at + i * bytes; but see by_image.cpp
+//   a part of such       image region + n * offset + within, image i at + i * bytes of the whole
 //   the arena            [arena_fixed_bytes][n * arena_image_bytes][scratch]
 #pragma once
 

@@ -33,24 +33,6 @@ Status corrupt(const char* format, ...) {
     return status;
 }
 
-// Where an operand lies, as far as overlap goes: two of one region overlap when their bytes do.
-struct Extent {
-    int region;
-    std::int64_t begin, end;
-    explicit Extent(const Tensor& t)
-        : region((static_cast<int>(t.place) << 1 | (t.place == Place::arena && t.batched != 0 ? 1 : 0))),
-          begin(t.place == Place::arena ? t.offset : t.slot),
-          end(t.place == Place::arena ? t.offset + t.bytes : std::int64_t{t.slot} + 1),
-          bytes(t.bytes) {}
-    std::int64_t bytes;
-    bool overlaps(const Extent& other) const {
-        return region == other.region && begin < other.end && other.begin < end;
-    }
-    bool same(const Extent& other) const {
-        return region == other.region && begin == other.begin && end == other.end && bytes == other.bytes;
-    }
-};
-
 }  // namespace
 
 Status Program::read_header(const char* bytes, std::size_t size) {
@@ -194,10 +176,20 @@ Status Program::check_tensor(std::int64_t i) const {
     if (t.bytes < 0 || t.bytes != tensor_bytes(t, float64())) {
         return corrupt("tensor %lld: its shape does not give its %lld bytes", ll(i), ll(t.bytes));
     }
+    if (t.place == Place::arena && t.slot != -1) {
+        const Tensor* whole = t.slot >= 0 && t.slot < n_tensors_ ? &tensors_[t.slot] : nullptr;
+        const bool images = t.batched != 0 && t.dtype == DType::real && t.layout == Layout::blocked;
+        if (whole == nullptr || whole->place != Place::arena || whole->slot != -1 || whole->batched == 0 || !images ||
+            (t.height == 1 && t.width == 1) || t.offset != whole->offset || t.whole != whole->bytes ||
+            !is_block_multiple(t.within) || t.within > t.whole - t.bytes) {
+            return corrupt("tensor %lld: it is no part of tensor %d", ll(i), t.slot);
+        }
+        return {};
+    }
+    if (t.within != 0 || t.whole != 0) return corrupt("tensor %lld: it is a part of none", ll(i));
     if (t.place == Place::arena) {
         const std::int64_t region = t.batched != 0 ? header_->arena_image_bytes : header_->arena_fixed_bytes;
-        if (t.slot != -1 || t.offset < 0 || t.offset % kBlockBytes != 0 || t.offset > region ||
-            t.bytes > region - t.offset) {
+        if (t.offset < 0 || t.offset % kBlockBytes != 0 || t.offset > region || t.bytes > region - t.offset) {
             return corrupt("tensor %lld: %lld bytes at %lld leave the arena's %lld", ll(i), ll(t.bytes), ll(t.offset),
                            ll(region));
         }
@@ -277,16 +269,14 @@ Status Program::check_operands(std::int64_t i) const {
         if (out->place == Place::weight || (out->place == Place::external && ports_[out->slot].is_output == 0)) {
             return corrupt("instruction %lld (%s): output %d is a weight or an input port", ll(i), name, k);
         }
-        const Extent extent(*out);
         for (int j = 0; j < problem.instruction->n_inputs; ++j) {
-            if (problem.inputs[j] == nullptr) continue;
-            const Extent input(*problem.inputs[j]);
-            if (extent.overlaps(input) && !extent.same(input)) {
+            const Tensor* input = problem.inputs[j];
+            if (input != nullptr && overlap(*out, *input) && !same_bytes(*out, *input)) {
                 return corrupt("instruction %lld (%s): output %d lies over a part of input %d", ll(i), name, k, j);
             }
         }
         for (int j = 0; j < k; ++j) {
-            if (problem.outputs[j] != nullptr && extent.overlaps(Extent(*problem.outputs[j]))) {
+            if (problem.outputs[j] != nullptr && overlap(*out, *problem.outputs[j])) {
                 return corrupt("instruction %lld (%s): outputs %d and %d overlap", ll(i), name, j, k);
             }
         }

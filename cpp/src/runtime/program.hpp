@@ -122,6 +122,8 @@ class Program {
     Status plan();
     Status plan_by_image();  // by_image.cpp
     bool shares_bytes(const Problem& a, const Problem& b) const;
+    // Of the tensor that a part is of, for a part.
+    std::int64_t home_of(const Tensor* t) const { return t->is_part() ? t->slot : t - tensors_; }
     Status check_binding(const RawEntry& entry, const Binding& binding, std::int64_t n) const;
     // All images of a call, or one of them; `apart` is then the memory of tensors that no other image needs.
     struct Frame {
@@ -132,6 +134,8 @@ class Program {
     // Where a batched tensor of the arena is written, and whether it is read elsewhere too: before, within or after the
     // instructions that images go through one by one.
     enum class Span : std::uint8_t { unknown, before, within, across, after };
+    Span& span_of(const Tensor* t) { return spans_[home_of(t)]; }
+    Span span_of(const Tensor* t) const { return spans_[home_of(t)]; }
     View view(const Tensor* tensor, const RawEntry& entry, const Binding& binding, const Frame& frame) const;
 
     const char* bytes_ = nullptr;

@@ -102,14 +102,15 @@ View Program::view(const Tensor* t, const RawEntry& e, const Binding& binding, c
     View view;
     view.tensor = t;
     if (t == nullptr) return view;
-    view.image_stride = t->batched != 0 ? t->bytes : 0;
+    view.image_stride = t->batched != 0 ? t->pitch() : 0;
     switch (t->place) {
         case Place::arena:
-            if (frame.apart != nullptr && spans_[t - tensors_] == Span::within) {
-                view.data = frame.apart + t->offset;
+            if (frame.apart != nullptr && span_of(t) == Span::within) {
+                view.data = frame.apart + t->offset + t->within;
                 return view;
             }
             view.data = frame.arena + (t->batched != 0 ? header_->arena_fixed_bytes + frame.n * t->offset : t->offset);
+            view.data += t->within;
             break;
         case Place::weight:
             // Never written: read_instruction() refuses weights among the outputs.

@@ -32,18 +32,36 @@ struct Tensor {
     std::uint8_t batched;  // 1: one copy an image, `offset` and `bytes` are per image; 0: one copy for the call
     std::int32_t channels, height, width;
     std::uint16_t halo_top, halo_left, halo_bottom, halo_right;
-    std::int32_t slot;    // index among weights, states or externals; -1 in the arena; four bytes of zero follow
+    // Index among weights, states or externals. In the arena -1, or the tensor that this one is a part of: some of its
+    // blocks of channels, real, blocked, of more than a pixel and batched. Four bytes of zero follow.
+    std::int32_t slot;
     std::int64_t offset;  // arena: bytes from the start of its region (fixed or per image), a multiple of 64
     std::int64_t bytes;   // one copy, halo included
-    std::int64_t reserved[2];
+    std::int64_t within;  // of a part: bytes from the start of the whole's copy, a multiple of 64; else 0
+    std::int64_t whole;   // of a part: `bytes` of the whole, whose `offset` it has; else 0
+
+    bool is_part() const { return whole != 0; }
+    std::int64_t pitch() const { return is_part() ? whole : bytes; }  // from an image's copy to the next one's
 };
 static_assert(sizeof(Tensor) == 64, "Tensor is part of the file format");
+
+// Whether two tensors have bytes in common; of parts of different tensors, whether the whole ones have.
+inline bool overlap(const Tensor& a, const Tensor& b) {
+    if (a.place != b.place) return false;
+    if (a.place != Place::arena) return a.slot == b.slot;
+    if (a.is_part() && a.slot == b.slot) return a.within < b.within + b.bytes && b.within < a.within + a.bytes;
+    return a.batched == b.batched && a.offset < b.offset + b.pitch() && b.offset < a.offset + a.pitch();
+}
+inline bool same_bytes(const Tensor& a, const Tensor& b) {
+    return a.place == b.place && a.slot == b.slot && a.batched == b.batched && a.offset == b.offset &&
+           a.within == b.within && a.bytes == b.bytes;
+}
 
 // A tensor while an instruction runs. `data` is the first byte of image 0, halo included.
 struct View {
     const Tensor* tensor = nullptr;  // nullptr: an optional operand that is absent
     char* data = nullptr;
-    std::int64_t image_stride = 0;  // bytes; 0 for a tensor that is not batched
+    std::int64_t image_stride = 0;  // bytes; 0 for a tensor that is not batched, more than its own for a part
 
     explicit operator bool() const { return tensor != nullptr; }
     std::int64_t row_elements() const { return tensor->width + tensor->halo_left + tensor->halo_right; }

@@ -69,6 +69,14 @@ class Builder {
         end += t.bytes;
         return add(t);
     }
+    // Channels of a blocked tensor, from its block `first` on.
+    std::int32_t part(std::int32_t whole, int first, int channels) {
+        convlens::Tensor t = tensors_[static_cast<std::size_t>(whole)];
+        const std::int64_t blocks = (t.channels * (float64_ ? 8 : 4) + 63) / 64;
+        t.slot = whole, t.channels = channels, t.whole = t.bytes, t.within = t.bytes / blocks * first;
+        t.bytes = convlens::tensor_bytes(t, float64_);
+        return add(t);
+    }
     std::int32_t weight(const std::string& key, convlens::Layout layout, int channels, int height, int width,
                         const std::vector<char>* data = nullptr) {
         return buffer(convlens::Place::weight, key, layout, channels, height, width, data);

@@ -91,6 +91,36 @@ TEST(tensors_stay_within_their_place) {
     refuses(original, "no such value", [](AlignedBytes& f) { tensor(f, 1).dtype = static_cast<DType>(9); });
 }
 
+TEST(parts_are_blocks_of_a_batched_tensor) {
+    Builder b;
+    const std::int32_t whole = b.arena(Layout::blocked, 40, 3, 2, true, DType::real, 1);  // 20 pixels, three blocks
+    const std::int32_t first = b.part(whole, 0, 16), rest = b.part(whole, 1, 24);
+    b.arena(Layout::plain, 999, 1, 1);
+    b.instruction("concat", {first}, {rest}, {0, -8});
+    b.entry("run");
+    const AlignedBytes original = b.build();
+    Program program;
+    CHECK_OK(program.open(original.data(), original.size()));
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).within = 2 * 20 * 64; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).within = -20 * 64; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).within += 4; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).slot = 1; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).slot = 4; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).slot = -2; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).offset = 64; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).whole += 64; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) { tensor(f, 2).batched = 0; });
+    refuses(original, "no part of tensor", [](AlignedBytes& f) {
+        tensor(f, 0).batched = 0;
+        f.header().arena_fixed_bytes = f.header().arena_image_bytes;
+    });
+    refuses(original, "part of none", [](AlignedBytes& f) { tensor(f, 2).slot = -1; });
+    refuses(original, "part of none", [](AlignedBytes& f) { tensor(f, 0).within = 64; });
+    refuses(original, "lies over a part of input", [](AlignedBytes& f) { tensor(f, 2).within = 0; });
+    refuses(original, "lies over a part of input",
+            [](AlignedBytes& f) { f.section<std::int32_t>(SectionKind::operands)[0] = 0; });
+}
+
 TEST(instructions_use_only_what_is_theirs) {
     const AlignedBytes original = through_the_arena(3, 4, 5).build();
     const auto operand = [](AlignedBytes& f, int i) -> std::int32_t& {

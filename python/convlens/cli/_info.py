@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
         description="Describe this installation: version, kernels chosen and why, threads. With MODEL, describe a "
         "network before anything runs: every layer with its shape, parameters, receptive field (size, stride and start "
         "in pixels of the input) and arithmetic; which operators run and which have a rule for each kind of gradient; "
-        "the memory that a forward pass takes, and the algorithm of each convolution.",
+        "the memory that a forward pass takes, the algorithm of each convolution, and the concatenations in place.",
         example="convlens info model.onnx",
     )
     parser.add_argument(
@@ -66,8 +66,15 @@ def _forward(net: Network) -> str:
     entry = Entry(inputs=tuple(net.graph.inputs), outputs=net.graph.outputs)
     program = compile_program(net.graph, {"forward": entry}, dtype=net.dtype, winograd=net.winograd, memory=net.memory)
     memory = f"memory {in_bytes(program.arena_bytes(1, 1))} to run one image on one thread, beside the weights"
-    rows = [(each.node, each.problem, each.algorithm) for each in program.convolutions]
-    return "\n\n".join([memory, *([table(("convolution", "problem", "algorithm"), rows)] if rows else [])])
+    tables = [
+        table(heads, [(each.node, each.problem, each.algorithm) for each in made])
+        for heads, made in (
+            (("convolution", "problem", "algorithm"), program.convolutions),
+            (("concatenation", "sizes", "how"), program.concatenations),
+        )
+        if made
+    ]
+    return "\n\n".join([memory, *tables])
 
 
 def _rules(graph: Graph) -> str:

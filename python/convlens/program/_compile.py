@@ -8,14 +8,14 @@ from typing import Any
 from .._arguments import memory as check_memory
 from ..graph import Graph
 from ._decompose import decompose
-from ._dispatch import choices, tell
+from ._dispatch import choices, moved, tell
 from ._elementwise import group
 from ._emit import Image, emit
 from ._flow import Entry
 from ._halo import add_halos
 from ._layout import Layouter
 from ._normalise import normalise
-from ._plan import plan
+from ._parts import arrange
 from ._program import Program
 from ._select import select
 from ._state import StateSlot
@@ -96,17 +96,17 @@ def compile(
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)
-    convolutions = choices(made.labels, made.entries, dtype)
-    tell(convolutions)
-    layout = plan(made.entries, target.itemsize)
+    entries_left, layout, moves = arrange(made.entries, target)
+    convolutions, joins = choices(made.labels, made.entries, dtype), moved(made.labels, moves)
+    tell([*convolutions, *joins])
     slots = tuple(StateSlot(name, shape, tensor.geometry, dtype) for name, tensor, shape in made.states)
     weights = [(str(key), tensor.bytes(target.itemsize)) for key, tensor in made.weights.items()]
     states = [(name, tensor.bytes(target.itemsize)) for name, tensor, _ in made.states]
     metadata = _metadata(made.ports, slots, layout.reads)
     image = Image(
-        made.entries, made.labels, made.ports, weights, states, layout.fixed_bytes, layout.image_bytes, metadata
+        entries_left, made.labels, made.ports, weights, states, layout.fixed_bytes, layout.image_bytes, metadata
     )
-    return Program(emit(image, target), tuple(made.weights), metadata, convolutions)
+    return Program(emit(image, target), tuple(made.weights), metadata, convolutions, joins)
 
 
 def _metadata(

@@ -1,4 +1,4 @@
-"""Which algorithm each convolution of a Program goes by."""
+"""Which algorithm each convolution of a Program goes by, and which concatenations cost nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..graph import ConvProblem, problem_string
+from ._parts import Move
 from ._tensors import Instruction
 
 VERBOSE = "CONVLENS_VERBOSE"
@@ -15,7 +16,10 @@ VERBOSE = "CONVLENS_VERBOSE"
 
 @dataclass(frozen=True)
 class Choice:
-    """A convolution, by its entry and node, its problem string for one image, and its algorithm."""
+    """A convolution, by its entry and node, its problem string for one image, and its algorithm.
+
+    Of a concatenation or slice of channels `problem` tells sizes, and `algorithm` whether it is in place.
+    """
 
     entry: str
     node: str
@@ -34,6 +38,26 @@ def choices(labels: Sequence[str], entries: Sequence[Sequence[Instruction]], dty
         for i in code
         if i.op.startswith(("conv2d", "depthwise"))
     )
+
+
+def moved(labels: Sequence[str], moves: Sequence[Move]) -> tuple[Choice, ...]:
+    """Every concatenation and slice of channels, in the order they run in."""
+    return tuple(Choice(labels[m.entry], m.instruction.name, _sizes(m.instruction), _how(m)) for m in moves)
+
+
+def _sizes(i: Instruction) -> str:
+    out, start = i.outputs[0], int(i.attributes[1])
+    assert out is not None
+    channels, height, width = out.shape
+    joined = " + ".join(str(t.shape[0]) for t in i.inputs if t is not None)
+    what = joined if start == 0 and len(i.inputs) > 1 else f"{start} to {start + channels} of {joined}"
+    return f"channels {what}, {height} x {width}"
+
+
+def _how(move: Move) -> str:
+    of = len(move.instruction.inputs)
+    some = "in place" if move.in_place == of else f"{move.in_place} of {of} in place"
+    return some if move.in_place else "copied"
 
 
 def tell(made: Sequence[Choice]) -> None:

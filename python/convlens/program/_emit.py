@@ -76,10 +76,12 @@ def emit(image: Image, target: Target) -> npt.NDArray[np.uint8]:
             shape = (target.opcodes[i.op], len(i.inputs), len(i.outputs), len(i.attributes))
             instructions += _INSTRUCTION.pack(*shape, len(operands), len(attributes))
             for t in [*i.inputs, *i.outputs]:
+                if t is not None and t.part is not None:
+                    tensors.setdefault(t.part[0], len(tensors))
                 operands.append(-1 if t is None else tensors.setdefault(t, len(tensors)))
             attributes += [bits(a) for a in i.attributes]
     sections = [
-        b"".join(target.record(t) for t in tensors),
+        b"".join(target.record(t) if t.part is None else target.record(t, tensors[t.part[0]]) for t in tensors),
         bytes(instructions),
         struct.pack(f"<{len(operands)}i", *operands),
         struct.pack(f"<{len(attributes)}q", *attributes),

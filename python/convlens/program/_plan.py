@@ -30,18 +30,19 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes of the two regions of the arena, and for each entry those whose tensors it reads."""
+    """Bytes of the two regions of the arena, what lies there of an image, and for each entry those it reads from."""
 
     fixed_bytes: int
     image_bytes: int
+    buffers: tuple[Buffer, ...]
     reads: tuple[frozenset[int], ...]
 
 
 def plan(entries: list[list[Instruction]], itemsize: int) -> Plan:
     """Give every tensor of the arena its offset, a multiple of 64.
 
-    Each region takes the better of two greedy orders: by size (Pisarchyk and Lee 2020, arXiv:2001.03288) and by first
-    use. A tensor that a later entry reads stays until the end: that entry may run any number of times.
+    Each region takes the better of two greedy orders: by size (Pisarchyk and Lee 2020, arXiv:2001.03288) and by how
+    long a tensor lives. A tensor that a later entry reads stays until the end: that entry may run any number of times.
     """
     reads = _entry_reads(entries)
     buffers = _buffers(entries, itemsize, reads)
@@ -54,7 +55,7 @@ def plan(entries: list[list[Instruction]], itemsize: int) -> Plan:
         for buffer in region:
             for tensor in buffer.tensors:
                 tensor.offset = buffer.offset
-    return Plan(regions[0], regions[1], tuple(reads))
+    return Plan(regions[0], regions[1], tuple(region), tuple(reads))
 
 
 def _entry_reads(entries: list[list[Instruction]]) -> list[frozenset[int]]:
@@ -78,10 +79,22 @@ def _buffers(entries: list[list[Instruction]], itemsize: int, reads: list[frozen
                 buffer = buffers.setdefault(tensor, Buffer([tensor], tensor.bytes(itemsize)))
                 first, _ = buffer.live.get(entry, (position, position))
                 buffer.live[entry] = (first, position)
-    for tensor, buffer in buffers.items():
-        if max(buffer.live) > tensor.entry:
-            _keep(tensor, buffer, entries, reads)
+    for tensor, buffer in list(buffers.items()):
+        if tensor.part is not None:
+            _join(buffer, buffers.setdefault(tensor.part[0], Buffer([tensor.part[0]], tensor.part[0].bytes(itemsize))))
+            buffers[tensor] = buffers[tensor.part[0]]
+    for buffer in dict.fromkeys(buffers.values()):
+        if max(buffer.live) > buffer.tensors[0].entry:
+            _keep(buffer.tensors[0], buffer, entries, reads)
     return buffers
+
+
+def _join(part: Buffer, whole: Buffer) -> None:
+    """Let a whole live as long as its parts."""
+    whole.tensors += part.tensors
+    for entry, (first, last) in part.live.items():
+        low, high = whole.live.get(entry, (first, last))
+        whole.live[entry] = (min(low, first), max(high, last))
 
 
 def _keep(tensor: Tensor, buffer: Buffer, entries: list[list[Instruction]], reads: list[frozenset[int]]) -> None:
@@ -101,6 +114,8 @@ def _share(entries: list[list[Instruction]], buffers: dict[Tensor, Buffer]) -> N
             for o, i in instruction.reuse:
                 out, tensor = instruction.outputs[o], instruction.inputs[i]
                 if out is None or tensor is None or out.place != ARENA or tensor.place != ARENA:
+                    continue
+                if out.part is not None or tensor.part is not None:
                     continue
                 mine, theirs = buffers[out], buffers[tensor]
                 ends = list(theirs.live) == [entry] and theirs.live[entry][1] == position
@@ -127,11 +142,11 @@ def _place(region: list[Buffer]) -> int:
     def by_size(b: Buffer) -> tuple[int, int, int]:
         return (-b.size, min(b.live), b.live[min(b.live)][0])
 
-    def by_time(b: Buffer) -> tuple[int, int, int]:
-        return (min(b.live), b.live[min(b.live)][0], -b.size)
+    def by_life(b: Buffer) -> tuple[int, int, int]:
+        return (-sum(last - first for first, last in b.live.values()), -b.size, b.live[min(b.live)][0])
 
     best: tuple[int, list[int]] | None = None
-    orders: tuple[Callable[[Buffer], tuple[int, int, int]], ...] = (by_size, by_time)
+    orders: tuple[Callable[[Buffer], tuple[int, int, int]], ...] = (by_size, by_life)
     for order in orders:
         placed: list[Buffer] = []
         for buffer in sorted(region, key=order):

@@ -144,6 +144,8 @@ class Program:
     convolutions : tuple
         Each with its ``entry``, ``node``, ``problem`` (a string, for one image) and ``algorithm``; none when it was
         read from a file. ``CONVLENS_VERBOSE=dispatch`` prints them when a Program is compiled.
+    concatenations : tuple
+        Likewise, concatenations and slices of channels: ``algorithm`` says whether they are in place, or copied.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class Program:
         weight_keys: tuple[Hashable, ...],
         metadata: Mapping[str, Any],
         convolutions: tuple[Choice, ...] = (),
+        concatenations: tuple[Choice, ...] = (),
     ) -> None:
         self._data = data
         self._core = _core.Program(data)
@@ -167,7 +170,7 @@ class Program:
             StateSlot(slot.name, tuple(shape), None if g is None else Geometry(*g), self._dtype)
             for slot, (shape, g) in zip(self._core.states, metadata["states"], strict=True)
         )
-        self.convolutions = convolutions
+        self.convolutions, self.concatenations = convolutions, concatenations
         self._bound: weakref.WeakKeyDictionary[Weights, Any] = weakref.WeakKeyDictionary()
 
     # -- what it is ----------------------------------------------------------------------------------------------------

@@ -85,14 +85,16 @@ class Target:
         inside = top == 0 and left == 0 and bottom <= shape[1] and right <= shape[2]
         return (PLAIN if plain else BLOCKED), inside
 
-    def record(self, tensor: Tensor) -> bytes:
-        """A tensor as 64 bytes."""
+    def record(self, tensor: Tensor, whole: int = -1) -> bytes:
+        """A tensor as 64 bytes; of a part, `whole` is the number of what it is a part of."""
         t = tensor
         for what, value, limit in (("halo", max(t.halo), 1 << 16), ("channels", max(t.shape), 1 << 31)):
             if value >= limit:
                 raise UnsupportedError(f"tensor {t.name!r}: {what} (={value}) must be below {limit}")
         numbers = (_DTYPES[t.dtype], _LAYOUTS[t.layout], _PLACES[t.place], int(t.batched))
-        return _RECORD.pack(*numbers, *t.shape, *t.halo, t.slot, t.offset, t.bytes(self.itemsize), 0, 0)
+        within = (0, 0) if t.part is None else (t.part[1] * t.block_bytes, t.part[0].bytes(self.itemsize))
+        slot = t.slot if t.part is None else whole
+        return _RECORD.pack(*numbers, *t.shape, *t.halo, slot, t.offset, t.bytes(self.itemsize), *within)
 
     def reach(self, instruction: Instruction, index: int) -> tuple[int, int, int, int]:
         """How far an instruction reads beyond an input's top, left, bottom and right edge."""

@@ -35,7 +35,8 @@ class Tensor:
     """One piece of memory; the fields of cpp/src/runtime/tensor.hpp.
 
     `shape` is channels, height and width (for a packed weight: its numbers, 1, 1). `halo` is top, left, bottom, right.
-    `apart` marks a copy of one pixel with a halo, which is no longer the same bytes blocked and plain.
+    `apart` marks a copy of one pixel with a halo, which is no longer the same bytes blocked and plain. `part` is the
+    tensor it is a part of, with the first of its blocks of channels.
     """
 
     name: str
@@ -50,6 +51,13 @@ class Tensor:
     geometry: Geometry | None = None
     entry: int = 0
     apart: bool = False
+    part: tuple[Tensor, int] | None = None
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block of channels, of real numbers."""
+        _, h, w = self.shape
+        return (h + self.halo[0] + self.halo[2]) * (w + self.halo[1] + self.halo[3]) * ALIGNMENT
 
     def bytes(self, itemsize: int) -> int:
         """Bytes of one copy; `itemsize` is that of the real type."""
