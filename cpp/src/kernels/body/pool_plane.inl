@@ -35,14 +35,19 @@ inline void each_tap(const WindowRow& w, const Real* x, Visit visit) {
 template <int Size, class Real, class Visit>
 inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
     typedef Vec<Real> V;
+    // Of three, one and then two: below padding of one the two are what begins with a line.
     CONVLENS_UNROLL
     for (int ky = 0; ky < Size; ++ky, x += w.row_step) {
+        V even, odd;
+        if (Size % 2 == 1) {
+            unzip(V::load(x), V::load(x + w.neighbour), &even, &odd);
+            visit(even, ky, 0);
+        }
         CONVLENS_UNROLL
-        for (int kx = 0; kx < Size; kx += 2) {
-            V even, odd;
+        for (int kx = Size % 2; kx < Size; kx += 2) {
             unzip(V::load(x + kx), V::load(x + kx + w.neighbour), &even, &odd);
             visit(even, ky, kx);
-            if (kx + 1 < Size) visit(odd, ky, kx + 1);
+            visit(odd, ky, kx + 1);
         }
     }
 }
@@ -107,8 +112,9 @@ struct Maximum {
         for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
             for (int64_t kx = w.columns.from; kx < w.columns.to; ++kx) {
                 const Real v = x[kx * w.dilation];
-                if (v <= best || best != best) continue;
-                best = v, winner = w.first_place + ky * w.kernel_width + kx;
+                const bool take = !(v <= best) & (best == best);  // no branch: which one wins, nothing foretells
+                best = take ? v : best;
+                if (WithOffset) winner = take ? w.first_place + ky * w.kernel_width + kx : winner;
             }
         }
         *y = best;
@@ -175,7 +181,20 @@ __attribute__((noinline)) void one_by_one(WindowRow w, const PoolWindow& p, cons
 template <class Kind, int Size, class Real>
 __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y,
                                           uint8_t* offset, Range whole, int64_t count) {
-    const int64_t x_step = a.window->stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
+    const PoolWindow& p = *a.window;
+    const int64_t x_step = p.stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
+    const auto edge = [&](int64_t column, bool wanted) {
+        WindowRow row = w;
+        if (!wanted) return row;
+        row.columns = inside(column * p.stride_width - p.pad_left, p.dilation_width, p.kernel_width, 0, p.width);
+        row.counted_columns = counted_columns(p, column);
+        return row;
+    };
+    const auto at_edge = [&](const WindowRow& row, int64_t column) {
+        Kind::one(row, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
+    };
+    // Most rows have one window at most over either end.
+    const WindowRow first = edge(0, whole.from > 0), last = edge(a.columns - 1, whole.to < a.columns);
     if constexpr (Size == 2 && Kind::kTakesPairs) {
         const bool narrow = whole.from == 0 && whole.to == a.columns && a.columns * 2 <= Vec<Real>::width;
         WindowRow two = w;
@@ -185,7 +204,8 @@ __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArg
         }
     }
     for (; count > 0; --count, x += x_step, y += a.y_row_stride) {
-        if (whole.from > 0) one_by_one<Kind>(w, *a.window, x, y, offset, 0, whole.from);
+        if (whole.from > 0) at_edge(first, 0);
+        if (whole.from > 1) one_by_one<Kind>(w, p, x, y, offset, 1, whole.from);
         for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
             uint8_t* winners = offset == nullptr ? nullptr : offset + column;
             if constexpr (Size > 0) {
@@ -201,7 +221,8 @@ __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArg
                 Kind::any(w, x + column * stride, y + column, winners);
             }
         }
-        if (whole.to < a.columns) one_by_one<Kind>(w, *a.window, x, y, offset, whole.to, a.columns);
+        if (whole.to < a.columns - 1) one_by_one<Kind>(w, p, x, y, offset, whole.to, a.columns - 1);
+        if (whole.to < a.columns) at_edge(last, a.columns - 1);
         if (offset != nullptr) offset += a.columns;
     }
 }

@@ -215,7 +215,8 @@ struct Lines {
     }
     // Where the first window of a row lies.
     int64_t of(int64_t row) {
-        const int64_t line = (rows_apart > 1 ? row / rows_apart : row) % count, at = line * step + before;
+        const int64_t nth = rows_apart > 1 ? row / rows_apart : row;
+        const int64_t line = static_cast<uint32_t>(nth) % static_cast<uint32_t>(count), at = line * step + before;
         if (held[line] != row) {
             held[line] = row;
             given.aim(row);
