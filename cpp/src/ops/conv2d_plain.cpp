@@ -86,8 +86,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *s.x, "x"));
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *p.inputs[1], "w"));
     const std::int64_t rows = ceil_div(s.k_group, grid_of(s).row_groups);
-    scratch->per_thread_bytes =
-        (s.packed_elements() + rows * s.width) * static_cast<std::int64_t>(sizeof(Real));
+    scratch->per_thread_bytes = (s.packed_elements() + rows * s.width) * static_cast<std::int64_t>(sizeof(Real));
     if (is_spread(s)) {
         scratch->fixed_bytes = s.y->channels * weight_step(s) * static_cast<std::int64_t>(sizeof(Real));
     }

@@ -21,8 +21,9 @@ struct Plane {
     Real* room;  // where rows end that may be overrun, as what lies behind is written after them; null if only this row
 };
 
-// What windows give to their positions: whole(v, ...) of the dy of neighbouring windows to one place in each; across(...)
-// of one window to neighbouring places; one(...) to one; give(...) of a row of windows, to the places that are theirs.
+// What windows give to their positions: whole(v, ...) of the dy of neighbouring windows to one place in each;
+// across(...) of one window to neighbouring places; one(...) to one; give(...) of a row of windows, to the places that
+// are theirs.
 template <class Real>
 struct Winners {
     typedef Vec<Real> V;
