@@ -34,8 +34,8 @@ struct Winners {
         for (int i = 0; i < V::width; ++i) lane[i] = i;
     }
     void aim(int64_t) {}
-    void give(const Real* dy, Real* line) const {
-        __builtin_memcpy((void*)line, (const void*)dy, a.dy_width * sizeof(Real));
+    void give(const Real* dy, Range columns, Real* line) const {
+        __builtin_memcpy((void*)line, (const void*)(dy + columns.from), columns.count() * sizeof(Real));
     }
     V whole(V v, Ints<Real> winners, int64_t place) const {
         return keep(Mask<Real>{(Ints<Real>)(winners == splat_ints<Real>(place))}, v);
@@ -69,13 +69,14 @@ struct Shares {
     static Real share(int64_t count) { return count > 0 ? Real(1) / static_cast<Real>(count) : Real(0); }
     V whole(V v, Ints<Real>, int64_t) const { return v * V::splat(full); }
     static Ints<Real> winners(const uint8_t*) { return Ints<Real>{}; }
-    void give(const Real* dy, Real* line) const {
-        __builtin_memcpy((void*)line, (const void*)dy, a.dy_width * sizeof(Real));
-        for (int64_t i = 0; i < a.dy_width; i += V::width) (V::load(line + i) * V::splat(full)).store(line + i);
-        for (int64_t i = 0; i < alike.from && i < a.dy_width; ++i) line[i] = one(dy[i], 0, i, 0);
-        for (int64_t i = alike.to > alike.from ? alike.to : alike.from; i < a.dy_width; ++i) {
-            line[i] = one(dy[i], 0, i, 0);
-        }
+    void give(const Real* dy, Range columns, Real* line) const {
+        const int64_t n = columns.count();
+        __builtin_memcpy((void*)line, (const void*)(dy + columns.from), n * sizeof(Real));
+        for (int64_t i = 0; i < n; i += V::width) (V::load(line + i) * V::splat(full)).store(line + i);
+        line -= columns.from;
+        int64_t i = columns.from;
+        for (; i < columns.to && i < alike.from; ++i) line[i] = one(dy[i], 0, i, 0);
+        for (i = i < alike.to ? alike.to : i; i < columns.to; ++i) line[i] = one(dy[i], 0, i, 0);
     }
     V across(Real dy, int64_t at, int64_t column, int64_t place) const { return V::splat(one(dy, at, column, place)); }
     Real one(Real dy, int64_t, int64_t column, int64_t) const {
@@ -192,37 +193,49 @@ void grad_of_tiles(const Plane<Real>& a) {
 // Rows of windows as sums read them: what each window gives, and to which place, among zeros.
 constexpr int64_t kLineElements = 4096, kMostLines = 64;
 
+// Of the windows that positions [x0, x1) of dx meet.
 template <class Given, class Real>
 struct Lines {
     typedef Vec<Real> V;
     const Plane<Real>& a;
     Given given;
-    int64_t count, before, step, rows_apart;
+    int64_t x0, x1, count, first, step, rows_apart;
+    Range columns;
     int64_t held[kMostLines];
     Real dy[kLineElements];
     uint8_t places[Given::kPlaces ? kLineElements : 1];
 
-    // `count` rows are met at once. Vectors read up to `reach` windows before a row, and some behind it.
-    static int64_t elements(const Plane<Real>& a, int64_t reach) {
-        const PoolWindow& p = *a.window;
-        const int64_t end = (p.width + p.pad_left) / p.stride_width;
-        return reach + (end > a.dy_width ? end : a.dy_width) + 3 * V::width;
+    // Positions of dx that `count` lines have room for: whole vectors, none if there are too many.
+    static int64_t room(const PoolWindow& p, int64_t count) {
+        const int64_t reach = (p.kernel_width - 1) * p.dilation_width, stride = p.stride_width;
+        const int64_t elements = count <= kMostLines ? kLineElements / count - 4 * V::width - reach : 0;
+        return elements > 0 ? elements / V::width * V::width * stride : 0;
     }
-    Lines(const Plane<Real>& args, Rows steps, int64_t n, int64_t reach)
-        : a(args), given(args), count(n), before(reach), step(elements(args, reach)), rows_apart(steps.row) {
+    Lines(const Plane<Real>& args, Rows steps, int64_t n, Range x)
+        : a(args), given(args), x0(x.from), x1(x.to), count(n), rows_apart(steps.row) {
+        const PoolWindow& p = *a.window;
+        const int64_t half = p.stride_width - 1;
+        first = (x0 + p.pad_left - (p.kernel_width - 1) * p.dilation_width) >> half;
+        const int64_t end = ((x1 - 1 + p.pad_left) >> half) + 2 * V::width;  // vectors read beyond what they need
+        step = end - first + V::width;
+        columns = {first > 0 ? first : 0, end < a.dy_width ? end : a.dy_width};
+        if (columns.to < columns.from) columns.to = columns.from;
         for (int64_t i = 0; i < count; ++i) held[i] = -1;
         __builtin_memset((void*)dy, 0, count * step * sizeof(Real));
         if (Given::kPlaces) __builtin_memset(places, 0, count * step);
     }
-    // Where the first window of a row lies.
+    // Where the first window of a row would lie.
     int64_t of(int64_t row) {
         const int64_t nth = rows_apart > 1 ? row / rows_apart : row;
-        const int64_t line = static_cast<uint32_t>(nth) % static_cast<uint32_t>(count), at = line * step + before;
+        const int64_t line = static_cast<uint32_t>(nth) % static_cast<uint32_t>(count), at = line * step - first;
         if (held[line] != row) {
             held[line] = row;
             given.aim(row);
-            given.give(a.dy + row * a.dy_row_stride, dy + at);
-            if (Given::kPlaces) __builtin_memcpy(places + at, a.offset + row * a.dy_width, a.dy_width);
+            given.give(a.dy + row * a.dy_row_stride, columns, dy + at + columns.from);
+            if (Given::kPlaces) {
+                __builtin_memcpy(places + at + columns.from, a.offset + row * a.dy_width + columns.from,
+                                 columns.count());
+            }
         }
         return at;
     }
@@ -251,15 +264,15 @@ template <int N, class Given, class Real>
 __attribute__((noinline)) void three_wide(const Lines<Given, Real>& lines, const Line* met, Real* dx,
                                           const Real* room) {
     typedef Vec<Real> V;
-    const int64_t pad = lines.a.window->pad_left, width = lines.a.window->width, shifted = pad & 1;
-    int64_t at[N], column = (pad + shifted) >> 1;
+    const int64_t pad = lines.a.window->pad_left, shifted = pad & 1;
+    int64_t at[N], column = (lines.x0 + pad + shifted) >> 1;
     Ints<Real> places[N][3];
     CONVLENS_UNROLL
     for (int i = 0; i < N; ++i) {
         at[i] = met[i].at;
         for (int k = 0; k < 3; ++k) places[i][k] = splat_ints<Real>(met[i].place + k);
     }
-    for (int64_t x = 0; x < width; x += 2 * V::width, column += V::width) {
+    for (int64_t x = lines.x0; x < lines.x1; x += 2 * V::width, column += V::width) {
         V outer = V::zero(), middle = V::zero();
         CONVLENS_UNROLL
         for (int i = 0; i < N; ++i) {
@@ -267,7 +280,7 @@ __attribute__((noinline)) void three_wide(const Lines<Given, Real>& lines, const
             outer = outer + lines.take(at[i] + column - 1, places[i][2]);
             middle = middle + lines.take(at[i] + column - shifted, places[i][1]);
         }
-        put_pairs(shifted ? middle : outer, shifted ? outer : middle, dx + x, width - x, room);
+        put_pairs(shifted ? middle : outer, shifted ? outer : middle, dx + x, lines.x1 - x, room);
     }
 }
 
@@ -278,7 +291,7 @@ __attribute__((noinline)) void any_wide(const Lines<Given, Real>& lines, const L
     typedef Vec<Real> V;
     const PoolWindow& p = *lines.a.window;
     const int64_t stride = p.stride_width;
-    for (int64_t x = 0; x < p.width; x += stride * V::width) {
+    for (int64_t x = lines.x0; x < lines.x1; x += stride * V::width) {
         V sums[2] = {V::zero(), V::zero()};
         for (int64_t phase = 0; phase < stride; ++phase) {
             V sum = V::zero();
@@ -292,19 +305,19 @@ __attribute__((noinline)) void any_wide(const Lines<Given, Real>& lines, const L
             sums[phase] = sum;
         }
         if (stride == 2) {
-            put_pairs(sums[0], sums[1], dx + x, p.width - x, room);
+            put_pairs(sums[0], sums[1], dx + x, lines.x1 - x, room);
         } else {
-            put(sums[0], dx + x, p.width - x, room);
+            put(sums[0], dx + x, lines.x1 - x, room);
         }
     }
 }
 
 // Windows one or two apart: lanes are every stride-th of neighbouring positions, and the windows that hold them.
 template <class Given, class Real>
-void grad_of_neighbours(const Plane<Real>& a, int64_t count, int64_t reach) {
+void grad_of_neighbours(const Plane<Real>& a, int64_t count, Range x) {
     const PoolWindow& p = *a.window;
     const Rows steps = steps_of(p);
-    Lines<Given, Real> lines(a, steps, count, reach);
+    Lines<Given, Real> lines(a, steps, count, x);
     Line met[kMostLines];
     const bool three = p.stride_width == 2 && p.kernel_width == 3 && p.dilation_width == 1;
     for (int64_t y = a.row0; y < a.row1; ++y) {
@@ -381,13 +394,15 @@ inline void grad_of_plane(const Plane<Real>& a) {
     if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
         return grad_of_tiles<Given>(a);
     }
-    const Rows steps = steps_of(p);
-    const int64_t count = (p.kernel_height + steps.ky - 1) / steps.ky, reach = (p.kernel_width - 1) * p.dilation_width;
-    if (a.dy_width >= 4 && p.stride_width <= 2 && count <= kMostLines &&
-        count * Lines<Given, Real>::elements(a, reach) <= kLineElements) {
-        return grad_of_neighbours<Given>(a, count, reach);
+    const int64_t step = steps_of(p).ky, count = (p.kernel_height + step - 1) / step;
+    const int64_t columns = Lines<Given, Real>::room(p, count);
+    if (a.dy_width < 4 || p.stride_width > 2 || columns == 0) return grad_across<Given>(a);
+    // Of parts of rows none may overrun a row: the next one's beginning is written.
+    Plane<Real> part = a;
+    if (columns < p.width) part.room = nullptr;
+    for (int64_t x = 0; x < p.width; x += columns) {
+        grad_of_neighbours<Given>(part, count, {x, x + columns < p.width ? x + columns : p.width});
     }
-    grad_across<Given>(a);
 }
 template <template <class> class Given, class Real>
 inline void pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
