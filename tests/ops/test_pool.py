@@ -28,6 +28,7 @@ SHAPES = {
     "narrow-rows-of-many-planes": ((2, 21, 14, 14), 2, {}),
     "odd-rows-of-many-planes": ((2, 5, 26, 27), 2, {}),
     "overlapping-wide-with-edges": ((2, 3, 13, 71), 3, {"stride": 2}),
+    "rows-of-several-parts": ((1, 1, 18, 331), (17, 3), {"stride": (1, 2)}),
     "planes-to-pixels": ((2, 37, 7, 7), 7, {}),
     "planes-to-pixels-of-one-row": ((2, 19, 3, 5), (3, 5), {"stride": (1, 5)}),
     "runs": ((1, 5, 6, 35), (2, 35), {"stride": (3, 1)}),

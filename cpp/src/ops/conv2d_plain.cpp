@@ -15,18 +15,37 @@
 namespace convlens {
 namespace {
 
+// Of short sums it is y that takes the time: then panels are wide, so that its rows are written in runs of kilobytes.
+// (Zen 4, of the time with panels of two blocks: c3 k64 r3 224 x 224 0.73, 8 images of c3 k32 r3 stride 2 0.72.)
+constexpr std::int64_t kWideBytes = 80 << 10, kWideBlocks = 32, kWidePieces = 24, kWideRows = 70;
+
 template <class Real>
-PlainConv<Real> shape_of(const Problem& p) {
-    PlainConv<Real> s(p, p.inputs[0], p.outputs[0]);
-    s.weight_each = p.inputs[1]->batched;
-    return s;
-}
+struct Shape : PlainConv<Real> {
+    bool in_place;               // panels are read where they are
+    std::int64_t together, row;  // panels packed together; elements of a row of one
+    explicit Shape(const Problem& p) : PlainConv<Real>(p, p.inputs[0], p.outputs[0]) {
+        this->weight_each = p.inputs[1]->batched;
+        const std::int64_t channels = chunk(), sums = channels * this->taps;
+        in_place = this->is_pointwise() && !has_halo(*this->x) && this->reads_in_place(this->k_group, channels);
+        const std::int64_t fit = min_of(kWideBlocks, kWideBytes / (sums * kBlockBytes)) / kPanelBlocks;
+        const std::int64_t wide = min_of(fit, this->pixels / (kWidePieces * this->width));
+        together = in_place ? max_of(kPackedPanels, fit) : wide > 1 ? 1 : kPackedPanels;
+        if (!in_place && wide > 1) this->width *= wide;
+        this->panels = ceil_div(this->pixels, this->width);
+        row = this->width + (is_wide() ? kLanes<Real> : 0);  // no power of two
+    }
+    bool is_wide() const { return this->width > kPanelBlocks * kLanes<Real>; }
+    std::int64_t chunk() const { return this->chunk_channels(this->c_group, this->taps); }
+    // Packing overruns a panel by less than a block.
+    std::int64_t panel_elements() const { return chunk() * this->taps * row + kLanes<Real>; }
+    std::int64_t packed_elements() const { return (in_place ? 1 : together) * panel_elements(); }
+};
 
 struct Grid {
     std::int64_t panel_groups, row_groups;
 };
 template <class Real>
-Grid grid_of(const PlainConv<Real>& s) {
+Grid grid_of(const Shape<Real>& s) {
     const std::int64_t task = kTaskProducts * 4 / static_cast<std::int64_t>(sizeof(Real));
     const std::int64_t products = s.k_group * s.c_group * s.taps * s.panels * s.width;
     const std::int64_t pieces = min_of(kMostPieces, max_of(1, products / task));
@@ -39,29 +58,23 @@ Grid grid_of(const PlainConv<Real>& s) {
 // Rows of the weight that are many lines apart, and a power of two, share few places of the first-level cache: then
 // they are read from a copy with rows a line longer. (256 x 1024 by 14 x 14 pixels, Zen 4: half the time.)
 template <class Real>
-bool is_spread(const PlainConv<Real>& s) {
+bool is_spread(const Shape<Real>& s) {
     return !s.weight_each && s.k_group > 8 && s.c_group * s.taps * static_cast<std::int64_t>(sizeof(Real)) % 2048 == 0;
 }
 template <class Real>
-std::int64_t weight_step(const PlainConv<Real>& s) {
+std::int64_t weight_step(const Shape<Real>& s) {
     return s.c_group * s.taps + (is_spread(s) ? kLanes<Real> : 0);
 }
 template <class Real>
-std::int64_t rows_a_task(const PlainConv<Real>& s) {
+std::int64_t rows_a_task(const Shape<Real>& s) {
     return units_per_task(weight_step(s) * static_cast<std::int64_t>(sizeof(Real)));
-}
-
-// Packing overruns a panel by less than a block.
-template <class Real>
-std::int64_t panel_elements(const PlainConv<Real>& s) {
-    return s.chunk_channels(s.c_group, s.taps) * s.taps * s.width + kLanes<Real>;
 }
 
 template <class Real, bool Each>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
-    const PlainConv<Real> s = shape_of<Real>(p);
+    const Shape<Real> s(p);
     if (Each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
     if (p.inputs[2] != nullptr) {
         CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[2], "bias", DType::real));
@@ -73,8 +86,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *s.x, "x"));
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *p.inputs[1], "w"));
     const std::int64_t rows = ceil_div(s.k_group, grid_of(s).row_groups);
-    scratch->per_thread_bytes =
-        (kPackedPanels * panel_elements(s) + rows * s.width) * static_cast<std::int64_t>(sizeof(Real));
+    scratch->per_thread_bytes = (s.packed_elements() + rows * s.width) * static_cast<std::int64_t>(sizeof(Real));
     if (is_spread(s)) {
         scratch->fixed_bytes = s.y->channels * weight_step(s) * static_cast<std::int64_t>(sizeof(Real));
     }
@@ -89,12 +101,12 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 
 template <class Real>
 std::int64_t spread_tasks(const Call& call) {
-    const PlainConv<Real> s = shape_of<Real>(*call.problem);
+    const Shape<Real> s(*call.problem);
     return call.n == 0 || !is_spread(s) ? 0 : ceil_div(s.y->channels, rows_a_task(s));
 }
 template <class Real>
 void spread(const Call& call, std::int64_t task, int) {
-    const PlainConv<Real> s = shape_of<Real>(*call.problem);
+    const Shape<Real> s(*call.problem);
     const std::int64_t reduction = s.c_group * s.taps, chunk = rows_a_task(s);
     for (std::int64_t k = task * chunk; k < min_of(s.y->channels, (task + 1) * chunk); ++k) {
         std::memcpy(reinterpret_cast<Real*>(call.fixed_scratch) + k * weight_step(s),
@@ -107,49 +119,49 @@ void spread(const Call& call, std::int64_t task, int) {
 
 // A result beyond the caches is written past them: a line that is written whole needs not be read first. (8 images, by
 // OpenBLAS's product: c24 k144 56 x 56 1.60 and 0.88, c128 k512 28 x 28 1.00 and 0.91.) Lines are whole where rows are.
+// Not where panels are packed meanwhile. (8 images of c3 k32 r3 stride 2 224 x 224: 0.81 of the time without.)
 constexpr std::int64_t kStreamedBytes = 4 << 20;
 template <class Real>
-bool streams(const Call& call, const PlainConv<Real>& s) {
+bool streams(const Call& call, const Shape<Real>& s) {
     const View& y = call.outputs[0];
-    return call.n * y.image_stride > kStreamedBytes && s.pixels % kLanes<Real> == 0 &&
+    return s.in_place && call.n * y.image_stride > kStreamedBytes && s.pixels % kLanes<Real> == 0 &&
            y.image_stride % static_cast<std::int64_t>(kAlignment) == 0 &&
            reinterpret_cast<std::uintptr_t>(y.data) % kAlignment == 0;
 }
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const PlainConv<Real> s = shape_of<Real>(*call.problem);
+    const Shape<Real> s(*call.problem);
     const Grid grid = grid_of(s);
     return call.n * s.a.groups * grid.row_groups * grid.panel_groups;
 }
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
-    const PlainConv<Real> s = shape_of<Real>(*call.problem);
+    const Shape<Real> s(*call.problem);
     const Grid grid = grid_of(s);
     const std::int64_t at = task % grid.panel_groups, part = task / grid.panel_groups % grid.row_groups;
     const std::int64_t group = task / grid.panel_groups / grid.row_groups % s.a.groups;
     const std::int64_t image = task / grid.panel_groups / grid.row_groups / s.a.groups;
     const std::int64_t k0 = group * s.k_group + part * s.k_group / grid.row_groups;
     const std::int64_t rows = group * s.k_group + (part + 1) * s.k_group / grid.row_groups - k0;
-    const std::int64_t chunk = s.chunk_channels(s.c_group, s.taps);
+    const std::int64_t chunk = s.chunk();
     const View& w = call.inputs[1];
     const auto* weight = reinterpret_cast<const Real*>(is_spread(s) ? call.fixed_scratch : w.data);
     if (s.weight_each) weight = image_data<Real>(w, image);
     const auto& kernels = call.kernels->set<Real>();
     Real* panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    Real* partial = panels + kPackedPanels * panel_elements(s);  // of the last panel, whose lanes are not all pixels
+    Real* partial = panels + s.packed_elements();  // of the last panel, whose lanes are not all pixels
     Real* y = image_data<Real>(call.outputs[0], image) + k0 * s.pixels;
     const Real* bias = call.inputs[2] ? reinterpret_cast<const Real*>(call.inputs[2].data) + k0 : nullptr;
 
-    PanelRun runs[kMostRuns];
+    PanelRun runs[kWideBlocks * kLanes<Real>];
     Panel<Real> pack;
-    pack.panel = panels, pack.width = s.width, pack.runs = runs;
+    pack.panel = panels, pack.width = s.row, pack.spare = s.is_wide(), pack.runs = runs;
     pack.R = s.a.R, pack.S = s.a.S, pack.stride = s.a.stride_w;
     pack.channel_step = channel_stride<Real>(*s.x), pack.column_step = s.a.dilation_w;
     pack.row_step = s.a.dilation_h * row_stride<Real>(*s.x);
     pack.image_end = reinterpret_cast<const Real*>(call.inputs[0].data + call.n * call.inputs[0].image_stride);
-    const bool in_place = s.is_pointwise() && !has_halo(*s.x) && s.reads_in_place(s.k_group, min_of(chunk, s.c_group));
     for (std::int64_t c = 0; c < s.c_group; c += chunk) {
         pack.channels = min_of(chunk, s.c_group - c);
         pack.image = image_data<Real>(call.inputs[0], image) + (group * s.c_group + c) * pack.channel_step -
@@ -159,25 +171,25 @@ void run(const Call& call, std::int64_t task, int thread) {
         tile.finish = c > 0 || bias != nullptr ? kConvAdd : kConvStore;
         tile.streams = streams(call, s) && c + chunk >= s.c_group;
         const std::int64_t last = (at + 1) * s.panels / grid.panel_groups;
-        for (std::int64_t packed = at * s.panels / grid.panel_groups; packed < last; packed += kPackedPanels) {
-            const std::int64_t end = min_of(packed + kPackedPanels, last);
-            const std::int64_t first = s.first_packed(packed, end, in_place);
+        for (std::int64_t packed = at * s.panels / grid.panel_groups; packed < last; packed += s.together) {
+            const std::int64_t end = min_of(packed + s.together, last);
+            const std::int64_t first = s.first_packed(packed, end, s.in_place);
             if (first < end) {
                 const std::int64_t pixel = first * s.width;
                 pack.n_runs = s.runs(pixel, min_of(end * s.width, s.pixels) - pixel, row_stride<Real>(*s.x), runs,
-                                     panel_elements(s));
+                                     s.panel_elements());
                 kernels.pack_panel(pack);
             }
             // A few rows by all panels, and then the next: the weight is read once, and y's rows grow in long pieces.
-            each_piece(rows, [&](std::int64_t row, std::int64_t count) {
+            each_piece(rows, s.is_wide() ? kWideRows : kPieceRows, [&](std::int64_t row, std::int64_t count) {
                 tile.columns = count;
                 tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
                 for (std::int64_t p = packed; p < end; ++p) {
                     const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
                     const bool here = p < first;
                     tile.blocks = filled / kLanes<Real>;
-                    tile.weight = here ? pack.image + p * s.width : panels + (p - first) * panel_elements(s);
-                    tile.weight_element_step = here ? pack.channel_step : s.width;
+                    tile.weight = here ? pack.image + p * s.width : panels + (p - first) * s.panel_elements();
+                    tile.weight_element_step = here ? pack.channel_step : s.row;
                     tile.output.column_step = pixels == filled ? s.pixels : s.width;
                     tile.output.data = (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;
                     for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {

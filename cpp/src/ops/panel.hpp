@@ -107,8 +107,8 @@ constexpr ConvTap kNoTap = {0, 0};
 
 // Calls visit(first row, rows) for the pieces that rows of the product are computed in.
 template <class Visit>
-void each_piece(std::int64_t rows, Visit visit) {
-    const std::int64_t count = ceil_div(rows, kPieceRows);
+void each_piece(std::int64_t rows, std::int64_t most, Visit visit) {
+    const std::int64_t count = ceil_div(rows, most);
     for (std::int64_t i = 0; i < count; ++i) visit(i * rows / count, (i + 1) * rows / count - i * rows / count);
 }
 

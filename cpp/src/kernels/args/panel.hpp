@@ -18,6 +18,7 @@ template <class Real>
 struct Panel {
     Real* panel;
     int64_t width;
+    bool spare = false;  // the last block of a row is nobody's
     const PanelRun* runs;
     int64_t n_runs;
     int64_t channels, R, S;

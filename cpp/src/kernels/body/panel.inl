@@ -43,9 +43,39 @@ void pack_runs(const Panel<Real>& a) {
     });
 }
 
+// A stride of two and taps side by side: what every second pixel leaves is the next tap's, two rows of the panel
+// at once.
+template <class Real>
+void pack_pairs(const Panel<Real>& a) {
+    typedef Vec<Real> V;
+    int64_t s = 0;
+    each_panel_row(a, [&](Real* row, const Real* image) {
+        const bool second = (s & 1) != 0, alone = s == a.S - 1;
+        if (++s == a.S) s = 0;
+        if (second) return;
+        for (int64_t i = 0; i < a.n_runs; ++i) {
+            const PanelRun& run = a.runs[i];
+            const Real* from = image + run.offset;
+            Real* to = row + run.lane;
+            int64_t p = 0;
+            for (; p < run.count && from + 2 * V::width <= a.image_end; p += V::width, from += 2 * V::width) {
+                V even, odd;
+                unzip(V::load(from), V::load(from + V::width), &even, &odd);
+                in_order(even).store(to + p);
+                if (!alone) in_order(odd).store(to + p + a.width);
+            }
+            for (; p < run.count; ++p, from += 2) {
+                to[p] = from[0];
+                if (!alone) to[p + a.width] = from[1];
+            }
+        }
+    });
+}
+
 template <class Real>
 void pack_panel(const Panel<Real>& a) {
     if (a.stride == 1) return pack_runs<1>(a);
+    if (a.stride == 2 && a.column_step == 1 && a.spare) return pack_pairs(a);
     if (a.stride == 2) return pack_runs<2>(a);
     pack_runs<kAny>(a);
 }

@@ -9,12 +9,22 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-// A row of windows: n_rows of their rows and `columns` of their columns lie inside x; the first row is at first_place.
+// Of one window: which of its columns lie inside, and how many count.
+struct Place {
+    Range columns;
+    int64_t counted;
+};
+inline Place place_of(const PoolWindow& p, int64_t column) {
+    const int64_t start = column * p.stride_width - p.pad_left;
+    return {inside(start, p.dilation_width, p.kernel_width, 0, p.width), counted_columns(p, column)};
+}
+
+// A row of windows: n_rows of their rows lie inside x; the first row is at first_place.
 struct WindowRow {
-    int64_t stride, row_step, n_rows, dilation, kernel_width, first_place, counted_rows, counted_columns;
+    int64_t stride, row_step, n_rows, dilation, kernel_width, first_place, counted_rows;
     int64_t ahead;      // elements, or 0
     int64_t neighbour;  // of a vector of x the next one: the same row's, or of two narrow rows the other's
-    Range columns;
+    Place ends[2];      // of the first and the last window: most rows have one over either end at most
 };
 
 // visit(vector, ky, kx) for the taps of neighbouring windows that lie inside, one or two apart. Two apart, lanes are in
@@ -35,14 +45,19 @@ inline void each_tap(const WindowRow& w, const Real* x, Visit visit) {
 template <int Size, class Real, class Visit>
 inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
     typedef Vec<Real> V;
+    // Of three, one and then two: below padding of one the two are what begins with a line.
     CONVLENS_UNROLL
     for (int ky = 0; ky < Size; ++ky, x += w.row_step) {
+        V even, odd;
+        if (Size % 2 == 1) {
+            unzip(V::load(x), V::load(x + w.neighbour), &even, &odd);
+            visit(even, ky, 0);
+        }
         CONVLENS_UNROLL
-        for (int kx = 0; kx < Size; kx += 2) {
-            V even, odd;
+        for (int kx = Size % 2; kx < Size; kx += 2) {
             unzip(V::load(x + kx), V::load(x + kx + w.neighbour), &even, &odd);
             visit(even, ky, kx);
-            if (kx + 1 < Size) visit(odd, ky, kx + 1);
+            visit(odd, ky, kx + 1);
         }
     }
 }
@@ -101,14 +116,16 @@ struct Maximum {
         __builtin_memcpy(y + columns, rows + kHalf, kHalf * sizeof(Real));
     }
     template <class Real>
-    static void one(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+    __attribute__((noinline)) static void one(const WindowRow& w, const Place& at, const Real* x, Real* y,
+                                              uint8_t* offset) {
         Real best = -Real(__builtin_inff());
-        int64_t winner = w.first_place + w.columns.from;
+        int64_t winner = w.first_place + at.columns.from;
         for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
-            for (int64_t kx = w.columns.from; kx < w.columns.to; ++kx) {
+            for (int64_t kx = at.columns.from; kx < at.columns.to; ++kx) {
                 const Real v = x[kx * w.dilation];
-                if (v <= best || best != best) continue;
-                best = v, winner = w.first_place + ky * w.kernel_width + kx;
+                const bool take = !(v <= best) & (best == best);  // no branch: which one wins, nothing foretells
+                best = take ? v : best;
+                if (WithOffset) winner = take ? w.first_place + ky * w.kernel_width + kx : winner;
             }
         }
         *y = best;
@@ -128,13 +145,13 @@ struct Average {
             if (last) total = total + row, row = V::zero();
         }
         void store(const WindowRow& w, Real* y) const {
-            const V mean = total / V::splat(divisor<Real>(w));
+            const V mean = total / V::splat(divisor<Real>(w, w.kernel_width));
             store_anywhere(y, w.stride == 2 ? in_order(mean) : mean);
         }
     };
     template <class Real>
-    static Real divisor(const WindowRow& w) {
-        const int64_t count = w.counted_rows * w.counted_columns;
+    static Real divisor(const WindowRow& w, int64_t columns) {
+        const int64_t count = w.counted_rows * columns;
         return static_cast<Real>(count > 0 ? count : 1);
     }
     template <class Real>
@@ -150,24 +167,23 @@ struct Average {
         state.store(w, y);
     }
     template <class Real>
-    static void one(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
+    __attribute__((noinline)) static void one(const WindowRow& w, const Place& at, const Real* x, Real* y, uint8_t*) {
         Real total = 0;
         for (int64_t ky = 0; ky < w.n_rows; ++ky, x += w.row_step) {
             Real row = 0;
-            for (int64_t kx = w.columns.from; kx < w.columns.to; ++kx) row += x[kx * w.dilation];
+            for (int64_t kx = at.columns.from; kx < at.columns.to; ++kx) row += x[kx * w.dilation];
             total += row;
         }
-        *y = total / divisor<Real>(w);
+        *y = total / divisor<Real>(w, at.counted);
     }
 };
 
 template <class Kind, class Real>
-__attribute__((noinline)) void one_by_one(WindowRow w, const PoolWindow& p, const Real* x, Real* y, uint8_t* offset,
-                                          int64_t from, int64_t to) {
+__attribute__((noinline)) void one_by_one(const WindowRow& w, const PoolWindow& p, const Real* x, Real* y,
+                                          uint8_t* offset, int64_t from, int64_t to) {
     for (int64_t column = from; column < to; ++column) {
-        w.columns = inside(column * p.stride_width - p.pad_left, p.dilation_width, p.kernel_width, 0, p.width);
-        w.counted_columns = counted_columns(p, column);
-        Kind::one(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
+        Kind::one(w, place_of(p, column), x + column * p.stride_width, y + column,
+                  offset == nullptr ? nullptr : offset + column);
     }
 }
 
@@ -175,7 +191,8 @@ __attribute__((noinline)) void one_by_one(WindowRow w, const PoolWindow& p, cons
 template <class Kind, int Size, class Real>
 __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y,
                                           uint8_t* offset, Range whole, int64_t count) {
-    const int64_t x_step = a.window->stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
+    const PoolWindow& p = *a.window;
+    const int64_t x_step = p.stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
     if constexpr (Size == 2 && Kind::kTakesPairs) {
         const bool narrow = whole.from == 0 && whole.to == a.columns && a.columns * 2 <= Vec<Real>::width;
         WindowRow two = w;
@@ -185,7 +202,8 @@ __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArg
         }
     }
     for (; count > 0; --count, x += x_step, y += a.y_row_stride) {
-        if (whole.from > 0) one_by_one<Kind>(w, *a.window, x, y, offset, 0, whole.from);
+        if (whole.from > 0) Kind::one(w, w.ends[0], x, y, offset);
+        if (whole.from > 1) one_by_one<Kind>(w, p, x, y, offset, 1, whole.from);
         for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
             uint8_t* winners = offset == nullptr ? nullptr : offset + column;
             if constexpr (Size > 0) {
@@ -201,7 +219,12 @@ __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArg
                 Kind::any(w, x + column * stride, y + column, winners);
             }
         }
-        if (whole.to < a.columns) one_by_one<Kind>(w, *a.window, x, y, offset, whole.to, a.columns);
+        if (whole.to < a.columns - 1) one_by_one<Kind>(w, p, x, y, offset, whole.to, a.columns - 1);
+        if (whole.to < a.columns) {
+            const int64_t column = a.columns - 1;
+            Kind::one(w, w.ends[1], x + column * p.stride_width, y + column,
+                      offset == nullptr ? nullptr : offset + column);
+        }
         if (offset != nullptr) offset += a.columns;
     }
 }
@@ -210,7 +233,7 @@ __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArg
 template <class Real>
 struct Functions {
     void (*any)(const WindowRow& w, const Real* x, Real* y, uint8_t* offset);
-    void (*one_by_one)(WindowRow w, const PoolWindow& p, const Real* x, Real* y, uint8_t* offset, int64_t from,
+    void (*one_by_one)(const WindowRow& w, const PoolWindow& p, const Real* x, Real* y, uint8_t* offset, int64_t from,
                        int64_t to);
     // Of any size, two by two, and three by three.
     void (*alike_rows[3])(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y, uint8_t* offset,
@@ -240,6 +263,7 @@ __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Fu
     const int64_t beyond = (p.kernel_width - 1) * p.dilation_width;
     const int64_t spilled_rows = (last_lanes - 1) / a.columns, x_step = p.stride_height * a.x_row_stride;
     WindowRow w = {};
+    w.ends[0] = place_of(p, 0), w.ends[1] = place_of(p, a.columns - 1);
     w.stride = p.stride_width, w.row_step = p.dilation_height * a.x_row_stride;
     w.dilation = p.dilation_width, w.kernel_width = p.kernel_width, w.neighbour = width;
     // Of long rows from memory the next lines are fetched meanwhile. (AVX-512, one thread: c64 224 x 224 0.73 of the
@@ -250,7 +274,7 @@ __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Fu
         const int64_t plane = i / a.rows, row = i - plane * a.rows, y0 = row * p.stride_height - p.pad_top;
         const Range ys = inside(y0, p.dilation_height, p.kernel_height, 0, p.height);
         w.n_rows = ys.count(), w.first_place = ys.from * p.kernel_width;
-        w.counted_rows = counted_rows(p, row), w.counted_columns = p.kernel_width;
+        w.counted_rows = counted_rows(p, row);
         const Real* x =
             a.x + plane * a.x_plane_stride + (y0 + ys.from * p.dilation_height) * a.x_row_stride - p.pad_left;
         Real* y = a.y + plane * a.y_plane_stride + row * a.y_row_stride;

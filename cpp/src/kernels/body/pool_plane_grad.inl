@@ -21,30 +21,26 @@ struct Plane {
     Real* room;  // where rows end that may be overrun, as what lies behind is written after them; null if only this row
 };
 
-// What windows give to their positions: take(v, ...) of the dy of neighbouring windows to one place in each;
-// across(...) of one window to neighbouring places; one(...) to one.
+// What windows give to their positions: whole(v, ...) of the dy of neighbouring windows to one place in each;
+// across(...) of one window to neighbouring places; one(...) to one; give(...) of a row of windows, to the places that
+// are theirs.
 template <class Real>
 struct Winners {
     typedef Vec<Real> V;
+    static constexpr bool kPlaces = true;
     const Plane<Real>& a;
-    Range alike;
     Ints<Real> lane;
-    explicit Winners(const Plane<Real>& args) : a(args), alike{0, args.dy_width} {
+    explicit Winners(const Plane<Real>& args) : a(args) {
         for (int i = 0; i < V::width; ++i) lane[i] = i;
     }
     void aim(int64_t) {}
+    void give(const Real* dy, Range columns, Real* line) const {
+        __builtin_memcpy((void*)line, (const void*)(dy + columns.from), columns.count() * sizeof(Real));
+    }
     V whole(V v, Ints<Real> winners, int64_t place) const {
         return keep(Mask<Real>{(Ints<Real>)(winners == splat_ints<Real>(place))}, v);
     }
-    Ints<Real> winners(int64_t at, Range lanes, bool readable) const {
-        if (readable) return to_ints(widen_bytes(a.offset + at, V()));
-        uint8_t bytes[V::width] = {};
-        for (int64_t i = lanes.from; i < lanes.to; ++i) bytes[i] = a.offset[at + i];
-        return to_ints(widen_bytes(bytes, V()));
-    }
-    V take(V v, int64_t at, int64_t, Range lanes, bool readable, int64_t place) const {
-        return whole(v, winners(at, lanes, readable), place);
-    }
+    static Ints<Real> winners(const uint8_t* offset) { return to_ints(widen_bytes(offset, V())); }
     V across(Real dy, int64_t at, int64_t, int64_t place) const {
         return keep(Mask<Real>{(Ints<Real>)(lane == splat_ints<Real>(a.offset[at] - place))}, V::splat(dy));
     }
@@ -53,6 +49,7 @@ struct Winners {
 template <class Real>
 struct Shares {
     typedef Vec<Real> V;
+    static constexpr bool kPlaces = false;
     const Plane<Real>& a;
     Range alike, alike_rows;  // windows with all of their columns, or rows
     int64_t rows = 0;
@@ -71,16 +68,15 @@ struct Shares {
     }
     static Real share(int64_t count) { return count > 0 ? Real(1) / static_cast<Real>(count) : Real(0); }
     V whole(V v, Ints<Real>, int64_t) const { return v * V::splat(full); }
-    Ints<Real> winners(int64_t, Range, bool) const { return Ints<Real>{}; }
-    V take(V v, int64_t at, int64_t column, Range lanes, bool, int64_t place) const {
-        const V shares = v * V::splat(full);
-        if (column + lanes.from >= alike.from && column + lanes.to <= alike.to) return shares;
-        Real dy[V::width], y[V::width];
-        v.store(dy), shares.store(y);
-        for (int64_t i = lanes.from; i < lanes.to; ++i) {
-            if (column + i < alike.from || column + i >= alike.to) y[i] = one(dy[i], at, column + i, place);
-        }
-        return V::load(y);
+    static Ints<Real> winners(const uint8_t*) { return Ints<Real>{}; }
+    void give(const Real* dy, Range columns, Real* line) const {
+        const int64_t n = columns.count();
+        __builtin_memcpy((void*)line, (const void*)(dy + columns.from), n * sizeof(Real));
+        for (int64_t i = 0; i < n; i += V::width) (V::load(line + i) * V::splat(full)).store(line + i);
+        line -= columns.from;
+        int64_t i = columns.from;
+        for (; i < columns.to && i < alike.from; ++i) line[i] = one(dy[i], 0, i, 0);
+        for (i = i < alike.to ? alike.to : i; i < columns.to; ++i) line[i] = one(dy[i], 0, i, 0);
     }
     V across(Real dy, int64_t at, int64_t column, int64_t place) const { return V::splat(one(dy, at, column, place)); }
     Real one(Real dy, int64_t, int64_t column, int64_t) const {
@@ -88,13 +84,6 @@ struct Shares {
         return dy * share(rows * counted_columns(*a.window, column));
     }
 };
-
-template <class Real>
-inline Vec<Real> load_some(const Real* p, Range lanes) {
-    Real some[Vec<Real>::width] = {};
-    for (int64_t i = lanes.from; i < lanes.to; ++i) some[i] = p[i];
-    return Vec<Real>::load(some);
-}
 
 // The windows' rows that hold a row of x: `row` at its ky, and every steps.row-th above it at every steps.ky-th more.
 struct Rows {
@@ -139,7 +128,7 @@ inline void grad_of_pairs(const Plane<Real>& a, Given& given, int64_t row, int64
         for (int64_t column = 0; column < columns; column += V::width) {
             if (column + V::width > columns && columns >= V::width) column = columns - V::width;
             const V v = V::load(a.dy + row * a.dy_row_stride + column);
-            const Ints<Real> winners = given.winners(row * columns + column, {}, true);
+            const Ints<Real> winners = Given::winners(a.offset + row * columns + column);
             const bool narrow = used - 2 * column <= V::width;
             Real* to = dx + 2 * column;
             for (int64_t ky = 0; ky < height; ++ky, to += a.dx_row_stride) {
@@ -201,105 +190,149 @@ void grad_of_tiles(const Plane<Real>& a) {
     }
 }
 
-// Sums at positions x, x + 2 ... and x + 1, x + 3 ... of a row of dx, of windows three wide and two apart. The windows'
-// places, and those beyond a row, can be read, and all are alike. Edge: some lanes lie beyond the row.
-template <bool Edge, class Given, class Real>
-inline void sum_three_wide(const Plane<Real>& a, Given& given, Rows rows, Rows steps, int64_t x, Vec<Real>* even,
-                           Vec<Real>* odd) {
+// Rows of windows as sums read them: what each window gives, and to which place, among zeros.
+constexpr int64_t kLineElements = 4096, kMostLines = 64;
+
+// Of the windows that positions [x0, x1) of dx meet.
+template <class Given, class Real>
+struct Lines {
     typedef Vec<Real> V;
-    const PoolWindow& p = *a.window;
-    // Of windows at `column` the first of the three places is met, of those before them the last; of either the middle.
-    const bool shifted = ((x + p.pad_left) & 1) != 0;
-    const int64_t column = (x + p.pad_left + shifted) >> 1;
-    const unsigned all = ~0u >> (32 - V::width);
-    const auto inside_bits = [&](int64_t from) {
-        const int64_t left = a.dy_width - from;
-        const unsigned bits = left >= V::width ? all : left > 0 ? (1u << left) - 1 : 0;
-        return from >= 0 ? bits : bits & all << (from > -V::width ? -from : 0);
-    };
-    const unsigned bits = Edge ? inside_bits(column) : all, bits_before = Edge ? inside_bits(column - 1) : all;
-    V outer = V::zero(), middle = V::zero();
-    for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
-        if (row >= a.dy_height) continue;
-        given.aim(row);
-        const int64_t at = row * a.dy_width + column, place = ky * 3;
-        const Real* dy = a.dy + row * a.dy_row_stride + column;
-        V v = V::load(dy), before = V::load(dy - 1);
-        if (Edge) v = keep_where(bits, v), before = keep_where(bits_before, before);
-        const Ints<Real> winners = given.winners(at, {}, true), winners_before = given.winners(at - 1, {}, true);
-        outer = outer + given.whole(v, winners, place);
-        outer = outer + given.whole(before, winners_before, place + 2);
-        middle = middle + given.whole(shifted ? before : v, shifted ? winners_before : winners, place + 1);
+    const Plane<Real>& a;
+    Given given;
+    int64_t x0, x1, count, first, step, rows_apart;
+    Range columns;
+    int64_t held[kMostLines];
+    Real dy[kLineElements];
+    uint8_t places[Given::kPlaces ? kLineElements : 1];
+
+    // Positions of dx that `count` lines have room for: whole vectors, none if there are too many.
+    static int64_t room(const PoolWindow& p, int64_t count) {
+        const int64_t reach = (p.kernel_width - 1) * p.dilation_width, stride = p.stride_width;
+        const int64_t elements = count <= kMostLines ? kLineElements / count - 4 * V::width - reach : 0;
+        return elements > 0 ? elements / V::width * V::width * stride : 0;
     }
-    *even = shifted ? middle : outer;
-    *odd = shifted ? outer : middle;
+    Lines(const Plane<Real>& args, Rows steps, int64_t n, Range x)
+        : a(args), given(args), x0(x.from), x1(x.to), count(n), rows_apart(steps.row) {
+        const PoolWindow& p = *a.window;
+        const int64_t half = p.stride_width - 1;
+        first = (x0 + p.pad_left - (p.kernel_width - 1) * p.dilation_width) >> half;
+        const int64_t end = ((x1 - 1 + p.pad_left) >> half) + 2 * V::width;  // vectors read beyond what they need
+        step = end - first + V::width;
+        columns = {first > 0 ? first : 0, end < a.dy_width ? end : a.dy_width};
+        if (columns.to < columns.from) columns.to = columns.from;
+        for (int64_t i = 0; i < count; ++i) held[i] = -1;
+        __builtin_memset((void*)dy, 0, count * step * sizeof(Real));
+        if (Given::kPlaces) __builtin_memset(places, 0, count * step);
+    }
+    // Where the first window of a row would lie.
+    int64_t of(int64_t row) {
+        const int64_t nth = rows_apart > 1 ? row / rows_apart : row;
+        const int64_t line = static_cast<uint32_t>(nth) % static_cast<uint32_t>(count), at = line * step - first;
+        if (held[line] != row) {
+            held[line] = row;
+            given.aim(row);
+            given.give(a.dy + row * a.dy_row_stride, columns, dy + at + columns.from);
+            if (Given::kPlaces) {
+                __builtin_memcpy(places + at + columns.from, a.offset + row * a.dy_width + columns.from,
+                                 columns.count());
+            }
+        }
+        return at;
+    }
+    V take(int64_t at, Ints<Real> place) const {
+        const V v = V::load(dy + at);
+        return Given::kPlaces ? keep(Mask<Real>{(Ints<Real>)(Given::winners(places + at) == place)}, v) : v;
+    }
+};
+
+struct Line {
+    int64_t at, place;
+};
+
+template <class Real>
+inline void put_pairs(Vec<Real> even, Vec<Real> odd, Real* to, int64_t count, const Real* room) {
+    constexpr int64_t width = Vec<Real>::width;
+    Vec<Real> low, high;
+    zip(even, odd, &low, &high);
+    put(low, to, count, room);
+    if (count > width) put(high, to + width, count - width, room);
 }
 
-// The same of any windows one or two apart.
-template <class Given, class Real>
-void sum_one_by_one(const Plane<Real>& a, Given& given, Rows rows, Rows steps, int64_t x, Vec<Real>* even,
-                    Vec<Real>* odd) {
+// A row of dx from windows three wide and two apart, N rows of them. Of windows at `column` the first of the three
+// places is met, of those before them the last; of either the middle.
+template <int N, class Given, class Real>
+__attribute__((noinline)) void three_wide(const Lines<Given, Real>& lines, const Line* met, Real* dx,
+                                          const Real* room) {
     typedef Vec<Real> V;
-    const PoolWindow& p = *a.window;
+    const int64_t pad = lines.a.window->pad_left, shifted = pad & 1;
+    int64_t at[N], column = (lines.x0 + pad + shifted) >> 1;
+    Ints<Real> places[N][3];
+    CONVLENS_UNROLL
+    for (int i = 0; i < N; ++i) {
+        at[i] = met[i].at;
+        for (int k = 0; k < 3; ++k) places[i][k] = splat_ints<Real>(met[i].place + k);
+    }
+    for (int64_t x = lines.x0; x < lines.x1; x += 2 * V::width, column += V::width) {
+        V outer = V::zero(), middle = V::zero();
+        CONVLENS_UNROLL
+        for (int i = 0; i < N; ++i) {
+            outer = outer + lines.take(at[i] + column, places[i][0]);
+            outer = outer + lines.take(at[i] + column - 1, places[i][2]);
+            middle = middle + lines.take(at[i] + column - shifted, places[i][1]);
+        }
+        put_pairs(shifted ? middle : outer, shifted ? outer : middle, dx + x, lines.x1 - x, room);
+    }
+}
+
+// Any others, one or two apart.
+template <class Given, class Real>
+__attribute__((noinline)) void any_wide(const Lines<Given, Real>& lines, const Line* met, int64_t n, Real* dx,
+                                        const Real* room) {
+    typedef Vec<Real> V;
+    const PoolWindow& p = *lines.a.window;
     const int64_t stride = p.stride_width;
-    for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
-        if (row >= a.dy_height) continue;
-        given.aim(row);
-        for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
-            const int64_t shift = x + p.pad_left - kx * p.dilation_width, phase = shift & (stride - 1);
-            const int64_t column = stride == 1 ? shift : (shift + phase) >> 1;
-            const int64_t left = a.dy_width - column;
-            const Range lanes{column < 0 ? -column : 0, left < V::width ? left : V::width};
-            if (lanes.from >= lanes.to) continue;
-            const int64_t at = row * a.dy_width + column;
-            const Real* dy = a.dy + row * a.dy_row_stride + column;
-            const bool readable = at >= 0 && at + V::width <= a.windows;
-            V v = readable ? V::load(dy) : load_some(dy, lanes);
-            if (lanes.count() < V::width) v = keep_where(((1u << lanes.to) - 1) >> lanes.from << lanes.from, v);
-            v = given.take(v, at, column, lanes, readable, ky * p.kernel_width + kx);
-            V* sum = stride == 1 || phase == 0 ? even : odd;
-            *sum = *sum + v;
+    for (int64_t x = lines.x0; x < lines.x1; x += stride * V::width) {
+        V sums[2] = {V::zero(), V::zero()};
+        for (int64_t phase = 0; phase < stride; ++phase) {
+            V sum = V::zero();
+            for (int64_t i = 0; i < n; ++i) {
+                for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
+                    const int64_t shift = x + phase + p.pad_left - kx * p.dilation_width;
+                    if ((shift & (stride - 1)) != 0) continue;
+                    sum = sum + lines.take(met[i].at + (shift >> (stride - 1)), splat_ints<Real>(met[i].place + kx));
+                }
+            }
+            sums[phase] = sum;
+        }
+        if (stride == 2) {
+            put_pairs(sums[0], sums[1], dx + x, lines.x1 - x, room);
+        } else {
+            put(sums[0], dx + x, lines.x1 - x, room);
         }
     }
 }
 
 // Windows one or two apart: lanes are every stride-th of neighbouring positions, and the windows that hold them.
 template <class Given, class Real>
-void grad_of_neighbours(const Plane<Real>& a) {
-    typedef Vec<Real> V;
+void grad_of_neighbours(const Plane<Real>& a, int64_t count, Range x) {
     const PoolWindow& p = *a.window;
-    const int64_t stride = p.stride_width;
     const Rows steps = steps_of(p);
-    Given given(a);
-    const bool three = stride == 2 && p.kernel_width == 3 && p.dilation_width == 1;
+    Lines<Given, Real> lines(a, steps, count, x);
+    Line met[kMostLines];
+    const bool three = p.stride_width == 2 && p.kernel_width == 3 && p.dilation_width == 1;
     for (int64_t y = a.row0; y < a.row1; ++y) {
         const Rows rows = rows_of(p, y, steps.ky);
         Real *const dx = a.dx + y * a.dx_row_stride, *const room = room_of(a, y);
-        const int64_t above = (p.kernel_height - 1 - rows.ky) / steps.ky * steps.row;
-        const int64_t top = rows.row > above ? rows.row - above : 0;
-        const int64_t bottom = rows.row < a.dy_height ? rows.row : a.dy_height - 1;
-        for (int64_t x = 0; x < p.width; x += stride * V::width) {
-            // The columns of the windows that lanes meet, those outside the plane included.
-            const int64_t from = (x + p.pad_left - p.kernel_width + stride) >> (stride - 1);
-            const int64_t to = ((x + p.pad_left + stride - 1) >> (stride - 1)) + V::width;
-            V even = V::zero(), odd = V::zero();
-            if (three && from >= given.alike.from && to <= given.alike.to && to <= a.dy_width) {
-                sum_three_wide<false>(a, given, rows, steps, x, &even, &odd);
-            } else if (three && (from < 0 ? 0 : from) >= given.alike.from && a.dy_width <= given.alike.to &&
-                       top * a.dy_width + from >= 0 && bottom * a.dy_width + to <= a.windows) {
-                sum_three_wide<true>(a, given, rows, steps, x, &even, &odd);
-            } else {
-                sum_one_by_one(a, given, rows, steps, x, &even, &odd);
-            }
-            const int64_t left = p.width - x;
-            if (stride == 2) {
-                V low, high;
-                zip(even, odd, &low, &high);
-                put(low, dx + x, left, room);
-                if (left > V::width) put(high, dx + x + V::width, left - V::width, room);
-            } else {
-                put(even, dx + x, left, room);
-            }
+        int64_t n = 0;
+        for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
+            if (row < a.dy_height) met[n++] = {lines.of(row), ky * p.kernel_width};
+        }
+        if (three && n == 1) {
+            three_wide<1>(lines, met, dx, room);
+        } else if (three && n == 2) {
+            three_wide<2>(lines, met, dx, room);
+        } else {
+            any_wide(lines, met, n, dx, room);
         }
     }
 }
@@ -361,8 +394,15 @@ inline void grad_of_plane(const Plane<Real>& a) {
     if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
         return grad_of_tiles<Given>(a);
     }
-    if (a.dy_width >= 4 && p.stride_width <= 2) return grad_of_neighbours<Given>(a);
-    grad_across<Given>(a);
+    const int64_t step = steps_of(p).ky, count = (p.kernel_height + step - 1) / step;
+    const int64_t columns = Lines<Given, Real>::room(p, count);
+    if (a.dy_width < 4 || p.stride_width > 2 || columns == 0) return grad_across<Given>(a);
+    // Of parts of rows none may overrun a row: the next one's beginning is written.
+    Plane<Real> part = a;
+    if (columns < p.width) part.room = nullptr;
+    for (int64_t x = 0; x < p.width; x += columns) {
+        grad_of_neighbours<Given>(part, count, {x, x + columns < p.width ? x + columns : p.width});
+    }
 }
 template <template <class> class Given, class Real>
 inline void pool_plane_grad(const PoolPlaneGradArgs<Real>& a) {
