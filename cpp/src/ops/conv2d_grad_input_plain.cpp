@@ -42,7 +42,7 @@ struct Shape : PlainConv<Real> {
     std::int64_t rows(std::int64_t piece) const {
         return min_of(channels_a_task, this->c_group - piece * channels_a_task) * this->taps;
     }
-    // The transposed weight of a task: pieces of up to kPieceRows rows, each [k][row]; packing overruns its end.
+    // The transposed weight of a task: each_piece's, each [k][row]; packing overruns its end.
     std::int64_t packed_elements() const { return channels_a_task * this->taps * this->k_group + kLanes<Real>; }
     std::int64_t chunk() const { return this->chunk_channels(this->k_group, 1); }
     std::int64_t panel_elements() const { return chunk() * this->width + kLanes<Real>; }
