@@ -20,8 +20,9 @@ else()
 endif()
 
 file(GLOB convlens_bodies CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/src/kernels/body/*.inl")
-# Assertions stay in debug builds; no link-time optimisation, which could move code between ISAs.
-set(convlens_kernel_options -fno-lto)
+# Assertions stay in debug builds; no link-time optimisation, which could move code between ISAs. Vectors are written
+# out: what GCC finds beside them are pairs of pointers, which it carries through vector registers.
+set(convlens_kernel_options -fno-lto -fno-tree-slp-vectorize)
 
 set(convlens_have "")
 foreach(isa IN LISTS convlens_isas)

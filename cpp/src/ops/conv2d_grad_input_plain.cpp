@@ -42,7 +42,7 @@ struct Shape : PlainConv<Real> {
     std::int64_t rows(std::int64_t piece) const {
         return min_of(channels_a_task, this->c_group - piece * channels_a_task) * this->taps;
     }
-    // The transposed weight of a task: pieces of up to kPieceRows rows, each [k][row]; packing overruns its end.
+    // The transposed weight of a task: each_piece's, each [k][row]; packing overruns its end.
     std::int64_t packed_elements() const { return channels_a_task * this->taps * this->k_group + kLanes<Real>; }
     std::int64_t chunk() const { return this->chunk_channels(this->k_group, 1); }
     std::int64_t panel_elements() const { return chunk() * this->width + kLanes<Real>; }
@@ -77,7 +77,7 @@ void pack(const Call& call, std::int64_t task, int) {
     const std::int64_t group = task / s.pieces, piece = task % s.pieces, all_rows = s.c_group * s.taps;
     const Real* w = reinterpret_cast<const Real*>(call.inputs[1].data);
     Real* packed = reinterpret_cast<Real*>(call.fixed_scratch) + task * s.packed_elements();
-    each_piece(s.rows(piece), kPieceRows, [&](std::int64_t first, std::int64_t rows) {
+    each_piece(s.rows(piece), kPieceTiles, [&](std::int64_t first, std::int64_t rows) {
         const PanelRun run = {0, rows, 0};
         Panel<Real> copy;
         copy.panel = packed + first * s.k_group, copy.width = rows, copy.runs = &run, copy.n_runs = 1;
@@ -172,7 +172,7 @@ void run(const Call& call, std::int64_t task, int thread) {
             copy.channels = min_of(chunk, s.k_group - k);
             copy.image = image_data<Real>(call.inputs[0], image) + (group * s.k_group + k) * s.pixels;
             kernels.pack_panel(copy);
-            each_piece(all_rows, kPieceRows, [&](std::int64_t row, std::int64_t rows) {
+            each_piece(all_rows, kPieceTiles, [&](std::int64_t row, std::int64_t rows) {
                 for (std::int64_t p = first_panel; p < end; ++p) {
                     Real* sum = product + (p - first_panel) * s.product_elements();
                     const bool here = p < packed;

@@ -98,7 +98,9 @@ struct Shape : PlainConv<Real> {
     std::int64_t block_elements() const { return images * chunk * kLanes<Real>; }
     // Of any number of images.
     std::int64_t sums_elements() const { return min_of(this->k_group, kMostRows) * this->width; }
-    std::int64_t pixels_elements() const { return round_up(by_pixels ? kPieceRows : 1, kLanes<Real>) * (row_step + 1); }
+    std::int64_t pixels_elements() const {
+        return round_up(by_pixels ? kPieceTiles * kTileRows : 1, kLanes<Real>) * (row_step + 1);
+    }
     std::int64_t partial_elements() const { return round_up(sum_rows, kLanes<Real>) * sums_step; }
 };
 
@@ -246,7 +248,7 @@ void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Re
         } else {
             x.aim(p, count);
             tile.source.data = pixels, tile.source.column_step = s.row_step;
-            each_piece(s.reduction, [&](std::int64_t e, std::int64_t rows) {
+            each_piece(s.reduction, kPieceTiles, [&](std::int64_t e, std::int64_t rows) {
                 x.rows(source, e, rows, pixels);
                 tile.columns = rows, tile.output.data = output + e * s.sums_step;
                 kernels.conv_tile(tile);

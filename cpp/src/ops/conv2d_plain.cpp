@@ -17,7 +17,7 @@ namespace {
 
 // Of short sums it is y that takes the time: then panels are wide, so that its rows are written in runs of kilobytes.
 // (Zen 4, of the time with panels of two blocks: c3 k64 r3 224 x 224 0.73, 8 images of c3 k32 r3 stride 2 0.72.)
-constexpr std::int64_t kWideBytes = 80 << 10, kWideBlocks = 32, kWidePieces = 24, kWideRows = 70;
+constexpr std::int64_t kWideBytes = 80 << 10, kWideBlocks = 32, kWidePieces = 24, kWideTiles = 5;
 
 template <class Real>
 struct Shape : PlainConv<Real> {
@@ -181,7 +181,7 @@ void run(const Call& call, std::int64_t task, int thread) {
                 kernels.pack_panel(pack);
             }
             // A few rows by all panels, and then the next: the weight is read once, and y's rows grow in long pieces.
-            each_piece(rows, s.is_wide() ? kWideRows : kPieceRows, [&](std::int64_t row, std::int64_t count) {
+            each_piece(rows, s.is_wide() ? kWideTiles : kPieceTiles, [&](std::int64_t row, std::int64_t count) {
                 tile.columns = count;
                 tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
                 for (std::int64_t p = packed; p < end; ++p) {

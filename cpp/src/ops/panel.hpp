@@ -12,7 +12,8 @@ constexpr std::int64_t kChunkElements = 384;  // of the reduction: a panel of th
 constexpr std::int64_t kPlanesBytes = 512 << 10;
 constexpr std::int64_t kPageBytes = 4 << 10;
 constexpr std::int64_t kMostPlainTaps = 1 << 10;
-constexpr std::int64_t kPieceRows = 28;  // of the product, by all packed panels in turn: two tiles of 14
+constexpr std::int64_t kTileRows = 14;   // of the product: the most that a tile has
+constexpr std::int64_t kPieceTiles = 2;  // of a piece
 
 // `y` is what a convolution of `x` gives; gradients have the other direction.
 template <class Real>
@@ -105,11 +106,16 @@ ConvTile<Real> panel_tile(const Real* panel, std::int64_t width, std::int64_t pi
 }
 constexpr ConvTap kNoTap = {0, 0};
 
-// Calls visit(first row, rows) for the pieces that rows of the product are computed in.
+// Calls visit(first row, rows) for the pieces that rows of the product are computed in, each by all packed panels in
+// turn: a few tiles, cut where tiles are. (256 rows are 19 tiles, and cut into tens of 25.6 rows 20.)
 template <class Visit>
-void each_piece(std::int64_t rows, std::int64_t most, Visit visit) {
-    const std::int64_t count = ceil_div(rows, most);
-    for (std::int64_t i = 0; i < count; ++i) visit(i * rows / count, (i + 1) * rows / count - i * rows / count);
+void each_piece(std::int64_t rows, std::int64_t most_tiles, Visit visit) {
+    const std::int64_t tiles = ceil_div(rows, kTileRows), count = ceil_div(tiles, most_tiles);
+    for (std::int64_t i = 0, first = 0; i < count; ++i) {
+        const std::int64_t end = (i + 1) * tiles / count * rows / tiles;
+        visit(first, end - first);
+        first = end;
+    }
 }
 
 }  // namespace convlens

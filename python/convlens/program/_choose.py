@@ -217,7 +217,7 @@ class Homes:
         Packed, its lanes are channels, which must be brought into planes afterwards: too dear after few products.
         (Batch 1, AVX-512, time by OpenBLAS's product: c64 k64 56 x 56 0.95, packed 1.24; c512 k128 28 x 28 0.97, packed
         0.91; c144 k24 56 x 56 0.81, packed 1.08; c160 k960 7 x 7 1.12, packed 0.87; c128 k512 28 x 28 0.97, packed
-        1.03.)
+        1.03. c192 k32 28 x 28 0.96 times the packed one's.)
 
         So is a gradient that lies among zeros, unless transposing the weight is dear. (Stride 2, likewise: c64 k128
         56 x 56 0.77, packed and spread afterwards 1.06; c128 k256 28 x 28 0.87 and 1.04; c256 k512 56 x 56 0.99 and
@@ -232,7 +232,7 @@ class Homes:
         if step.op == "conv2d_grad_input" and g.R * g.S == 1:
             return max(step.attributes[2:4]) > 1 and not any(step.attributes[4:6]) and g.C * g.K <= MOST_TRANSPOSED
         pixels = math.prod(self.flow.base_of(step.outputs[0] if step.op == "conv2d" else step.inputs[0])[1:])
-        few = g.C < 96 or g.K < 32 or (g.C <= 128 and g.K >= 4 * g.C and pixels >= 512)
+        few = g.C < 96 or g.K <= 32 or (g.C <= 128 and g.K >= 4 * g.C and pixels >= 512)
         return step.op == "conv2d" and g.R * g.S == 1 and few and pixels >= 128
 
     def _cheapest(self, step: Step) -> str:

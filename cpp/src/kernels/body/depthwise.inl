@@ -64,7 +64,7 @@ void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column, int
             s += a.source.column_step;
         }
     }
-    finish_tile<Real, Columns, 1, (Columns >= 4)>(a, sums, place);
+    finish_tile<Real, Columns, 1, (Columns >= 4)>(a, sums, place, place.at(a.output));
 }
 
 template <class Real, int Columns>

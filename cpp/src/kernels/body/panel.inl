@@ -32,6 +32,7 @@ void pack_runs(const Panel<Real>& a) {
             Real* to = row + run.lane;
             for (int64_t p = 0; p < run.count; p += V::width) {
                 __builtin_prefetch(from + p * a.stride + ahead);
+                if (Stride != 1) __builtin_prefetch(from + (p + V::width - 1) * a.stride + ahead);
                 if (from + (p + V::width - 1) * a.stride < a.image_end) {
                     load_apart<Stride>(from + p * a.stride, a.stride).store(to + p);
                 } else {

@@ -164,7 +164,7 @@ void transform_output(const WinogradOutput<Real>& a) {
                 const TilePlace place = {i, t * a.next_columns + a.column0, b};
                 if constexpr (Unit == 4) {  // F(2,3), for small maps, is not worth the code
                     if (whole) {
-                        finish_tile<Real, Unit, 1, true>(a.tile, row, place);
+                        finish_tile<Real, Unit, 1, true>(a.tile, row, place, place.at(a.tile.output));
                         continue;
                     }
                 }
