@@ -24,6 +24,7 @@ template <>
 struct Vec<float> {
     static constexpr int width = 16;
     static constexpr int registers = 32;
+    static constexpr bool ordered = false;
     __m512 v;
     static Vec zero() { return {_mm512_setzero_ps()}; }
     static Vec splat(float x) { return {_mm512_set1_ps(x)}; }
@@ -44,6 +45,7 @@ template <>
 struct Vec<double> {
     static constexpr int width = 8;
     static constexpr int registers = 32;
+    static constexpr bool ordered = false;
     __m512d v;
     static Vec zero() { return {_mm512_setzero_pd()}; }
     static Vec splat(double x) { return {_mm512_set1_pd(x)}; }

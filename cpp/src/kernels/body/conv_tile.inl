@@ -51,6 +51,7 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
     // Rows of 24 columns and more are cut into tiles of these heights alone. (Code for AVX-512, float32: 64 KB; all
     // heights unrolled: 100.)
     constexpr bool kUsual = Blocks == kTileBlocks<Real> && Rows + 2 >= kTileRows<Real>;
+    constexpr bool kOrdered = V::ordered;
     V sums[Rows][Blocks * kVecs];
     if (a.resume) {
         const Real* output = place.at(a.output);
@@ -77,7 +78,7 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
     // (118 instead of 163 GFLOP/s, Sapphire Rapids, GCC 12): so the walk over taps lives in memory, and strides are
     // hidden from it, lest it keep their multiples.
     int64_t stride = a.source.column_step * static_cast<int64_t>(sizeof(Real));
-    int64_t stride2 = 2 * stride, stride3 = 3 * stride;
+    int64_t stride2 = 2 * stride, stride3 = 3 * stride, stride4 = 4 * stride, stride5 = 5 * stride;
     int64_t element_step = a.source_element_step * static_cast<int64_t>(sizeof(Real));
     __asm__("" : "+r"(stride2), "+r"(stride3), "+r"(element_step));
     const int64_t weight_element_step = a.weight_element_step, weight_block_step = a.weight_block_step;
@@ -122,50 +123,80 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
             }
         }
         CONVLENS_UNROLL
-        for (int i = 0; i < Rows; ++i) {
+        for (int i = 0; i < (kOrdered ? 0 : Rows); ++i) {
             __builtin_prefetch(ahead);
             ahead += stride;
         }
         __asm__ volatile("" : "+m"(walk), "+m"(place), "+m"(output), "+m"(begin), "+m"(more) : : "memory");
-        const auto element = [&](bool ahead_too) __attribute__((always_inline)) {
-            __asm__ volatile("" : "+r"(stride));
+        // The products of an element; of several, the last moves the pointers on.
+        const auto element = [&](bool ahead_too, int index, int count) __attribute__((always_inline)) {
+            if constexpr (kOrdered) {
+                __asm__ volatile("" : "+r"(stride), "+r"(stride2), "+r"(stride3), "+r"(stride4), "+r"(stride5));
+            } else {
+                __asm__ volatile("" : "+r"(stride));
+            }
+            const Real* at = w + index * weight_element_step;
             V ws[Blocks * kVecs];
             CONVLENS_UNROLL
             for (int b = 0; b < Blocks; ++b) {
                 CONVLENS_UNROLL
                 for (int v = 0; v < kVecs; ++v) {
-                    ws[b * kVecs + v] = V::load(w + b * weight_block_step + v * V::width);
+                    ws[b * kVecs + v] = V::load(at + b * weight_block_step + v * V::width);
                 }
                 if (ahead_too) {
-                    __builtin_prefetch(reinterpret_cast<const char*>(w + b * weight_block_step) + kAheadBytes, 0, 2);
+                    __builtin_prefetch(reinterpret_cast<const char*>(at + b * weight_block_step) + kAheadBytes, 0, 2);
                 }
             }
             CONVLENS_UNROLL
             for (int i = 0; i < Rows; ++i) {
-                const char* s = i < 5 ? s0 : i < 10 ? s1 : s2;
-                const int64_t offset = i % 5 == 2 ? stride2 : i % 5 == 3 ? stride3 : (i % 5) * stride;
-                const V x = V::splat(*reinterpret_cast<const Real*>(s + offset));
-                CONVLENS_UNROLL
-                for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = fma(x, ws[v], sums[i][v]);
+                if constexpr (kOrdered) {
+                    const int64_t offset[] = {0, stride, stride2, stride3, stride4, stride5};
+                    const V x = V::splat_in_order(reinterpret_cast<const Real*>(s0 + offset[i]) + index);
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = fma_in_order(x, ws[v], sums[i][v]);
+                } else {
+                    const char* s = i < 5 ? s0 : i < 10 ? s1 : s2;
+                    const int64_t offset = i % 5 == 2 ? stride2 : i % 5 == 3 ? stride3 : (i % 5) * stride;
+                    const V x = V::splat(*reinterpret_cast<const Real*>(s + offset));
+                    CONVLENS_UNROLL
+                    for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = fma(x, ws[v], sums[i][v]);
+                }
             }
-            s0 += element_step;
-            s1 += element_step;
-            s2 += element_step;
-            w += weight_element_step;
+            if (index + 1 < count) return;
+            s0 += count * element_step;
+            s1 += count * element_step;
+            s2 += count * element_step;
+            w += count * weight_element_step;
         };
-        // By twos, and where vectors are narrow by fours: longer code costs more than the loop does (Zen 4, AVX-512,
-        // c16 k96 112 x 112: 2 %), and one load of elements that lie pages apart makes the processor fetch ahead what
-        // is not wanted (8 images c512 k128 28 x 28: 11 %).
-        for (const Real* last = end - (kVecs > 1 ? 3 : 1) * weight_element_step; kUsual && w < last;) {
-            element(true);
-            element(true);
-            if (kVecs > 1) {
-                element(true);
-                element(true);
+        if constexpr (kUsual && kOrdered) {
+            // A block's elements one after the other: four share the pointers' steps, and no loop ends after so few.
+            if (element_step == sizeof(Real) && end - w == kBlockLanes<Real> * weight_element_step) {
+                CONVLENS_UNROLL
+                for (int e = 0; e < kBlockLanes<Real>; e += 4) {
+                    element(true, 0, 4);
+                    element(true, 1, 4);
+                    element(true, 2, 4);
+                    element(true, 3, 4);
+                }
+                continue;
+            }
+        } else if constexpr (kUsual) {
+            // By twos, and where vectors are narrow by fours: longer code costs more than the loop does (Zen 4,
+            // AVX-512, c16 k96 112 x 112: 2 %), and one load of elements that lie pages apart makes the processor fetch
+            // ahead what is not wanted (8 images c512 k128 28 x 28: 11 %).
+            for (const Real* last = end - (kVecs > 1 ? 3 : 1) * weight_element_step; w < last;) {
+                element(true, 0, 1);
+                element(true, 0, 1);
+                if (kVecs > 1) {
+                    element(true, 0, 1);
+                    element(true, 0, 1);
+                }
             }
         }
         // More columns than a tile has are cut into none lower than half of it.
-        while (w != end) element(!kUsual && Blocks == kTileBlocks<Real> && 2 * Rows >= kTileRows<Real>);
+        while (w != end) {
+            element((kOrdered || !kUsual) && Blocks == kTileBlocks<Real> && 2 * Rows >= kTileRows<Real>, 0, 1);
+        }
     }
     finish_tile<Real, Rows, Blocks, kUsual>(a, sums, place, output);
 }

@@ -15,6 +15,7 @@ template <>
 struct Vec<float> {
     static constexpr int width = 4;
     static constexpr int registers = 32;
+    static constexpr bool ordered = false;
     float32x4_t v;
     static Vec zero() { return {vdupq_n_f32(0)}; }
     static Vec splat(float x) { return {vdupq_n_f32(x)}; }
@@ -35,6 +36,7 @@ template <>
 struct Vec<double> {
     static constexpr int width = 2;
     static constexpr int registers = 32;
+    static constexpr bool ordered = false;
     float64x2_t v;
     static Vec zero() { return {vdupq_n_f64(0)}; }
     static Vec splat(double x) { return {vdupq_n_f64(x)}; }

@@ -19,6 +19,7 @@ template <>
 struct Vec<float> {
     static constexpr int width = 4;
     static constexpr int registers = 16;
+    static constexpr bool ordered = false;
     Vector_float v;
     static Vec zero() { return {Vector_float{}}; }
     static Vec splat(float x) { return {x - Vector_float{}}; }
@@ -43,6 +44,7 @@ template <>
 struct Vec<double> {
     static constexpr int width = 2;
     static constexpr int registers = 16;
+    static constexpr bool ordered = false;
     Vector_double v;
     static Vec zero() { return {Vector_double{}}; }
     static Vec splat(double x) { return {x - Vector_double{}}; }
