@@ -51,9 +51,10 @@ struct BlockRows {
 
 // Whether a pass does better on planes as they lie, lanes being pixels of a row, than on blocks of channels, which cost
 // a transposition there and back. `output` is the convolution's: y or dy. (AVX-512, time by blocks', a few noisy runs:
-// forward 28 x 28 to 14 x 14 0.7, 7 x 7 1.9; gradient of the input 28 x 28 from 14 x 14 1.5, 56 x 56 0.88.)
-inline bool slides_over_planes(const ConvAttributes& a, const Tensor& output, bool backward) {
-    return (a.R == 3 || a.stride_h == 1) && output.width >= 14 * (backward ? a.stride_h : 1);
+// forward 28 x 28 to 14 x 14 0.7, 7 x 7 1.9; gradient of the input 28 x 28 from 14 x 14 0.9. Vectors of half the width,
+// or of two rows: 7 x 7 0.9 and 1.4, 5 x 5 kernels 1.2.)
+inline bool slides_over_planes(const ConvAttributes& a, const Tensor& output) {
+    return (a.R == 3 || a.stride_h == 1) && output.width >= 14;
 }
 // The gradient of the weight: 14 x 14 0.7, 7 x 7 1.5.
 inline bool weight_from_planes(const ConvAttributes& a, const Tensor& output) { return a.R == 3 && output.width >= 14; }

@@ -11,7 +11,7 @@
 namespace convlens {
 namespace {
 
-bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.inputs[0], true); }
+bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.inputs[0]); }
 template <class Real>
 DepthwiseBlocks<Real> in_blocks(const Problem& p) {
     return {p, p.inputs[0], p.outputs[0], true};
@@ -53,19 +53,22 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     spread.height = sum.height, spread.width = sum.width, spread.columns = sum.columns;
     spread.pad_top = a.pad_top, spread.pad_left = a.pad_left;
     s.schedule(call.n * call.inputs[0].image_stride, &sum);
+    spread.ahead = call.n * call.outputs[0].image_stride > 4 << 20 && spread.columns > 32 ? 512 : 0;
     each_piece_of_planes(
-        s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next) {
-            const Real* source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
+        s, task, call.n,
+        [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next,
+            std::int64_t* planes) {
+            const Real* source = readable_planes<Real>(call.inputs[0], call.n, image, c, copy, planes);
             const Real* weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * a.R * a.S;
             Real* end = image_data<Real>(call.outputs[0], image) + next;
             Real* dx = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
             if (a.stride_h == 1) {
                 sum.source = source, sum.weight = weight + (a.R - 1) * a.S, sum.output = dx, sum.output_end = end;
-                sum.first_row = y0 + a.pad_top - (a.R - 1), sum.rows = y1 - y0;
+                sum.first_row = y0 + a.pad_top - (a.R - 1), sum.rows = y1 - y0, sum.planes = *planes;
                 kernels.depthwise_rows(sum);
             } else {
                 spread.source = source, spread.weight = weight, spread.output = dx, spread.output_end = end;
-                spread.first_row = y0, spread.rows = y1 - y0;
+                spread.first_row = y0, spread.rows = y1 - y0, spread.planes = *planes;
                 kernels.depthwise_spread(spread);
             }
             if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);

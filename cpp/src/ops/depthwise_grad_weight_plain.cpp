@@ -36,7 +36,8 @@ struct Pieces {
         const bool planes = by_planes(p);
         const std::int64_t bytes = (pixels_of(*p.inputs[0]) + pixels_of(*p.inputs[1])) * sizeof(Real);
         count = planes ? p.inputs[0]->channels : blocks_of<Real>(*p.inputs[0]);
-        a_task = units_per_task(call.n * bytes * (planes ? 1 : kLanes<Real>));
+        // Planes of an image that follow each other are read as one: a task takes many of them, rather than all images.
+        a_task = units_per_task(planes ? min_of(call.n, 4) * bytes : call.n * bytes * kLanes<Real>);
     }
 };
 
@@ -53,13 +54,18 @@ void run_planes(const Call& call, std::int64_t first, std::int64_t last, Real* c
     add.height = s.source->height, add.width = s.source->width, add.stride = s.a.stride_h;
     add.first_row = -s.a.pad_top, add.first_column = -s.a.pad_left;
     add.rows = s.output->height, add.columns = s.output->width;
+    const bool far = call.n * (call.inputs[0].image_stride + call.inputs[1].image_stride) > 8 << 20;
+    add.ahead = far && add.columns > 32 ? 1024 : 0;
     const std::int64_t count = s.a.R * s.a.S;
-    for (std::int64_t c = first; c < last; ++c) {
-        add.sums = reinterpret_cast<Real*>(call.outputs[0].data) + c * count;
-        for (std::int64_t i = 0; i < count; ++i) add.sums[i] = 0;
-        for (std::int64_t image = 0; image < call.n; ++image) {
-            add.source = readable_plane<Real>(call.inputs[1], call.n, image, c, copy);
-            add.grad = readable_plane<Real>(call.inputs[0], call.n, image, c, copy + copied_plane<Real>(*s.source));
+    Real* dw = reinterpret_cast<Real*>(call.outputs[0].data);
+    std::memset(static_cast<void*>(dw + first * count), 0, static_cast<std::size_t>(s.bytes((last - first) * count)));
+    for (std::int64_t image = 0; image < call.n; ++image) {
+        for (std::int64_t c = first; c < last; c += add.planes) {
+            add.planes = last - c;
+            add.source = readable_planes<Real>(call.inputs[1], call.n, image, c, copy, &add.planes);
+            add.grad = readable_planes<Real>(call.inputs[0], call.n, image, c, copy + copied_plane<Real>(*s.source),
+                                             &add.planes);
+            add.sums = dw + c * count;
             call.kernels->set<Real>().depthwise_rows_grad_weight(add);
         }
     }

@@ -10,7 +10,7 @@
 namespace convlens {
 namespace {
 
-bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.outputs[0], false); }
+bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.outputs[0]); }
 template <class Real>
 DepthwiseBlocks<Real> in_blocks(const Problem& p) {
     return {p, p.inputs[0], p.outputs[0], false};
@@ -56,18 +56,20 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     sum.taps = taps, sum.n_taps = s.a.S, sum.R = s.a.R, sum.weight_row_step = s.a.S;
     sum.output_row_step = sum.columns = s.output->width;
     s.schedule(call.n * call.inputs[0].image_stride, &sum);
-    each_piece_of_planes(
-        s, task, call.n, [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next) {
-            sum.source = readable_plane<Real>(call.inputs[0], call.n, image, c, copy);
-            sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
-            sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
-            sum.bias = call.inputs[2] ? reinterpret_cast<const Real*>(call.inputs[2].data)[c] : Real(0);
-            Real* y = image_data<Real>(call.outputs[0], image);
-            sum.output = y + c * pixels_of(*s.output) + y0 * s.output->width;
-            sum.rows = y1 - y0, sum.output_end = y + next;
-            kernels.depthwise_rows(sum);
-            if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
-        });
+    each_piece_of_planes(s, task, call.n,
+                         [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next,
+                             std::int64_t* planes) {
+                             sum.source = readable_planes<Real>(call.inputs[0], call.n, image, c, copy, planes);
+                             sum.planes = *planes;
+                             sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
+                             sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
+                             if (call.inputs[2]) sum.bias = reinterpret_cast<const Real*>(call.inputs[2].data) + c;
+                             Real* y = image_data<Real>(call.outputs[0], image);
+                             sum.output = y + c * pixels_of(*s.output) + y0 * s.output->width;
+                             sum.rows = y1 - y0, sum.output_end = y + next;
+                             kernels.depthwise_rows(sum);
+                             if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
+                         });
 }
 
 template <class Real>

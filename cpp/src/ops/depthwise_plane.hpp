@@ -41,21 +41,26 @@ template <class Real>
 std::int64_t copied_plane(const Tensor& t) {
     return round_up(pixels_of(t), kLanes<Real>) + 2 * kPlaneSlack<Real>;
 }
-// A plane of the n images of a view, around which kernels may read. The first and last ones are copied.
+// Planes from the c-th of an image on, around which kernels may read, of n images: `planes` of them, or fewer. The
+// first and last ones are copied.
 template <class Real>
-const Real* readable_plane(const View& view, std::int64_t n, std::int64_t image, std::int64_t c, Real* copy) {
+const Real* readable_planes(const View& view, std::int64_t n, std::int64_t image, std::int64_t c, Real* copy,
+                            std::int64_t* planes) {
     const std::int64_t pixels = pixels_of(*view.tensor), bytes = pixels * static_cast<std::int64_t>(sizeof(Real));
     const std::int64_t slack = kPlaneSlack<Real> * static_cast<std::int64_t>(sizeof(Real));
-    const std::int64_t at = image * view.image_stride + c * bytes;
-    if (at >= slack && at + bytes + slack <= n * view.image_stride) {
+    const std::int64_t at = image * view.image_stride + c * bytes, behind = n * view.image_stride - slack - at;
+    if (at >= slack && behind >= bytes) {
+        *planes = min_of(*planes, behind / bytes);
         return reinterpret_cast<const Real*>(view.data + at);
     }
+    *planes = 1;
     std::memcpy(copy + kPlaneSlack<Real>, view.data + at, static_cast<std::size_t>(bytes));
     return copy + kPlaneSlack<Real>;
 }
 
-// Task `task` of images, planes and their pieces: visit(image, plane, first row, end, next), for whole pieces. The task
-// writes the image's planes up to their element `next`, in order.
+// Task `task` of images, planes and their pieces: visit(image, plane, first row, end, next, &planes), for whole pieces
+// or several planes, of which it leaves how many it went through. The task writes the image's planes up to their
+// element `next`, in order.
 template <class Real, class Visit>
 void each_piece_of_planes(const DepthwisePlanes<Real>& s, std::int64_t task, std::int64_t n, Visit visit) {
     const std::int64_t first = task * s.units_a_task(), last = min_of(first + s.units_a_task(), s.units(n));
@@ -63,10 +68,11 @@ void each_piece_of_planes(const DepthwisePlanes<Real>& s, std::int64_t task, std
     std::int64_t image = plane / s.source->channels, c = plane % s.source->channels;
     const std::int64_t pixels = pixels_of(*s.output), all = s.source->channels * pixels;
     const std::int64_t end = last / s.chunks * pixels + last % s.chunks * s.chunk * s.output->width;
-    for (std::int64_t unit = first; unit < last; ++unit) {
-        visit(image, c, row, min_of(row + s.chunk, s.output->height), min_of(all, end - image * all));
+    for (std::int64_t unit = first, planes; unit < last; unit += planes) {
+        planes = s.chunks > 1 ? 1 : min_of(last - unit, s.source->channels - c);
+        visit(image, c, row, min_of(row + s.chunk, s.output->height), min_of(all, end - image * all), &planes);
         row += s.chunk;
-        if (row >= s.output->height) row = 0, ++c;
+        if (row >= s.output->height) row = 0, c += planes;
         if (c == s.source->channels) c = 0, ++image;
     }
 }

@@ -54,46 +54,50 @@ void sum_five_rows(const DepthwiseRows<Real>& a) {
     typedef Vec<Real> V;
     constexpr int kRows = V::registers < 32 ? 7 : 14, R = 5, kSources = kRows - 1 + R;
     RowPlace rows[kSources];
-    for (int64_t row = 0; row < a.rows; row += kRows) {
-        place_rows(rows, a.first_row + row, kSources, a.height, a.width);
-        for (int64_t next = 0; next < a.columns; next += V::width) {
-            // The last vector overlaps the one before: the sums are the same.
-            const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
-            V sums[kRows];
-            CONVLENS_UNROLL
-            for (int t = 0; t < kRows; ++t) sums[t] = V::splat(a.bias);
-            for (int64_t tap = 0; tap < a.n_taps; ++tap) {
-                V w[R];
+    int64_t placed = -1;
+    for (int64_t plane = 0; plane < a.planes; ++plane)
+        for (int64_t row = 0; row < a.rows; row += kRows) {
+            if (placed != row) place_rows(rows, a.first_row + row, kSources, a.height, a.width);
+            placed = row;
+            const Real *source = a.source + plane * a.height * a.width, *weight = a.weight + plane * R * R;
+            for (int64_t next = 0; next < a.columns; next += V::width) {
+                // The last vector overlaps the one before: the sums are the same.
+                const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
+                V sums[kRows];
                 CONVLENS_UNROLL
-                for (int r = 0; r < R; ++r) w[r] = V::splat(a.weight[a.taps[tap].weight + r * a.weight_row_step]);
-                const int64_t c = column + a.taps[tap].source;
-                const unsigned bits = lanes_within<1, Real>(c, a.width);
-                CONVLENS_UNROLL
-                for (int i = 0; i < kSources; ++i) {
-                    V v = V::zero();
-                    if (rows[i].within) v = keep_where(bits, V::load(a.source + c + rows[i].offset));
+                for (int t = 0; t < kRows; ++t) sums[t] = V::splat(a.bias == nullptr ? Real(0) : a.bias[plane]);
+                for (int64_t tap = 0; tap < a.n_taps; ++tap) {
+                    V w[R];
                     CONVLENS_UNROLL
-                    for (int t = 0; t < kRows; ++t) {
-                        if (i >= t && i < t + R) sums[t] = fma(v, w[i - t], sums[t]);
+                    for (int r = 0; r < R; ++r) w[r] = V::splat(weight[a.taps[tap].weight + r * a.weight_row_step]);
+                    const int64_t c = column + a.taps[tap].source;
+                    const unsigned bits = lanes_within<1, Real>(c, a.width);
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < kSources; ++i) {
+                        V v = V::zero();
+                        if (rows[i].within) v = keep_where(bits, V::load(source + c + rows[i].offset));
+                        CONVLENS_UNROLL
+                        for (int t = 0; t < kRows; ++t) {
+                            if (i >= t && i < t + R) sums[t] = fma(v, w[i - t], sums[t]);
+                        }
                     }
                 }
-            }
-            Real* to = a.output + row * a.output_row_step + column;
-            const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
-            if (left >= kRows && to + (kRows - 1) * a.output_row_step + V::width <= a.output_end) {
+                Real* to = a.output + (plane * a.rows + row) * a.output_row_step + column;
+                const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
+                if (left >= kRows && to + (kRows - 1) * a.output_row_step + V::width <= a.output_end) {
+                    CONVLENS_UNROLL
+                    for (int t = 0; t < kRows; ++t, to += a.output_row_step) store_anywhere(to, sums[t]);
+                    continue;
+                }
+                alignas(64) Real tile[kRows][V::width];
                 CONVLENS_UNROLL
-                for (int t = 0; t < kRows; ++t, to += a.output_row_step) store_anywhere(to, sums[t]);
-                continue;
-            }
-            alignas(64) Real tile[kRows][V::width];
-            CONVLENS_UNROLL
-            for (int t = 0; t < kRows; ++t) sums[t].store(tile[t]);
-            CONVLENS_KEEP_LOOP
-            for (int64_t t = 0; t < count; ++t, to += a.output_row_step) {
-                store_within(V::load(tile[t]), to, a.columns - column, a.output_end);
+                for (int t = 0; t < kRows; ++t) sums[t].store(tile[t]);
+                CONVLENS_KEEP_LOOP
+                for (int64_t t = 0; t < count; ++t, to += a.output_row_step) {
+                    store_within(V::load(tile[t]), to, a.columns - column, a.output_end);
+                }
             }
         }
-    }
 }
 
 // Windows of 3 x 3. A row of the source is loaded once for all windows that see it, and what lies two apart in it taken
@@ -102,59 +106,63 @@ template <int Stride, class Real>
 void sum_three_rows(const DepthwiseRows<Real>& a) {
     typedef Vec<Real> V;
     constexpr int kLoads = Stride == 1 ? 3 : 4;
-    V w[3][3];
-    CONVLENS_UNROLL
-    for (int r = 0; r < 3; ++r) {
+    for (int64_t plane = 0; plane < a.planes; ++plane) {
+        const Real* weight = a.weight + plane * 9;
+        const V bias = V::splat(a.bias == nullptr ? Real(0) : a.bias[plane]);
+        V w[3][3];
         CONVLENS_UNROLL
-        for (int s = 0; s < 3; ++s) w[r][s] = V::splat(a.weight[a.taps[s].weight + r * a.weight_row_step]);
-    }
-    for (int64_t row = 0; row < a.rows; row += a.tile) {
-        const int64_t end = row + a.tile < a.rows ? row + a.tile : a.rows;
-        for (int64_t next = 0; next < a.columns; next += V::width) {
-            // The last vector overlaps the one before: the sums are the same.
-            const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
-            int64_t places[kLoads], y = a.first_row + row * Stride;
-            unsigned bits[kLoads];
+        for (int r = 0; r < 3; ++r) {
             CONVLENS_UNROLL
-            for (int i = 0; i < kLoads; ++i) {
-                places[i] = Stride == 1 ? a.taps[i % 3].source : a.taps[0].source + i / 2 * 2 + i % 2 * V::width;
-                bits[i] = lanes_within<1, Real>(column * Stride + places[i], a.width);
-            }
-            const Real* source = a.source + column * Stride + y * a.width;
-            const auto take = [&](V* v) {
-                v[0] = v[1] = v[2] = V::zero();
-                if (y >= 0 && y < a.height) {
-                    if (a.ahead > 0) {
-                        CONVLENS_UNROLL
-                        for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
-                    }
-                    V at[kLoads];
-                    CONVLENS_UNROLL
-                    for (int i = 0; i < kLoads; ++i) at[i] = keep_where(bits[i], V::load(source + places[i]));
-                    if constexpr (Stride == 1) {
-                        v[0] = at[0], v[1] = at[1], v[2] = at[2];
-                    } else {
-                        unzip(at[0], at[1], &v[0], &v[1]);
-                        unzip(at[2], at[3], &v[2], &at[0]);
-                    }
-                }
-                ++y, source += a.width;
-            };
-            V top[3], middle[3], bottom[3];
-            take(top);
-            if (Stride == 1) take(middle);
-            Real* to = a.output + row * a.output_row_step + column;
-            for (int64_t t = row; t < end; ++t, to += a.output_row_step) {
-                if (Stride == 2) take(middle);
-                take(bottom);
-                V sum = V::splat(a.bias);
+            for (int s = 0; s < 3; ++s) w[r][s] = V::splat(weight[a.taps[s].weight + r * a.weight_row_step]);
+        }
+        for (int64_t row = 0; row < a.rows; row += a.tile) {
+            const int64_t end = row + a.tile < a.rows ? row + a.tile : a.rows;
+            for (int64_t next = 0; next < a.columns; next += V::width) {
+                // The last vector overlaps the one before: the sums are the same.
+                const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
+                int64_t places[kLoads], y = a.first_row + row * Stride;
+                unsigned bits[kLoads];
                 CONVLENS_UNROLL
-                for (int s = 0; s < 3; ++s) {
-                    sum = fma(bottom[s], w[2][s], fma(middle[s], w[1][s], fma(top[s], w[0][s], sum)));
-                    top[s] = Stride == 1 ? middle[s] : bottom[s];
-                    middle[s] = bottom[s];
+                for (int i = 0; i < kLoads; ++i) {
+                    places[i] = Stride == 1 ? a.taps[i % 3].source : a.taps[0].source + i / 2 * 2 + i % 2 * V::width;
+                    bits[i] = lanes_within<1, Real>(column * Stride + places[i], a.width);
                 }
-                store_within(Stride == 1 ? sum : in_order(sum), to, a.columns - column, a.output_end);
+                const Real* source = a.source + column * Stride + (plane * a.height + y) * a.width;
+                const auto take = [&](V* v) {
+                    v[0] = v[1] = v[2] = V::zero();
+                    if (y >= 0 && y < a.height) {
+                        if (a.ahead > 0) {
+                            CONVLENS_UNROLL
+                            for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
+                        }
+                        V at[kLoads];
+                        CONVLENS_UNROLL
+                        for (int i = 0; i < kLoads; ++i) at[i] = keep_where(bits[i], V::load(source + places[i]));
+                        if constexpr (Stride == 1) {
+                            v[0] = at[0], v[1] = at[1], v[2] = at[2];
+                        } else {
+                            unzip(at[0], at[1], &v[0], &v[1]);
+                            unzip(at[2], at[3], &v[2], &at[0]);
+                        }
+                    }
+                    ++y, source += a.width;
+                };
+                V top[3], middle[3], bottom[3];
+                take(top);
+                if (Stride == 1) take(middle);
+                Real* to = a.output + (plane * a.rows + row) * a.output_row_step + column;
+                for (int64_t t = row; t < end; ++t, to += a.output_row_step) {
+                    if (Stride == 2) take(middle);
+                    take(bottom);
+                    V sum = bias;
+                    CONVLENS_UNROLL
+                    for (int s = 0; s < 3; ++s) {
+                        sum = fma(bottom[s], w[2][s], fma(middle[s], w[1][s], fma(top[s], w[0][s], sum)));
+                        top[s] = Stride == 1 ? middle[s] : bottom[s];
+                        middle[s] = bottom[s];
+                    }
+                    store_within(Stride == 1 ? sum : in_order(sum), to, a.columns - column, a.output_end);
+                }
             }
         }
     }
@@ -166,58 +174,64 @@ void depthwise_rows(const DepthwiseRows<Real>& a) {
     a.stride == 1 ? sum_three_rows<1>(a) : sum_three_rows<2>(a);
 }
 
-// One row of the output, which sees `Rows` rows of the source. Neighbouring columns see one and two columns of it; they
-// are put in turn.
-template <int Rows, class Real>
-void spread_row(const DepthwiseSpread<Real>& a, const Real* const* source, const Real* const* weight, bool within,
-                Real* output) {
-    typedef Vec<Real> V;
-    V w[Rows][3];
-    CONVLENS_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-        CONVLENS_UNROLL
-        for (int s = 0; s < 3; ++s) w[i][s] = V::splat(weight[i][s]);
-    }
-    const bool odd = a.pad_left % 2 != 0;
-    int64_t c = (a.pad_left + 1) / 2 - 1;
-    for (int64_t left = a.columns; left > 0; left -= 2 * V::width, c += V::width, output += 2 * V::width) {
-        const unsigned low_bits = within ? lanes_within<1, Real>(c, a.width) : 0,
-                       high_bits = within ? lanes_within<1, Real>(c + 1, a.width) : 0;
-        V one = V::zero(), two = V::zero();
-        CONVLENS_UNROLL
-        for (int i = 0; i < Rows; ++i) {
-            const V low = keep_where(low_bits, V::load(source[i] + c)),
-                    high = keep_where(high_bits, V::load(source[i] + c + 1));
-            one = fma(odd ? low : high, w[i][1], one);
-            two = fma(high, w[i][0], fma(low, w[i][2], two));
-        }
-        V first, second;
-        zip(odd ? one : two, odd ? two : one, &first, &second);
-        store_within(first, output, left, a.output_end);
-        if (left > V::width) store_within(second, output + V::width, left - V::width, a.output_end);
-    }
-}
-
+// Neighbouring columns and rows of the output see one and two of the source. Two vectors of columns are put in turn.
 template <class Real>
 void depthwise_spread(const DepthwiseSpread<Real>& a) {
-    const Real zeros[3] = {0, 0, 0};
-    for (int64_t y = 0; y < a.rows; ++y) {
-        const int64_t padded = a.first_row + y + a.pad_top, odd = padded % 2;
-        const Real* source[2] = {a.source, a.source};
-        const Real* weight[2] = {zeros, zeros};
-        int count = 0;
-        for (int64_t r = odd ? 1 : 2; r >= 0; r -= 2) {
-            const int64_t row = (padded - r) / 2;
-            if (padded < r || row >= a.height) continue;
-            source[count] = a.source + row * a.width;
-            weight[count++] = a.weight + 3 * r;
+    typedef Vec<Real> V;
+    constexpr int64_t kRows = 14, kColumns = 2 * V::width;
+    const bool odd = a.pad_left % 2 != 0;
+    for (int64_t plane = 0; plane < a.planes; ++plane) {
+        V w[3][3];
+        CONVLENS_UNROLL
+        for (int i = 0; i < 9; ++i) w[i / 3][i % 3] = V::splat(a.weight[plane * 9 + i]);
+        for (int64_t row = 0; row < a.rows; row += kRows) {
+            const int64_t rows = row + kRows < a.rows ? row + kRows : a.rows;
+            for (int64_t next = 0; next < a.columns; next += kColumns) {
+                // The last vectors overlap those before, or end with the row: what lies below has sums already.
+                const int64_t last = a.columns - kColumns,
+                              column = next > last && last > 0 && last % 2 == 0 ? last : next,
+                              left = a.columns - column, c = (a.pad_left + 1) / 2 - 1 + column / 2;
+                const unsigned low_bits = lanes_within<1, Real>(c, a.width),
+                               high_bits = lanes_within<1, Real>(c + 1, a.width);
+                int64_t padded = a.first_row + row + a.pad_top, y = (padded - 1) >> 1;
+                const Real* source = a.source + (plane * a.height + y) * a.width + c;
+                Real* to = a.output + (plane * a.rows + row) * a.columns + column;
+                V low, high;
+                const auto take = [&] {
+                    low = high = V::zero();
+                    if (y >= 0 && y < a.height) {
+                        low = keep_where(low_bits, V::load(source)), high = keep_where(high_bits, V::load(source + 1));
+                    }
+                    ++y, source += a.width;
+                };
+                take();
+                for (int64_t t = row; t < rows; ++t, ++padded, to += a.columns) {
+                    V one = V::zero(), two = V::zero();
+                    const auto add = [&](const V* weight) {
+                        one = fma(odd ? low : high, weight[1], one);
+                        two = fma(high, weight[0], fma(low, weight[2], two));
+                    };
+                    if (padded % 2 != 0) {
+                        add(w[1]);
+                    } else {
+                        add(w[2]);
+                        take();
+                        add(w[0]);
+                    }
+                    if (a.ahead > 0) {
+                        __builtin_prefetch(to + a.ahead, 1);
+                        __builtin_prefetch(to + a.ahead + V::width, 1);
+                    }
+                    V first, second;
+                    zip(odd ? one : two, odd ? two : one, &first, &second);
+                    const Real* end = column > 0 && left < kColumns ? to + left : a.output_end;
+                    store_within(first, to, left, end);
+                    if (left > V::width) store_within(second, to + V::width, left - V::width, end);
+                }
+            }
         }
-        Real* output = a.output + y * a.columns;
-        count == 2 ? spread_row<2>(a, source, weight, true, output)
-                   : spread_row<1>(a, source, weight, count == 1, output);
     }
 }
-
 // Lane l of the result is the sum over the lanes of v[l], added up in pairs.
 template <class Real>
 inline Vec<Real> add_lanes(Vec<Real>* v) {
@@ -238,52 +252,61 @@ template <int R, int Stride, class Real>
 void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
     typedef Vec<Real> V;
     constexpr int kKept = (R - 1) / Stride + 1, kGroups = (R * R + V::width - 1) / V::width;
-    V sums[R * R];
-    CONVLENS_UNROLL
-    for (int i = 0; i < R * R; ++i) sums[i] = V::zero();
-    for (int64_t column = 0; column < a.columns; column += V::width) {
-        const unsigned there = first_lanes<Real>(a.columns - column);
-        unsigned bits[R];
+    unsigned there = 0, bits[R] = {};
+    int64_t seen = -1;
+    for (int64_t plane = 0; plane < a.planes; ++plane) {
+        V sums[R * R];
         CONVLENS_UNROLL
-        for (int s = 0; s < R; ++s) {
-            bits[s] = there & lanes_within<Stride, Real>(column * Stride + a.first_column + s, a.width);
-        }
-        V grad[kKept];
-        CONVLENS_UNROLL
-        for (int k = 0; k < kKept; ++k) grad[k] = V::zero();
-        const Real* next = a.grad + column;
-        int64_t row = a.first_row;
-        for (int64_t y = 0; y < a.rows + kKept - 1; ++y, next += a.columns) {
+        for (int i = 0; i < R * R; ++i) sums[i] = V::zero();
+        for (int64_t column = 0; column < a.columns; column += V::width) {
+            there = first_lanes<Real>(a.columns - column);
+            CONVLENS_KEEP_LOOP
+            for (int s = 0; s < R && seen != column; ++s) {
+                bits[s] = there & lanes_within<Stride, Real>(column * Stride + a.first_column + s, a.width);
+            }
+            seen = column;
+            V grad[kKept];
             CONVLENS_UNROLL
-            for (int k = kKept - 1; k > 0; --k) grad[k] = grad[k - 1];
-            grad[0] = y < a.rows ? keep_where(there, V::load(next)) : V::zero();
-            CONVLENS_UNROLL
-            for (int phase = 0; phase < Stride; ++phase, ++row) {
-                if (row < 0 || row >= a.height) continue;
-                const Real* source = a.source + row * a.width + column * Stride + a.first_column;
+            for (int k = 0; k < kKept; ++k) grad[k] = V::zero();
+            const Real* next = a.grad + plane * a.rows * a.columns + column;
+            int64_t row = a.first_row;
+            const Real* source = a.source + (plane * a.height + row) * a.width + column * Stride + a.first_column;
+            for (int64_t y = 0; y < a.rows + kKept - 1; ++y, next += a.columns) {
                 CONVLENS_UNROLL
-                for (int s = 0; s < R; ++s) {
-                    const V v = keep_where(bits[s], load_apart<Stride>(source + s, Stride));
+                for (int k = kKept - 1; k > 0; --k) grad[k] = grad[k - 1];
+                if (a.ahead > 0) __builtin_prefetch(next + a.ahead);
+                grad[0] = y < a.rows ? keep_where(there, V::load(next)) : V::zero();
+                CONVLENS_UNROLL
+                for (int phase = 0; phase < Stride; ++phase, ++row, source += a.width) {
+                    if (row < 0 || row >= a.height) continue;
+                    if (a.ahead > 0) {
+                        CONVLENS_UNROLL
+                        for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
+                    }
                     CONVLENS_UNROLL
-                    for (int r = phase; r < R; r += Stride) {
-                        sums[r * R + s] = fma(grad[(r - phase) / Stride], v, sums[r * R + s]);
+                    for (int s = 0; s < R; ++s) {
+                        const V v = keep_where(bits[s], load_apart<Stride>(source + s, Stride));
+                        CONVLENS_UNROLL
+                        for (int r = phase; r < R; r += Stride) {
+                            sums[r * R + s] = fma(grad[(r - phase) / Stride], v, sums[r * R + s]);
+                        }
                     }
                 }
             }
         }
-    }
-    Real totals[kGroups * V::width];
-    CONVLENS_UNROLL
-    for (int g = 0; g < kGroups; ++g) {
-        V group[V::width];
+        Real totals[kGroups * V::width];
         CONVLENS_UNROLL
-        for (int i = 0; i < V::width; ++i) {
-            const int t = g * V::width + i;
-            group[i] = t < R * R ? sums[t < R * R ? t : 0] : V::zero();
+        for (int g = 0; g < kGroups; ++g) {
+            V group[V::width];
+            CONVLENS_UNROLL
+            for (int i = 0; i < V::width; ++i) {
+                const int t = g * V::width + i;
+                group[i] = t < R * R ? sums[t < R * R ? t : 0] : V::zero();
+            }
+            add_lanes(group).store(totals + g * V::width);
         }
-        add_lanes(group).store(totals + g * V::width);
+        for (int i = 0; i < R * R; ++i) a.sums[plane * R * R + i] += totals[i];
     }
-    for (int i = 0; i < R * R; ++i) a.sums[i] += totals[i];
 }
 template <class Real>
 void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
