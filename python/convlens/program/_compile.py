@@ -96,8 +96,6 @@ def compile(
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)
-    convolutions = choices(made.labels, made.entries, dtype)
-    tell(convolutions)
     layout = plan(made.entries, target.itemsize)
     slots = tuple(StateSlot(name, shape, tensor.geometry, dtype) for name, tensor, shape in made.states)
     weights = [(str(key), tensor.bytes(target.itemsize)) for key, tensor in made.weights.items()]
@@ -106,7 +104,10 @@ def compile(
     image = Image(
         made.entries, made.labels, made.ports, weights, states, layout.fixed_bytes, layout.image_bytes, metadata
     )
-    return Program(emit(image, target), tuple(made.weights), metadata, convolutions)
+    program = Program(emit(image, target), tuple(made.weights), metadata)
+    program.convolutions = choices(made.labels, made.entries, dtype, program.strips)
+    tell(program.convolutions)
+    return program
 
 
 def _metadata(
