@@ -86,6 +86,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.def("set_num_threads", set_num_threads, py::arg("num_threads"), "Set the threads a lone call may use.");
     m.def("set_spares_threads", convlens::set_spares_threads, py::arg("spares"),
           "Whether instructions of little work run on fewer threads than a call has; tests of threads say no.");
+    m.def("set_strips", convlens::set_strips, py::arg("strips"),
+          "Whether Programs go strip by strip where it pays; they have the same bits without.");
     m.def(
         "select_isa", [](const std::string& isa) { check(convlens::select_kernels(isa.c_str())); }, py::arg("isa"),
         "Make Programs opened from now on use the kernels of `isa`.");

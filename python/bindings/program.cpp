@@ -269,6 +269,14 @@ void bind_program(py::module_& m) {
         .def_property_readonly("float64", [](const Program& program) { return program.core().float64(); })
         .def_property_readonly("isa", [](const Program& program) { return program.core().kernels().isa; })
         .def_property_readonly("n_instructions", [](const Program& program) { return program.core().n_instructions(); })
+        .def_property_readonly("strips",
+                               [](const Program& program) {
+                                   py::list first;
+                                   for (std::int64_t i = 0; i < program.core().n_instructions(); ++i) {
+                                       if (program.core().begins_strips(i)) first.append(i);
+                                   }
+                                   return py::tuple(first);
+                               })
         .def_property_readonly("nbytes", &Program::nbytes)
         .def_property_readonly("entries",
                                [](const Program& program) { return py::tuple(py::cast(entries(program.core()))); })

@@ -258,8 +258,15 @@ void run(const Call& call, std::int64_t task, int thread) {
 }
 
 template <class Real>
+void run_rows(const Call& call, std::int64_t row0, std::int64_t row1) {
+    const Plan& plan = *static_cast<const Plan*>(call.plan);
+    for (std::int64_t p = 0; p < plan.grid.panels; ++p) run_panel<Real>(call, plan, 0, p, row0, row1, nullptr);
+}
+
+template <class Real>
 constexpr Op make_conv2d() {
-    return {"conv2d", check<Real>, input_rectangle, plan_bytes, make_plan<Real>, {{tasks<Real>, run<Real>}}};
+    return {"conv2d",      check<Real>, input_rectangle, plan_bytes, make_plan<Real>, {{tasks<Real>, run<Real>}},
+            run_rows<Real>};
 }
 
 }  // namespace

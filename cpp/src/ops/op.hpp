@@ -77,6 +77,8 @@ struct Op {
     std::int64_t (*plan_bytes)(const Problem& problem);
     void (*make_plan)(const Problem& problem, void* plan);
     Phase phases[kMaxPhases];  // ends at the first with run == nullptr
+    // Rows [row0, row1) of a blocked output 0 of image 0, by themselves and without scratch. Null: the op cannot.
+    void (*run_rows)(const Call& call, std::int64_t row0, std::int64_t row1) = nullptr;
 };
 
 // The row of an op for float32 or float64; nullptr when the number is unknown or float64 was left out of the build.

@@ -347,6 +347,7 @@ Status Program::open(const void* bytes, std::size_t size) {
     CONVLENS_RETURN_IF_ERROR(steps_.resize(n_raw_));
     for (std::int64_t i = 0; i < n_raw_; ++i) CONVLENS_RETURN_IF_ERROR(read_instruction(i));
     for (std::int64_t i = 0; i < n_entries_; ++i) CONVLENS_RETURN_IF_ERROR(check_entry(i));
+    CONVLENS_RETURN_IF_ERROR(plan_strips());
     const std::int64_t largest = kLimit - 1;
     if (scratch_.fixed_bytes > largest || scratch_.per_image_bytes > largest || scratch_.per_thread_bytes > largest) {
         return corrupt("the scratch of an instruction does not fit 62 bits");
@@ -398,7 +399,7 @@ std::int64_t Program::arena_bytes(std::int64_t n, int threads) const {
 
 std::int64_t Program::table_bytes() const {
     return n_raw_ * static_cast<std::int64_t>(sizeof(Instruction) + sizeof(Problem) + sizeof(Step)) + plans_.size() +
-           spans_.size();
+           spans_.size() + strips_.size() * static_cast<std::int64_t>(sizeof(Strips));
 }
 
 }  // namespace convlens

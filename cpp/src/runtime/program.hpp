@@ -89,6 +89,8 @@ class Program {
     std::int64_t n_instructions() const { return steps_.size(); }
     const Problem& problem(std::int64_t i) const { return problems_[i]; }
     const Op& op(std::int64_t i) const { return *steps_[i].op; }
+    // Whether instruction i and the next two may go strip by strip.
+    bool begins_strips(std::int64_t i) const { return steps_[i].strips != 0; }
 
     const ArenaNeed& arena_need() const { return need_; }
     // -1 when it does not fit 62 bits; n >= 0, threads >= 1.
@@ -106,6 +108,7 @@ class Program {
         const Op* op;
         std::int64_t plan_offset;  // -1: the op makes none
         Work work;
+        std::int32_t strips = 0;  // 1 + the index in strips_ of those that begin here; 0: none
     };
 
     template <class T>
@@ -120,6 +123,16 @@ class Program {
     Status read_instruction(std::int64_t i);
     Status check_operands(std::int64_t i) const;
     Status plan();
+    // Three instructions that go strip by strip, with what lies between them: as many rows as a strip needs.
+    struct Strips {
+        Problem problems[3];
+        Tensor between[2];
+        std::int64_t rows;  // of the second, at most
+    };
+    bool suits_strips(std::int64_t i, const Array<std::uint8_t>& uses) const;  // strips.cpp
+    Status plan_strips();
+    int strip_pieces(std::int64_t i, int threads) const;
+    void run_strips(std::int64_t i, const Call* prepared, std::int64_t piece, int pieces, int thread) const;
     Status plan_by_image();  // by_image.cpp
     bool shares_bytes(const Problem& a, const Problem& b) const;
     // Of the tensor that a part is of, for a part.
@@ -158,6 +171,7 @@ class Program {
     Array<Problem> problems_;
     Array<Step> steps_;
     Array<char> plans_;
+    Array<Strips> strips_;
     Array<Span> spans_;
     std::int64_t by_image_first_ = 0, by_image_ = 0;  // instructions of the one entry
     std::int64_t apart_begin_ = 0, apart_bytes_ = 0;  // of an image's part of the arena

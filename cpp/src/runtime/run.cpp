@@ -162,17 +162,56 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     call.image_scratch = call.fixed_scratch + scratch_.fixed_bytes;
     call.thread_scratch = call.image_scratch + n * scratch_.per_image_bytes;
     call.thread_scratch_stride = scratch_.per_thread_bytes;
-    int n_inputs = 0, n_outputs = 0;  // of the instruction before
-    const auto take = [&](std::int64_t i, const Frame& frame) {
+    const auto bind = [&](Call* to, std::int64_t i, const Frame& frame) {
         const Problem& problem = problems_[i];
-        const Step& step = steps_[i];
-        call.problem = &problem;
-        call.plan = step.plan_offset < 0 ? nullptr : plans_.data() + step.plan_offset;
+        to->problem = &problem;
+        to->plan = steps_[i].plan_offset < 0 ? nullptr : plans_.data() + steps_[i].plan_offset;
         const Instruction& instruction = *problem.instruction;
-        for (int k = 0; k < instruction.n_inputs; ++k) call.inputs[k] = view(problem.inputs[k], e, binding, frame);
+        for (int k = 0; k < instruction.n_inputs; ++k) to->inputs[k] = view(problem.inputs[k], e, binding, frame);
+        for (int k = 0; k < instruction.n_outputs; ++k) to->outputs[k] = view(problem.outputs[k], e, binding, frame);
+    };
+    const auto take_strips = [&](std::int64_t i, const Frame& frame, int pieces) {
+        struct Piece {
+            const Program* program;
+            std::int64_t i;
+            int pieces;
+            Call calls[3];
+        };
+        Piece context = {this, i, pieces, {}};
+        Work work;
+        for (int k = 0; k < 3; ++k) {
+            Call& c = context.calls[k];
+            c.n = 1, c.kernels = kernels_;
+            c.thread_scratch = call.thread_scratch, c.thread_scratch_stride = call.thread_scratch_stride;
+            bind(&c, i + k, frame);
+            c.problem = &strips_[steps_[i].strips - 1].problems[k];
+            work.per_image += steps_[i + k].work.of(1);
+        }
+        if (spare) {
+            const int worth = spread.threads(work.per_image);
+            if (worth < pieces) context.pieces = worth;
+        }
+        const auto run_piece = [](void* memory, std::int64_t piece, int thread) {
+            const Piece& p = *static_cast<const Piece*>(memory);
+            p.program->run_strips(p.i, p.calls, piece, p.pieces, thread);
+        };
+        parallel_for(context.pieces, context.pieces, run_piece, &context);
+    };
+    int n_inputs = 0, n_outputs = 0;  // of the instruction before
+    // The instruction, or three of them, and what comes next.
+    const auto take = [&](std::int64_t i, std::int64_t last, const Frame& frame) {
+        const Step& step = steps_[i];
+        if (step.strips != 0 && call.n == 1 && i + 3 <= last) {
+            const int pieces = strip_pieces(i, threads);
+            if (pieces > 0) {
+                take_strips(i, frame, pieces);
+                return i + 3;
+            }
+        }
+        bind(&call, i, frame);
+        const Instruction& instruction = *call.problem->instruction;
         for (int k = instruction.n_inputs; k < n_inputs; ++k) call.inputs[k] = {};
         n_inputs = instruction.n_inputs;
-        for (int k = 0; k < instruction.n_outputs; ++k) call.outputs[k] = view(problem.outputs[k], e, binding, frame);
         for (int k = instruction.n_outputs; k < n_outputs; ++k) call.outputs[k] = {};
         n_outputs = instruction.n_outputs;
         const int share = spare ? spread.threads(step.work.of(call.n)) : threads;
@@ -181,20 +220,21 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
             Task task = {&call, phase.run};
             parallel_for(phase.tasks(call), share, run_task, &task);
         }
+        return i + 1;
     };
     std::int64_t i = e.first_instruction;
     const std::int64_t end = i + e.n_instructions;
     if (n > 1 && by_image_ > 0 && n * apart_bytes_ >= header_->arena_image_bytes) {
-        for (; i < e.first_instruction + by_image_first_; ++i) take(i, {arena, n, 0, nullptr});
+        while (i < e.first_instruction + by_image_first_) i = take(i, end, {arena, n, 0, nullptr});
         char* apart = arena + header_->arena_fixed_bytes + n * apart_begin_;
         call.n = 1;
         for (std::int64_t image = 0; image < n; ++image) {
-            for (std::int64_t k = 0; k < by_image_; ++k) take(i + k, {arena, n, image, apart});
+            for (std::int64_t k = i; k < i + by_image_;) k = take(k, i + by_image_, {arena, n, image, apart});
         }
         call.n = n;
         i += by_image_;
     }
-    for (; i < end; ++i) take(i, {arena, n, 0, nullptr});
+    while (i < end) i = take(i, end, {arena, n, 0, nullptr});
     workspace.busy_.store(false, std::memory_order_release);
     return {};
 }

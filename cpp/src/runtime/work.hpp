@@ -41,4 +41,7 @@ class Spread {
 bool spares_threads();
 void set_spares_threads(bool spares);
 
+// Whether Programs go strip by strip where it pays; they have the same bits without.
+void set_strips(bool strips);
+
 }  // namespace convlens

@@ -97,8 +97,6 @@ def compile(
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)
     entries_left, layout, moves = arrange(made.entries, target)
-    convolutions, joins = choices(made.labels, made.entries, dtype), moved(made.labels, moves)
-    tell([*convolutions, *joins])
     slots = tuple(StateSlot(name, shape, tensor.geometry, dtype) for name, tensor, shape in made.states)
     weights = [(str(key), tensor.bytes(target.itemsize)) for key, tensor in made.weights.items()]
     states = [(name, tensor.bytes(target.itemsize)) for name, tensor, _ in made.states]
@@ -106,7 +104,11 @@ def compile(
     image = Image(
         entries_left, made.labels, made.ports, weights, states, layout.fixed_bytes, layout.image_bytes, metadata
     )
-    return Program(emit(image, target), tuple(made.weights), metadata, convolutions, joins)
+    program = Program(emit(image, target), tuple(made.weights), metadata)
+    program.convolutions = choices(made.labels, entries_left, dtype, program.strips)
+    program.concatenations = moved(made.labels, moves)
+    tell([*program.convolutions, *program.concatenations])
+    return program
 
 
 def _metadata(

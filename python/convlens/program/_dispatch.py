@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..graph import ConvProblem, problem_string
@@ -30,13 +30,16 @@ class Choice:
         return f"{self.entry} {self.node}: {self.problem}: {self.algorithm}"
 
 
-def choices(labels: Sequence[str], entries: Sequence[Sequence[Instruction]], dtype: str) -> tuple[Choice, ...]:
-    """Every convolution, in the order they run in."""
+def choices(
+    labels: Sequence[str], entries: Sequence[Sequence[Instruction]], dtype: str, strips: Collection[int] = ()
+) -> tuple[Choice, ...]:
+    """Every convolution, in the order they run in; `strips` are the first of three that go strip by strip."""
+    code = [(label, i) for label, own in zip(labels, entries, strict=True) for i in own]
     return tuple(
-        Choice(label, i.name, problem_string(_problem(i, dtype)), _algorithm(i))
-        for label, code in zip(labels, entries, strict=True)
-        for i in code
+        Choice(label, i.name, problem_string(_problem(i, dtype)), _algorithm(i) + by)
+        for k, (label, i) in enumerate(code)
         if i.op.startswith(("conv2d", "depthwise"))
+        for by in [", strip by strip" if {k, k - 1, k - 2}.intersection(strips) else ""]
     )
 
 

@@ -153,8 +153,6 @@ class Program:
         data: Bytes,
         weight_keys: tuple[Hashable, ...],
         metadata: Mapping[str, Any],
-        convolutions: tuple[Choice, ...] = (),
-        concatenations: tuple[Choice, ...] = (),
     ) -> None:
         self._data = data
         self._core = _core.Program(data)
@@ -170,7 +168,8 @@ class Program:
             StateSlot(slot.name, tuple(shape), None if g is None else Geometry(*g), self._dtype)
             for slot, (shape, g) in zip(self._core.states, metadata["states"], strict=True)
         )
-        self.convolutions, self.concatenations = convolutions, concatenations
+        self.convolutions: tuple[Choice, ...] = ()
+        self.concatenations: tuple[Choice, ...] = ()
         self._bound: weakref.WeakKeyDictionary[Weights, Any] = weakref.WeakKeyDictionary()
 
     # -- what it is ----------------------------------------------------------------------------------------------------
@@ -197,6 +196,11 @@ class Program:
     def states(self) -> tuple[str, ...]:
         """Names of the states it updates."""
         return tuple(slot.name for slot in self._state_slots)
+
+    @property
+    def strips(self) -> tuple[int, ...]:
+        """The first of each three instructions that go strip by strip, of one image where it pays."""
+        return self._core.strips
 
     @property
     def n_instructions(self) -> int:
