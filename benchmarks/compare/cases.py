@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from convlens.cli.bench import convolutions, pools
 
 LARGE = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "efficientnet_lite0", "squeezenet1_1")
-EXPLAINED = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0")
+EXPLAINED = LARGE
 METHODS = ("saliency", "integrated_gradients", "smooth_grad", "grad_cam", "occlusion", "rise")
 
 

@@ -50,13 +50,14 @@ def check(
     dtypes: tuple[str, ...] = ("float32", "float64"),
     inputs: Mapping[str, np.ndarray] | None = None,
     winograd: bool | str = True,
+    memory: str = "fast",
 ) -> Program:
     """Every output within rounding of the oracle's in float64: 1e-10 of the largest in float64, 2e-5 in float32."""
     entries = entries or {"run": Entry(tuple(graph.inputs), graph.outputs)}
     program = None
     for dtype in dtypes:
         given = inputs or random_inputs(graph, n, dtype)
-        program = compile(graph, entries, dtype=dtype, winograd=winograd)
+        program = compile(graph, entries, dtype=dtype, winograd=winograd, memory=memory)
         given = {k: v.astype(dtype) if v.dtype.kind == "f" else v for k, v in given.items()}
         results = run_program(program, entries, given, Weights(graph.constants), n)
         wide = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in given.items()}

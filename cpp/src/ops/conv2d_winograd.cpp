@@ -4,15 +4,17 @@
 // conv2d_winograd             inputs x blocked; w packed by pack_winograd, or pack_weight; [bias]; [residual]
 //                             outputs y blocked; [mask]
 //                             attributes those of conv2d, unit
-// conv2d_grad_input_winograd  inputs dy blocked; w of the forward convolution; [mask]; [residual]; [bias]
+// conv2d_grad_input_winograd  inputs dy blocked; w; [mask]; [residual]; [bias]
 //                             outputs dx blocked
-//                             attributes those of conv2d_grad_input, unit
+//                             attributes those of conv2d_grad_input; whether w is packed with its channels exchanged,
+//                             or else by pack_weight for the forward convolution; unit
 //
 // A task takes some tiles in the order (image, row, column), whichever images they are of: transformed, multiplied and
 // transformed back they stay in the second-level cache. Where all tiles are one piece, and tasks are groups of
 // channels, V is made beforehand, for all of them. A tile's columns of the product are chains of their own, so that its
 // bits are the same in whatever company. Weights that pack_weight packed are transformed on the way, some steps of a
-// panel at a time, by the kernel that pack_winograd has: the same bits.
+// panel at a time, by the kernel that pack_winograd has, and those of a forward convolution exchanged for its gradient:
+// the same bits.
 #include "ops/winograd.hpp"
 
 namespace convlens {
@@ -21,27 +23,23 @@ namespace {
 constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read for each
 constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
 constexpr std::int64_t kGroupPanels = 2;                 // of a task
-constexpr std::int64_t kLaneTiles = 32;                  // of a task, where lanes are tiles
 constexpr std::int64_t kChunkPositions = 144;            // times steps of U that are made at once
 
 struct Plan {
     bool gradient;
+    bool exchanges;  // channels of the weights, on the way
     std::int64_t unit, size, positions, top, left;
-    PackedWeight packed, own;           // the same in the forward direction
+    PackedWeight packed, own;           // the same where nothing is exchanged
     std::int64_t rows, columns, tiles;  // of tiles in an image
     std::int64_t most_tiles;            // of a task
     std::int64_t chunk;                 // steps that are multiplied at once: all, or those of U that are made at once
-    std::int64_t transposed;            // elements of U of a gradient, where that is transposed
     std::int64_t input_step, sums_step, weight_step;  // from a position to the next
-    // A gradient takes U transposed: beforehand, all of it; or, where there is more of U than of tiles, the others are
-    // transposed instead, and lanes are tiles.
-    bool lanes_are_tiles;
-    bool stored;  // U, rather than the weights themselves
+    bool stored;                                      // U, rather than the weights themselves
 };
 
 // Both directions run the same code; which it is, an instruction says by its number of attributes, which check() keeps.
 constexpr int kForwardAttributes = 12;
-bool is_gradient(const Problem& p) { return p.instruction->n_attributes == kConvAttributes + 1; }
+bool is_gradient(const Problem& p) { return p.instruction->n_attributes == kConvAttributes + 2; }
 int bias_input(bool gradient) { return gradient ? 4 : 2; }
 
 // The convolution of x that makes y.
@@ -60,19 +58,13 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     plan->unit = p.attribute(p.instruction->n_attributes - 1), plan->size = plan->unit + 2;
     plan->positions = positions_of(plan->unit);
     plan->own = position_weight<Real>(y.channels, x.channels);
-    plan->packed = plan->gradient ? position_weight<Real>(x.channels, y.channels) : plan->own;
+    plan->exchanges = plan->gradient && p.attribute(kConvAttributes) == 0;
+    plan->packed = plan->exchanges ? position_weight<Real>(x.channels, y.channels) : plan->own;
     plan->rows = ceil_div(y.height, plan->unit), plan->columns = ceil_div(y.width, plan->unit);
     plan->tiles = plan->rows * plan->columns;
-    const std::int64_t lanes = kLanes<Real>, squares = plan->own.k_blocks * plan->own.c_blocks;
-    const std::int64_t others =
-        (plan->own.k_blocks + plan->own.c_blocks) * ceil_div(min_of(plan->tiles, 1 << 20), lanes);
+    const std::int64_t lanes = kLanes<Real>, tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
     plan->stored = p.inputs[1]->channels != plan->packed.elements() * kTaps;
-    plan->lanes_are_tiles = plan->stored && plan->gradient && 2 * squares > 3 * others;
-    const bool is_transposed = plan->gradient && plan->stored && !plan->lanes_are_tiles;
-    plan->transposed = is_transposed ? plan->own.elements() * plan->positions : 0;
-    const std::int64_t tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
-    plan->most_tiles =
-        plan->lanes_are_tiles ? kLaneTiles : min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
+    plan->most_tiles = min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
     // And a block more: positions that are a power of two apart share lines of the cache.
     plan->input_step = (plan->own.c_blocks * plan->most_tiles + 1) * lanes;
     plan->sums_step = (plan->own.panel_blocks * plan->most_tiles + 1) * lanes;
@@ -80,13 +72,12 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     plan->weight_step = plan->stored ? 0 : (plan->own.panel_blocks * plan->chunk * lanes + 1) * lanes;
 }
 
-// Elements of a thread's scratch: V, M, U, and a position of M before it is transposed, or the taps of a step after.
+// Elements of a thread's scratch: V, M, U, and the taps of a step with channels exchanged.
 std::int64_t input_elements(const Plan& plan) { return plan.positions * plan.input_step; }
 std::int64_t sums_elements(const Plan& plan) { return plan.positions * plan.sums_step; }
 std::int64_t weight_elements(const Plan& plan) { return plan.positions * plan.weight_step; }
 std::int64_t turned_elements(const Plan& plan) {
-    const std::int64_t width = plan.own.panel_blocks * plan.own.lanes;
-    return plan.lanes_are_tiles ? width * plan.most_tiles : plan.stored ? 0 : kTaps * width * plan.own.lanes;
+    return plan.exchanges ? kTaps * plan.own.panel_blocks * plan.own.lanes * plan.own.lanes : 0;
 }
 
 template <class Real>
@@ -105,7 +96,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_unit(p.attribute(p.instruction->n_attributes - 1)));
     Plan plan;
     make_plan<Real>(p, &plan);
-    const std::int64_t copies = plan.stored ? plan.positions : kTaps;
+    const std::int64_t copies = plan.stored && !plan.exchanges ? plan.positions : kTaps;
     CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", plan.packed.elements() * copies));
     const Tensor* bias = p.inputs[bias_input(gradient)];
     const Tensor* mask = gradient ? p.inputs[2] : p.outputs[1];
@@ -116,7 +107,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const std::int64_t element = sizeof(Real);
     scratch->per_thread_bytes =
         (input_elements(plan) + sums_elements(plan) + weight_elements(plan) + turned_elements(plan)) * element;
-    scratch->fixed_bytes = (plan.transposed + (plan.tiles <= plan.most_tiles ? input_elements(plan) : 0)) * element;
+    scratch->fixed_bytes = plan.tiles <= plan.most_tiles ? input_elements(plan) * element : 0;
     return check_halo(x, "x", forward_rectangle(a, whole(y)));
 }
 
@@ -136,7 +127,7 @@ CONVLENS_COLD Status check_forward(const Problem& p, ScratchNeed* scratch) {
 }
 template <class Real>
 CONVLENS_COLD Status check_gradient(const Problem& p, ScratchNeed* scratch) {
-    CONVLENS_RETURN_IF_ERROR(check_operands(p, 5, 1, kConvAttributes));
+    CONVLENS_RETURN_IF_ERROR(check_operands(p, 5, 1, kConvAttributes + 1));
     return check<Real>(p, scratch);
 }
 
@@ -148,42 +139,15 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 
 CONVLENS_COLD std::int64_t plan_bytes(const Problem&) { return sizeof(Plan); }
 
-// ---- the weights of a gradient: transposed ----
-
-// A step of a panel of dx's channels, from squares of the panel `from` of the forward one's, `source_next` apart, which
-// begin at `source`.
-template <class Real>
-void transpose_step(const Call& call, const Plan& plan, const PackedPanel& from, const Real* source,
-                    std::int64_t source_next, const PackedPanel& to, std::int64_t step, Real* output) {
-    const std::int64_t lanes = plan.own.lanes;
-    TransposeBlock<Real> square;
-    square.source = source + (step - from.first_block) * lanes;
-    square.source_step = from.blocks * lanes, square.source_next = source_next;
-    square.output = output, square.output_step = to.blocks * lanes, square.output_next = lanes;
-    square.count = to.blocks;
-    call.kernels->set<Real>().transpose_block(square);
-}
+// ---- the weights ----
 
 template <class Real>
 const Real* weights_of(const Call& call) {
     return reinterpret_cast<const Real*>(call.inputs[1].data);
 }
 
-// A position of a panel.
-template <class Real>
-void transpose_position(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t position,
-                        Real* output) {
-    const PackedWeight &f = plan.packed, &b = plan.own;
-    for (std::int64_t step = 0; step < b.steps; ++step, output += b.tap_elements(to.blocks)) {
-        const PackedPanel from = f.panel(f.panel_of(step));
-        const std::int64_t tap = f.tap_elements(from.blocks);
-        const Real* source =
-            weights_of<Real>(call) + position_offset(f, from, plan.positions, position) + to.first_block * tap;
-        transpose_step(call, plan, from, source, tap, to, step, output);
-    }
-}
-
-// The taps of a step of a panel. What lies side by side is fetched together: a forward panel, the one after this.
+// The taps of a step of a panel of dx's channels, from squares of a forward panel. What lies side by side is fetched
+// together: a forward panel, the one after this.
 template <class Real>
 void transpose_taps(const Call& call, const Plan& plan, const PackedPanel& to, std::int64_t step, Real* output) {
     const PackedWeight &f = plan.packed, &b = plan.own;
@@ -192,23 +156,14 @@ void transpose_taps(const Call& call, const Plan& plan, const PackedPanel& to, s
     const Real* source = weights_of<Real>(call) + kTaps * from.offset + to.first_block * next;
     const std::int64_t fetch = step == from.first_block ? to.blocks * next : 0;
     for (std::int64_t e = 0; e < fetch; e += f.lanes) __builtin_prefetch(source + f.steps * next + e, 0, 2);
+    TransposeBlock<Real> square;
+    square.source_step = from.blocks * f.lanes, square.source_next = next;
+    square.output_step = to.blocks * f.lanes, square.output_next = f.lanes;
+    square.count = to.blocks;
     for (std::int64_t t = 0; t < kTaps; ++t, source += tap, output += b.tap_elements(to.blocks)) {
-        transpose_step(call, plan, from, source, next, to, step, output);
+        square.source = source + (step - from.first_block) * f.lanes, square.output = output;
+        call.kernels->set<Real>().transpose_block(square);
     }
-}
-
-std::int64_t transpose_tasks(const Call& call) {
-    const Plan& plan = *static_cast<const Plan*>(call.plan);
-    return plan.transposed == 0 || call.n == 0 ? 0 : plan.own.panels * plan.positions;
-}
-template <class Real>
-void transpose(const Call& call, std::int64_t task, int) {
-    const Plan& plan = *static_cast<const Plan*>(call.plan);
-    const PackedPanel panel = plan.own.panel(task / plan.positions);
-    const std::int64_t position = task % plan.positions;
-    transpose_position<Real>(
-        call, plan, panel, position,
-        reinterpret_cast<Real*>(call.fixed_scratch) + position_offset(plan.own, panel, plan.positions, position));
 }
 
 // U of the steps [s0, s1) of a panel, from the weights themselves.
@@ -218,10 +173,10 @@ void transform(const Call& call, const Plan& plan, const PackedPanel& panel, std
     WinogradWeight<Real> a;
     a.unit = static_cast<int>(plan.unit), a.position_step = plan.weight_step;
     a.tap_step = a.count = plan.own.tap_elements(panel.blocks);
-    a.next = plan.gradient ? 0 : kTaps * a.count;
+    a.next = plan.exchanges ? 0 : kTaps * a.count;
     for (std::int64_t step = s0; step < s1; ++step) {
-        if (plan.gradient) transpose_taps(call, plan, panel, step, turned);
-        a.source = plan.gradient ? turned : weights_of<Real>(call) + kTaps * (panel.offset + step * a.count);
+        if (plan.exchanges) transpose_taps(call, plan, panel, step, turned);
+        a.source = plan.exchanges ? turned : weights_of<Real>(call) + kTaps * (panel.offset + step * a.count);
         a.output = output + (step - s0) * a.count;
         call.kernels->set<Real>().winograd_weight(a);
     }
@@ -237,10 +192,8 @@ Grid grid_of(const Plan& plan, std::int64_t n) {
     const std::int64_t products = tiles * plan.positions * plan.own.elements();
     const std::int64_t wanted = min_of(kMostPieces, max_of(1, products / kTaskProducts));
     std::int64_t pieces = ceil_div(tiles, plan.most_tiles);
-    if (!plan.lanes_are_tiles) {
-        pieces = max_of(pieces, min_of(wanted, tiles / kFewTiles));
-        if (pieces > 4) pieces = round_up(pieces, 4);  // so that a few threads end together
-    }
+    pieces = max_of(pieces, min_of(wanted, tiles / kFewTiles));
+    if (pieces > 4) pieces = round_up(pieces, 4);  // so that a few threads end together
     pieces = max_of(1, min_of(pieces, tiles));
     return {pieces, min_of(ceil_div(wanted, pieces), max_of(1, plan.own.panels / kGroupPanels))};
 }
@@ -261,22 +214,10 @@ void each_row(const Plan& plan, std::int64_t t0, std::int64_t t1, Work work) {
     }
 }
 
-// [block][tile][lane] of a position <-> [block][lane][tile]: squares of tiles and channels.
-template <class Real>
-void exchange(const Call& call, const Plan& plan, bool to_tiles, std::int64_t tiles, const Real* source, Real* output) {
-    const std::int64_t lanes = kLanes<Real>, width = plan.most_tiles;
-    TransposeBlock<Real> square;
-    square.source = source, square.output = output, square.count = ceil_div(tiles, lanes);
-    square.source_step = to_tiles ? width : lanes, square.source_next = to_tiles ? lanes : lanes * lanes;
-    square.output_step = to_tiles ? lanes : width, square.output_next = to_tiles ? lanes * lanes : lanes;
-    call.kernels->set<Real>().transpose_block(square);
-}
-
-// V of the tiles [t0, t1) and some blocks: those that reach beyond the halo from copies with zeros there. Where lanes
-// are tiles, by way of `stage`.
+// V of the tiles [t0, t1) and some blocks: those that reach beyond the halo from copies with zeros there.
 template <class Real>
 __attribute__((noinline)) void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1,
-                                      std::int64_t block0, std::int64_t block1, Real* input, Real* stage) {
+                                      std::int64_t block0, std::int64_t block1, Real* input) {
     const Tensor& x = *call.problem->inputs[0];
     const std::int64_t lanes = kLanes<Real>, size = plan.size, unit = plan.unit;
     const std::int64_t bottom = x.height + x.halo_bottom, right = x.width + x.halo_right;
@@ -287,12 +228,11 @@ __attribute__((noinline)) void gather(const Call& call, const Plan& plan, std::i
         if (plan.gradient) {
             a.source += (size - 1) * (row + column), a.row_step = -row, a.column_step = -column;
         }
-        a.output = to, a.position_step = plan.lanes_are_tiles ? plan.sums_step : plan.input_step;
+        a.output = to, a.position_step = plan.input_step;
         call.kernels->set<Real>().winograd_input(a);
     };
     input += block0 * plan.most_tiles * lanes;
     for (std::int64_t block = block0; block < block1; ++block, input += plan.most_tiles * lanes) {
-        Real* output = plan.lanes_are_tiles ? stage : input;
         each_row(
             plan, t0, t1,
             [&](std::int64_t image, std::int64_t row, std::int64_t c0, std::int64_t c1, std::int64_t before) {
@@ -300,7 +240,7 @@ __attribute__((noinline)) void gather(const Call& call, const Plan& plan, std::i
                 const std::int64_t inside = rows < size ? 0 : floor_div(right + plan.left - size, unit) + 1;
                 const ConvOperand<Real> from = operand_at<Real>(call.inputs[0], image, block, y, c0 * unit - plan.left);
                 const std::int64_t simple = max_of(0, min_of(c1, inside) - c0);
-                if (simple > 0) run(from.data, from.row_step, lanes, simple, output + before * lanes);
+                if (simple > 0) run(from.data, from.row_step, lanes, simple, input + before * lanes);
                 for (std::int64_t c = c0 + simple; c < c1; ++c) {
                     alignas(kBlockBytes) Real patch[6 * 6 * kLanes<Real>] = {};
                     const std::int64_t columns = min_of(size, right + plan.left - c * unit);
@@ -308,12 +248,9 @@ __attribute__((noinline)) void gather(const Call& call, const Plan& plan, std::i
                         std::memcpy(patch + r * size * lanes, from.data + (c - c0) * unit * lanes + r * from.row_step,
                                     static_cast<std::size_t>(columns * kBlockBytes));
                     }
-                    run(patch, size * lanes, lanes, 1, output + (before + c - c0) * lanes);
+                    run(patch, size * lanes, lanes, 1, input + (before + c - c0) * lanes);
                 }
             });
-        for (std::int64_t i = 0; i < plan.positions && plan.lanes_are_tiles; ++i) {
-            exchange<Real>(call, plan, false, t1 - t0, stage + i * plan.sums_step, input + i * plan.input_step);
-        }
     }
 }
 
@@ -395,40 +332,6 @@ void multiply(const Call& call, const Plan& plan, const PackedPanel& panel, std:
     call.kernels->set<Real>().conv_tile(tile);
 }
 
-// The same of a gradient, a row being a channel of dx, the lanes tiles: rows come from U as the forward direction
-// packed it, a panel of that at a time, since they lie far apart: the next is fetched meanwhile.
-template <class Real>
-void multiply_turned(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t position,
-                     std::int64_t tiles, const Real* input, Real* turned, Real* sums) {
-    const PackedWeight& f = plan.packed;
-    const std::int64_t lanes = f.lanes, width = plan.most_tiles;
-    const ConvTap taps[2] = {{0, 0}, {lanes, lanes * width}};
-    const auto place = [&](std::int64_t p) {
-        const PackedPanel from = f.panel(p % f.panels);
-        return weights_of<Real>(call) +
-               position_offset(f, from, plan.positions, min_of(position + p / f.panels, plan.positions - 1)) +
-               panel.first_block * f.tap_elements(from.blocks);
-    };
-    ConvTile<Real> tile;
-    tile.rows = 1, tile.columns = panel.blocks * lanes;
-    tile.blocks = ceil_div(tiles, lanes), tile.last_lanes = lanes;
-    tile.taps = taps, tile.elements = tile.last_elements = lanes, tile.source_element_step = 1;
-    tile.steps = 1, tile.weight_block_step = lanes, tile.weight_element_step = width;
-    tile.output.data = turned, tile.output.column_step = width, tile.output.block_step = lanes;
-    for (std::int64_t p = 0; p < f.panels; ++p) {
-        const Real* next = place(p + 1);
-        const std::int64_t fetch = panel.blocks * f.tap_elements(f.panel((p + 1) % f.panels).blocks);
-        for (std::int64_t e = 0; e < fetch; e += lanes) __builtin_prefetch(next + e, 0, 2);
-        tile.resume = p > 0, tile.n_taps = f.panel(p).blocks;
-        tile.source.data = place(p), tile.source.column_step = f.panel(p).blocks * lanes;
-        tile.weight = input + f.panel(p).first_block * lanes * width;
-        call.kernels->set<Real>().conv_tile(tile);
-    }
-    for (std::int64_t b = 0; b < panel.blocks; ++b) {
-        exchange<Real>(call, plan, true, tiles, turned + b * lanes * width, sums + b * lanes * width);
-    }
-}
-
 // ---- phase before: V, where one piece is of several tasks ----
 
 constexpr std::int64_t kGatherBlocks = 4;  // of channels, of a task
@@ -441,8 +344,8 @@ Real* thread_input(const Call& call, int thread) {
     return reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
 }
 template <class Real>
-Real* shared_input(const Call& call, const Plan& plan) {
-    return reinterpret_cast<Real*>(call.fixed_scratch) + plan.transposed;
+Real* shared_input(const Call& call) {
+    return reinterpret_cast<Real*>(call.fixed_scratch);
 }
 
 std::int64_t gather_tasks(const Call& call) {
@@ -450,11 +353,10 @@ std::int64_t gather_tasks(const Call& call) {
     return call.n > 0 && is_shared(plan, grid_of(plan, call.n)) ? ceil_div(plan.own.c_blocks, kGatherBlocks) : 0;
 }
 template <class Real>
-void gather_shared(const Call& call, std::int64_t task, int thread) {
+void gather_shared(const Call& call, std::int64_t task, int) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const std::int64_t first = task * kGatherBlocks, last = min_of(plan.own.c_blocks, first + kGatherBlocks);
-    gather<Real>(call, plan, 0, call.n * plan.tiles, first, last, shared_input<Real>(call, plan),
-                 thread_input<Real>(call, thread) + input_elements(plan));
+    gather<Real>(call, plan, 0, call.n * plan.tiles, first, last, shared_input<Real>(call));
 }
 
 template <class Real>
@@ -469,11 +371,10 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* made = sums + sums_elements(plan);
     Real* turned = made + weight_elements(plan);
     if (is_shared(plan, grid)) {
-        input = shared_input<Real>(call, plan);
+        input = shared_input<Real>(call);
     } else {
-        gather<Real>(call, plan, t0, t1, 0, w.c_blocks, input, sums);
+        gather<Real>(call, plan, t0, t1, 0, w.c_blocks, input);
     }
-    const Real* stored = plan.gradient ? reinterpret_cast<const Real*>(call.fixed_scratch) : weights_of<Real>(call);
     for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
         const PackedPanel panel = w.panel(p);
         for (std::int64_t s0 = 0, s1; s0 < w.steps; s0 = s1) {
@@ -482,13 +383,10 @@ void run(const Call& call, std::int64_t task, int thread) {
             for (std::int64_t i = 0; i < plan.positions; ++i) {
                 const Real* from = input + i * plan.input_step;
                 Real* to = sums + i * plan.sums_step;
-                if (plan.lanes_are_tiles) {
-                    multiply_turned<Real>(call, plan, panel, i, t1 - t0, from, turned, to);
-                } else {
-                    const Real* weights = plan.stored ? stored + position_offset(w, panel, plan.positions, i)
-                                                      : made + i * plan.weight_step;
-                    multiply<Real>(call, plan, panel, s0, s1, t1 - t0, from, weights, to);
-                }
+                const Real* weights = plan.stored
+                                          ? weights_of<Real>(call) + position_offset(w, panel, plan.positions, i)
+                                          : made + i * plan.weight_step;
+                multiply<Real>(call, plan, panel, s0, s1, t1 - t0, from, weights, to);
             }
         }
         finish<Real>(call, plan, panel, t0, t1, sums);
@@ -511,7 +409,7 @@ constexpr Op make_gradient() {
             input_rectangle,
             plan_bytes,
             make_plan<Real>,
-            {{transpose_tasks, transpose<Real>}, {gather_tasks, gather_shared<Real>}, {tasks, run<Real>}}};
+            {{gather_tasks, gather_shared<Real>}, {tasks, run<Real>}}};
 }
 
 }  // namespace

@@ -28,16 +28,16 @@ void check_grad_input(const ConvCase& k, std::int64_t n, bool mask, bool residua
     Buffer<Real> dy(dy_tensor, n), dx(dx_tensor, n), keep(m_tensor, n), rest(r_tensor, n);
     dy.fill_random(1), rest.fill_random(2);
     keep.fill([](std::int64_t i, std::int64_t c, std::int64_t h, std::int64_t w) { return (i + c + h + w) % 3 != 0; });
-    PackedPair<Real> w(k, 3);
+    PackedPair<Real> w(k, 3), own = w.for_gradient(k);
     Runner<Real> runner(k.op("conv2d_grad_input").c_str(),
-                        {&dy_tensor, &w.packed.tensor, mask ? &m_tensor : nullptr, residual ? &r_tensor : nullptr},
-                        {&dx_tensor}, k.with_unit(k.attributes()));
+                        {&dy_tensor, &own.packed.tensor, mask ? &m_tensor : nullptr, residual ? &r_tensor : nullptr},
+                        {&dx_tensor}, k.gradient_attributes());
     Sums sums(static_cast<std::size_t>(n) * static_cast<std::size_t>(logical_elements(dx_tensor)));
     each_product(k, n, [&](std::int64_t i, int ko, int p, int q, int c, int yy, int xx, std::int64_t at) {
         sums.add(flat_index(i, c, yy, xx, dx_tensor), dy.get(i, ko, p, q) * w.at(at));
     });
     const std::string what = "conv2d_grad_input " + k.name();
-    run_everywhere<Real>(runner, {&dy, &w.packed, mask ? &keep : nullptr, residual ? &rest : nullptr}, {&dx}, n, what,
+    run_everywhere<Real>(runner, {&dy, &own.packed, mask ? &keep : nullptr, residual ? &rest : nullptr}, {&dx}, n, what,
                          [&](const Kernels* kernels) {
                              Errors<Real> errors{k, static_cast<double>(k.k) / k.groups * k.r * k.s};
                              dx.each([&](std::int64_t i, std::int64_t c, std::int64_t y, std::int64_t x) {
@@ -134,19 +134,19 @@ TEST(conv2d_and_its_gradients_are_adjoint) {
         const std::int64_t n = 2;
         const Tensor x_tensor = tensor_of<double>(Layout::blocked, k.c, k.h, k.w, pads_as_halo(k));
         const Tensor y_tensor = tensor_of<double>(Layout::blocked, k.k, k.p(), k.q(), backward_halo(k));
-        PackedPair<double> w(k, 4);
+        PackedPair<double> w(k, 4), own = w.for_gradient(k);
         std::vector<std::int64_t> attributes = k.attributes();
         attributes.insert(attributes.end(), {0, 0, 0});
         Runner<double> forward(k.op("conv2d").c_str(), {&x_tensor, &w.packed.tensor}, {&y_tensor},
                                k.with_unit(attributes));
-        Runner<double> to_input(k.op("conv2d_grad_input").c_str(), {&y_tensor, &w.packed.tensor}, {&x_tensor},
-                                k.with_unit(k.attributes()));
+        Runner<double> to_input(k.op("conv2d_grad_input").c_str(), {&y_tensor, &own.packed.tensor}, {&x_tensor},
+                                k.gradient_attributes());
         Runner<double> to_weight("conv2d_grad_weight", {&y_tensor, &x_tensor}, {&w.packed.tensor}, k.attributes());
         Buffer<double> x(x_tensor, n), y(y_tensor, n), g(y_tensor, n), dx(x_tensor, n), dw(w.packed.tensor, 1);
         x.fill_random(1), g.fill_random(2);
         for (const Kernels* kernels : runnable_kernels()) {
             CHECK_OK(forward.run({&x, &w.packed}, {&y}, n, kernels, 2));
-            CHECK_OK(to_input.run({&g, &w.packed}, {&dx}, n, kernels, 2));
+            CHECK_OK(to_input.run({&g, &own.packed}, {&dx}, n, kernels, 2));
             if (k.unit == 0) CHECK_OK(to_weight.run({&g, &x}, {&dw}, n, kernels, 2));
             double yg = 0, xdx = 0, wdw = 0, magnitude = 0;
             const auto dot = [](const Buffer<double>& a, const Buffer<double>& b, double* sum, double* absolute) {
@@ -175,7 +175,7 @@ TEST(conv2d_grad_input_gives_an_image_the_same_bits_in_any_batch) {
         const Tensor dx_tensor = tensor_of<float>(Layout::blocked, k.c, k.h, k.w);
         PackedPair<float> w(k, 4);
         Runner<float> runner(k.op("conv2d_grad_input").c_str(), {&dy_tensor, &w.packed.tensor}, {&dx_tensor},
-                             k.with_unit(k.attributes()));
+                             k.gradient_attributes());
         for (const Kernels* kernels : runnable_kernels()) {
             Buffer<float> dy1(dy_tensor, 1), dx1(dx_tensor, 1), dy7(dy_tensor, 7), dx7(dx_tensor, 7);
             dy1.fill_random(1), dy7.fill_random(1);

@@ -202,7 +202,7 @@ TEST(winograd_refuses_what_would_leave_the_operands) {
         const auto says = [&](const Tensor& from, const Tensor& ww, std::size_t i, std::int64_t value,
                               const char* part) {
             std::vector<std::int64_t> a = k.attributes();
-            if (!gradient) a.insert(a.end(), {0, 0, 0});
+            a.insert(a.end(), gradient ? 1 : 3, 0);
             a.push_back(k.unit);
             if (value >= 0) a[i == 9 ? a.size() - 1 : i] = value;
             Runner<float> runner(k.op(gradient ? "conv2d_grad_input" : "conv2d").c_str(), {&from, &ww},

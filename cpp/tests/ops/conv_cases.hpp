@@ -24,6 +24,12 @@ struct ConvCase {
         if (unit != 0) values.push_back(unit);
         return values;
     }
+    // Those of the input's gradient: its transformed weights have their channels exchanged.
+    std::vector<std::int64_t> gradient_attributes() const {
+        std::vector<std::int64_t> values = attributes();
+        if (unit != 0) values.push_back(transformed);
+        return with_unit(values);
+    }
     std::vector<std::int64_t> weight_attributes() const { return {k, c, r, s, groups}; }
     std::string name() const {
         char text[160];
@@ -183,6 +189,23 @@ struct PackedPair {
                             attributes);
         const Status status = runner.run({&plain}, {&packed}, 1, runnable_kernels()[0], 1);
         CHECK_SAY(status.ok(), "pack %s: %s", k.name().c_str(), status.message);
+    }
+    // As the input's gradient takes them.
+    PackedPair for_gradient(const ConvCase& k) const {
+        ConvCase own = k;
+        if (k.transformed) own.k = k.c, own.c = k.k;
+        PackedPair pair(own, 0);
+        const std::size_t taps = sizeof(Real) * static_cast<std::size_t>(k.r * k.s);
+        for (int i = 0; i < k.k && k.transformed; ++i) {
+            for (int c = 0; c < k.c; ++c) {
+                const std::size_t to = static_cast<std::size_t>(c * k.k + i),
+                                  from = static_cast<std::size_t>(i * k.c + c);
+                std::memcpy(pair.plain.data + to * taps, plain.data + from * taps, taps);
+            }
+        }
+        if (!k.transformed) std::memcpy(pair.plain.data, plain.data, static_cast<std::size_t>(plain.tensor.bytes));
+        pair.pack(own);
+        return pair;
     }
     double at(std::int64_t index) const {
         Real value;

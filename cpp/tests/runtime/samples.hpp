@@ -102,7 +102,7 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("max_pool2d_grad", {dboth, offset}, {dhidden}, pool);
     b.instruction("conv2d_grad_weight", {dhidden, image}, {dw1}, conv);
     b.instruction("conv2d_grad_input", {dhidden, w1, absent, absent}, {dimage}, conv);
-    b.instruction("conv2d_grad_input_winograd", {dhidden, u1, absent, dimage}, {dwinograd}, with(conv, {2}));
+    b.instruction("conv2d_grad_input_winograd", {dhidden, w1, absent, dimage}, {dwinograd}, with(conv, {0, 2}));
     b.instruction("unpack_weight", {dw1}, {dw}, {20, 5, 3, 3, 1});
     b.instruction("reorder", {dwinograd}, {dx}, keep);
     b.entry("backward");

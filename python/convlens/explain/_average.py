@@ -87,7 +87,7 @@ def weighted_sum(
                 steps = range(first, min(first + at_once, len(weights)))
                 batch = np.stack([variant(image, s) for s in steps for image in images])
                 repeated = goal.take(np.tile(images, len(steps)))
-                gradients = task.run(batch, np.tile(images, len(steps)), repeated.seed)[name]
+                gradients = task.run(batch, np.tile(images, len(steps)), repeated)[name]
                 for place, s in enumerate(steps):
                     part = gradients[place * len(rows) : (place + 1) * len(rows)]
                     sums.total[rows] += weights[s] * part.astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -44,6 +45,11 @@ class Goal:
         """Whether it is known which output is meant."""
         return self.index is not None or self.weights is not None
 
+    @property
+    def foreseen(self) -> bool:
+        """Whether the score's gradient is known before the logits are."""
+        return self.resolved and self.of == "output"
+
     def resolve(self, logits: Array, done: int | None = None) -> Goal:
         """Take the top class of the clean images where none was given; -1 from the image `done` on."""
         if self.resolved:
@@ -67,22 +73,29 @@ class Goal:
         if self.weights is not None:
             return np.asarray((self.weights * flat.astype(np.float64)).sum(axis=1))
         assert self.index is not None
-        chosen = flat[np.arange(len(flat)), self.index].astype(np.float64)
+        chosen = np.array([flat.item(place) for place in enumerate(self.index.tolist())], np.float64)
         return _log_sum_exp(flat.astype(np.float64)) - chosen if self.of == "loss" else chosen
 
     def seed(self, logits: Array) -> Array:
         """The gradient of the score with respect to the logits, in their shape and dtype."""
-        flat = rows(logits)
-        if self.weights is not None:
-            seed = np.array(self.weights)
-        elif self.of == "loss":
-            wide = flat.astype(np.float64)
-            seed = np.exp(wide - _log_sum_exp(wide)[:, np.newaxis])
-            seed[np.arange(len(flat)), self.index] -= 1.0
-        else:
-            seed = np.zeros(flat.shape, flat.dtype)
-            seed[np.arange(len(flat)), self.index] = 1
+        if self.foreseen:
+            return self.seed_before(len(logits), logits.dtype)
+        assert self.index is not None
+        wide = rows(logits).astype(np.float64)
+        seed = np.exp(wide - _log_sum_exp(wide)[:, np.newaxis])
+        for place in enumerate(self.index.tolist()):
+            seed[place] -= 1.0
         return np.ascontiguousarray(seed.reshape(logits.shape), dtype=logits.dtype)
+
+    def seed_before(self, n: int, dtype: np.dtype[Any]) -> Array:
+        """The same where it is foreseen, for the logits of `n` images."""
+        if self.weights is not None:
+            return self.weights.reshape(n, *self.shape).astype(dtype)
+        assert self.index is not None
+        seed = np.zeros((n, math.prod(self.shape)), dtype)
+        for place in enumerate(self.index.tolist()):
+            seed[place] = 1
+        return seed.reshape(n, *self.shape)
 
     def target(self) -> Array:
         """What the target was resolved to: classes (N,), places (N, axes), or the weighting (N, ...)."""
@@ -119,7 +132,6 @@ def make_goal(output: Output, n: int, target: Any, of: str) -> Goal:
         raise ValueError(f'`of` (={of!r}) must be "output" (a logit or a weighting of them) or "loss" (with labels)')
     if of == "loss":
         return _loss_goal(output, n, target)
-    size = int(np.prod(output.shape, dtype=np.int64))
     if target is None:
         _check_has_top_class(output)
         return Goal("output", output.shape)
@@ -127,7 +139,7 @@ def make_goal(output: Output, n: int, target: Any, of: str) -> Goal:
         return _tuple_goal(output, n, target)
     values = np.asarray(target)
     if values.dtype.kind == "f":
-        return Goal("output", output.shape, weights=_weights(output, n, values, size))
+        return Goal("output", output.shape, weights=_weights(output, n, values))
     return Goal("output", output.shape, index=_classes("target", output, n, target, values))
 
 
@@ -181,7 +193,7 @@ def _tuple_goal(output: Output, n: int, target: Any) -> Goal:
     return Goal("output", output.shape, index=index, as_tuples=True)
 
 
-def _weights(output: Output, n: int, values: Array, size: int) -> Array:
+def _weights(output: Output, n: int, values: Array) -> Array:
     if values.shape not in (output.shape, (1, *output.shape), (n, *output.shape)) or values.ndim == 0:
         raise ValueError(
             f"`target` has the shape {values.shape}; a float array weights the outputs and must have the shape "
@@ -189,7 +201,7 @@ def _weights(output: Output, n: int, values: Array, size: int) -> Array:
         )
     if not np.isfinite(values).all():
         raise ValueError("`target` has NaN or infinite weights")
-    return np.broadcast_to(values, (n, *output.shape)).reshape(n, size).astype(np.float64)
+    return np.broadcast_to(values, (n, *output.shape)).reshape(n, math.prod(output.shape)).astype(np.float64)
 
 
 def _classes(name: str, output: Output, n: int, target: Any, values: Array) -> Array:
@@ -205,11 +217,11 @@ def _classes(name: str, output: Output, n: int, target: Any, values: Array) -> A
         )
     if values.ndim > 1 or (values.ndim == 1 and len(values) != n):
         raise ValueError(f"`{name}` has the shape {values.shape} for {n} images; give an int, or an int array ({n},)")
-    wrong = values[(values < 0) | (values >= output.classes)] if values.size else values
-    if wrong.size:
+    classes = output.classes
+    wrong = next((label for label in values.ravel().tolist() if not 0 <= label < classes), None)
+    if wrong is not None:
         raise ValueError(
-            f"`{name}` (={int(wrong.flat[0])}) is out of range: {output.name!r} has {output.classes} classes, "
-            f"0 to {output.classes - 1}"
+            f"`{name}` (={wrong}) is out of range: {output.name!r} has {classes} classes, 0 to {classes - 1}"
         )
     return values.astype(np.int64) if values.ndim else np.full(n, values, np.int64)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -97,10 +98,16 @@ class Task:
         self.held = arrays
         self.goal = make_goal(self.output, len(self.images), target, of)
         self._given_batch = None if batch_size is None else at_least("batch_size", batch_size, 1)
-        self.batch_size = self.fitting(self.program)
+        if net.max_bytes is not None:
+            self.fitting(self.program)  # one image does, or this says so
         self.arguments = {"target": target, "of": of, "output": output, "batch_size": batch_size, **(arguments or {})}
         if input is not None:
             self.arguments["input"] = input
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Images at once."""
+        return self.fitting(self.program)
 
     def fitting(self, program: Program) -> int:
         """Images at once that the caller asked for, or whose arena stays within bounds, those of the network always."""
@@ -111,8 +118,9 @@ class Task:
 
     def parts(self, each: int = 1) -> Iterator[slice]:
         """Slices of the images, as many as fit at once when every image stands `each` times in a batch."""
-        size = max(1, self.batch_size // each)
-        return (slice(start, min(start + size, len(self.images))) for start in range(0, len(self.images), size))
+        n = len(self.images)
+        size = 1 if n * each <= 1 else max(1, self.batch_size // each)
+        return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def clean(self) -> Clean:
         """Run the images themselves, forward only; resolves the target. An interrupt is passed on."""
@@ -132,9 +140,9 @@ class Task:
         arrays: dict[str, Array] = {}
         try:
             for part in self.parts():
-                seed = partial(_resolved_seed, self.goal.take(part)) if results else None
-                given = self.run(self.images[part], part, seed)
-                score = self._checked_score(given[self.output.name], part)
+                goal = self.goal.take(part)
+                given = self.run(self.images[part], part, goal if results else None)
+                score = self._checked_score(goal, given[self.output.name], part)
                 if part == slice(0, n):
                     arrays = {name: given[name] for name in names}
                 else:
@@ -157,10 +165,10 @@ class Task:
         n, dtype = len(self.images), self.images.dtype
         return {name: np.full((n, *self.plan.shapes[name]), np.nan, dtype) for name in names}
 
-    def _checked_score(self, logits: Array, part: slice) -> Array:
+    def _checked_score(self, goal: Goal, logits: Array, part: slice) -> Array:
         """What is explained; an answer that is no number is refused: its maps would be NaN, or look like something."""
-        score = self.goal.take(part).resolve(logits).score(logits)
-        if not np.isfinite(score).all():
+        score = goal.resolve(logits).score(logits)
+        if not all(map(math.isfinite, score.tolist())):
             bad = np.flatnonzero(~np.isfinite(score))
             raise ValueError(
                 f"the network answers {score[bad[0]]} to image {part.start + bad[0]}, in {self.output.name!r}: "
@@ -178,23 +186,25 @@ class Task:
         chosen = flat[np.arange(len(flat)), index]
         return np.exp(chosen) if self.output.operator == "LogSoftmax" else chosen
 
-    def run(
-        self, images: Array, which: slice | Array, seed: Callable[[Array], Array] | None = None
-    ) -> dict[str, Array]:
-        """Run the forward entry on at most ``batch_size`` images and then, given a seed, the method's own.
+    def run(self, images: Array, which: slice | Array, goal: Goal | None = None) -> dict[str, Array]:
+        """Run the forward entry on at most ``batch_size`` images and then, given their goal, the method's own.
 
-        `which` says of which images of the call they are, whose other inputs are held; `seed` makes the gradient of the
-        score from the logits.
+        `which` says of which images of the call they are, whose other inputs are held.
         """
-        workspace = self.program.workspace(len(images))
-        try:
-            inputs = {self.subject.name: images, **{name: array[which] for name, array in self.held.items()}}
-            results = dict(workspace.run("forward", inputs, self.weights))
-            if seed is not None and self.entry in self.plan.seeds:
-                inputs = {self.plan.seeds[self.entry]: seed(results[self.output.name])}
-                results.update(workspace.run(self.entry, inputs, self.weights))
-        finally:
-            workspace.release()
+        given = {self.subject.name: images}
+        for name, array in self.held.items():
+            given[name] = array[which]
+        seeded = self.plan.seeds.get(self.entry) if goal is not None else None
+        with self.program.workspace(len(images)) as workspace:
+            if goal is None or seeded is None:
+                return workspace.run("forward", given, self.weights)
+            # What need not wait for the logits does not: idle threads fall asleep.
+            seed = goal.seed_before(len(images), images.dtype) if goal.foreseen else None
+            results = workspace.run("forward", given, self.weights)
+            if seed is None:
+                logits = results[self.output.name]
+                seed = goal.resolve(logits).seed(logits)
+            results.update(workspace.run(self.entry, {seeded: seed}, self.weights))
         return results
 
     def explanation(self, values: Array, clean: Clean, **more: Any) -> Explanation:
@@ -250,17 +260,11 @@ def _compiled(
     return plans[key], net.program(key, build)
 
 
-def _resolved_seed(goal: Goal, logits: Array) -> Array:
-    return goal.resolve(logits).seed(logits)
-
-
 def check_finite(array: Array, name: str) -> None:
     """Refuse NaN and infinity: they have no explanation."""
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or array.size == 0:
         return
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = array.sum()  # one pass without a mask: of finite numbers it is finite, or they are huge
-    if not (np.isfinite(total) or np.isfinite(array).all()):
+    if not (math.isfinite(np.maximum.reduce(array, None)) and math.isfinite(np.minimum.reduce(array, None))):
         bad = np.flatnonzero(~rows(np.isfinite(array)).all(axis=1))
         raise ValueError(
             f"`{name}` has NaN or infinite values (first in image {bad[0]}, {len(bad)} in all): an explanation of them "

@@ -393,10 +393,10 @@ class Network:
     @property
     def weights(self) -> Weights:
         """The weights of the current version, packed at first use and shared by every Program."""
-        from ..program import Weights
-
         with self._lock:
             if self._weights is None:
+                from ..program import Weights
+
                 like = None if self._weights_like is None else self._weights_like.weights
                 self._weights = Weights(self.graph.constants, like=like)
             return self._weights

@@ -16,6 +16,7 @@ from ._halo import add_halos
 from ._layout import Layouter
 from ._normalise import normalise
 from ._parts import arrange
+from ._pool_masks import mask_before_pools
 from ._program import Program
 from ._select import select
 from ._state import StateSlot
@@ -92,6 +93,7 @@ def compile(
     unit = wanted_unit(winograd, dtype) if inside is None else 0
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
+    graph = mask_before_pools(graph, {name for entry in entries.values() for name in entry.outputs})
     flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()

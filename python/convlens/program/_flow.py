@@ -46,8 +46,8 @@ class Geometry:
     """How a weight is packed: as that of a convolution (K, C / groups, R, S).
 
     A matrix is packed as (K, C, H, W), so that `linear` reads a blocked (C, H, W) without a flatten. `transposed` says
-    that the logical array is that of (C * H * W, K). `winograd` is the tile that a 3 x 3 kernel is transformed for, 0
-    when it is not.
+    that the logical array is that of (C * H * W, K), `exchanged` that it is (C, K, R, S). `winograd` is the tile that a
+    3 x 3 kernel is transformed for, 0 when it is not.
     """
 
     K: int
@@ -57,6 +57,7 @@ class Geometry:
     groups: int = 1
     transposed: bool = False
     winograd: int = 0
+    exchanged: bool = False
 
     @property
     def attributes(self) -> tuple[int, int, int, int, int]:

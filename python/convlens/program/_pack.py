@@ -66,13 +66,18 @@ def pack(
     array : ndarray of shape (K, C / groups, R, S), or the matrix that is packed as that
     geometry : Geometry
     dtype : {"float32", "float64"}
-    scale : ndarray of shape (K,), optional
-        Multiplies each output channel.
+    scale : ndarray, optional
+        Multiplies each slice of the array's first axis.
     take : callable
         Gives memory of a number of bytes, aligned to 64.
     """
     if geometry.transposed:
         array = np.asarray(array).T
+    if geometry.exchanged:
+        array = np.asarray(array, dtype)
+        if scale is not None:
+            array, scale = array * scale.astype(dtype).reshape(-1, 1, 1, 1), None
+        array = array.swapaxes(0, 1)
     flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
     program, workspace, size = _packer(geometry, dtype, scale is not None)
     packed = take(size)
