@@ -137,7 +137,8 @@ void Program::run_strips(std::int64_t i, const Call* prepared, std::int64_t piec
         const std::int64_t y0 = begin + (end - begin) * k / strips, y1 = begin + (end - begin) * (k + 1) / strips;
         const Rectangle need = steps_[i + 1].op->input_rectangle(s.problems[1], 0, {y0, 0, y1, 1});
         const std::int64_t kept = k == 0 ? 0 : max_of(0, done - need.y0);
-        const std::int64_t from = max_of(0, need.y0 + kept), to = max_of(from, min_of(height, need.y1));
+        const std::int64_t from = min_of(need.y1, max_of(0, need.y0 + kept)),
+                           to = max_of(from, min_of(height, need.y1));
         const auto bytes = [&](std::int64_t count) { return static_cast<std::size_t>(max_of(0, count) * row); };
         for (char* p = rows; p < rows + s.between[0].bytes; p += plane) {
             if (kept > 0) std::memmove(p, p + (need.y0 - held) * row, bytes(kept));
