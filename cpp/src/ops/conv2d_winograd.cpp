@@ -94,6 +94,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     }
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(y.channels, x.channels, 3, 3, 1));
     CONVLENS_RETURN_IF_ERROR(check_unit(p.attribute(p.instruction->n_attributes - 1)));
+    CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[1], "w", DType::real));
     Plan plan;
     make_plan<Real>(p, &plan);
     const std::int64_t copies = plan.stored && !plan.exchanges ? plan.positions : kTaps;

@@ -197,3 +197,23 @@ TEST(the_program_with_every_op_opens_and_runs) {
             CHECK_SAY(used[op], "%s is not in the sample", op_name(static_cast<std::uint16_t>(op)));
     }
 }
+
+TEST(operands_that_are_left_out_are_refused_or_do_without) {
+    for (bool float64 : {false, true}) {
+        const AlignedBytes file = every_op(float64).build();
+        const Section operands = file.header().sections[static_cast<int>(SectionKind::operands)];
+        const auto count = static_cast<std::int64_t>(operands.bytes / sizeof(std::int32_t));
+        int refused = 0;
+        for (std::int64_t i = 0; i < count; ++i) {
+            AlignedBytes without = file;
+            without.section<std::int32_t>(SectionKind::operands)[i] = kAbsent;
+            CHECK_OK(seal(without.data(), without.size()));
+            Program program;
+            const Status status = program.open(without.data(), without.size());
+            CHECK_SAY(status.ok() || status.code == Code::corrupt_file, "operand %d: %s", static_cast<int>(i),
+                      status.message);
+            refused += status.ok() ? 0 : 1;
+        }
+        CHECK(refused > count / 2 && refused < count);
+    }
+}
