@@ -15,6 +15,7 @@ SHAPES = {
     "asymmetric": ((1, 5, 7, 6), (2, 3), {"stride": (1, 2), "padding": ((0, 1), (1, 0))}),
     "ceil": ((2, 16, 8, 7), 3, {"stride": 2, "ceil_mode": True}),
     "ceil-padded": ((1, 3, 8, 7), 3, {"stride": 2, "padding": 1, "ceil_mode": True}),
+    "ceil-rows-of-whole-vectors": ((3, 2, 16, 25), 3, {"stride": 2, "padding": ((1, 1), (0, 0)), "ceil_mode": True}),
     "whole": ((2, 20, 5, 4), (5, 4), {}),
     "whole-of-several-blocks": ((2, 32, 5, 4), (5, 4), {}),
     "pixel-of-several-blocks": ((2, 32, 1, 1), 1, {}),

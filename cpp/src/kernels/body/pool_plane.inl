@@ -291,11 +291,12 @@ __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Fu
             i += alike;
             continue;
         }
-        const bool readable = room + (last_lanes - whole.to) * p.stride_width >= 0;
-        int64_t column = whole.from;
+        // Columns of which vectors may be read.
+        int64_t end = (room + last_lanes * p.stride_width) / p.stride_width, column = whole.from;
+        if (end > whole.to) end = whole.to;
         kind.one_by_one(w, p, x, y, offset, 0, column);
-        while (column < whole.to && (column + width <= whole.to || (readable && whole.to - width >= whole.from))) {
-            if (column + width > whole.to) column = whole.to - width;
+        while (column < end && end - width >= whole.from) {
+            if (column + width > end) column = end - width;
             kind.any(w, x + column * p.stride_width, y + column, offset == nullptr ? nullptr : offset + column);
             column += width;
         }
