@@ -19,10 +19,10 @@ def mask_before_pools(graph: Graph, kept: Collection[str]) -> Graph:
     ----------
     graph : Graph
     kept : collection of str
-        Tensors that somebody asks for.
+        Tensors that somebody asks for, beside the graph's outputs.
     """
     made = graph.producers()
-    reads = Counter(name for node in graph.nodes for name in node.inputs)
+    reads = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs) + Counter(kept)
     replaced: dict[str, tuple[Node, str]] = {}  # by the gradient: the Where, and MaxPool's result
     for node in graph.nodes:
         if node.op != "Where" or not _is_zero(graph, node.inputs[2]):
@@ -30,7 +30,7 @@ def mask_before_pools(graph: Graph, kept: Collection[str]) -> Graph:
         mask, gradient = made.get(node.inputs[0]), made.get(node.inputs[1])
         if mask is None or mask.op != "Greater" or not _is_zero(graph, mask.inputs[1]):
             continue
-        if gradient is None or gradient.op != "MaxPoolGrad" or reads[node.inputs[1]] > 1 or node.inputs[1] in kept:
+        if gradient is None or gradient.op != "MaxPoolGrad" or reads[node.inputs[1]] > 1:
             continue
         offset = made.get(gradient.inputs[1])
         pooled = None if offset is None else _pooled(graph, offset, mask.inputs[0])
