@@ -4,7 +4,8 @@
 // outputs dx (C, H, W), blocked; of one pixel also plain
 //
 // The tile wants weights with C in the lanes. A task transposes those of a few pixels at a time into scratch of its
-// thread, so a layer's weights are in memory once.
+// thread, so a layer's weights are in memory once. For few images they do not leave the registers. The sums are the
+// same either way.
 #include "ops/linear.hpp"
 
 namespace convlens {
@@ -18,13 +19,17 @@ constexpr std::int64_t kTaskWeightBytes = 64 << 10;
 // Transposing costs as much as multiplying with some ten images: 28 in a group, where there are as many. Partial sums
 // of more than 56 leave the second-level cache.
 constexpr std::int64_t kFewestImages = 28, kMostImages = 56;
+// For up to so many images weights are multiplied as they are transposed, in runs of kFewUnits. Their sums go through
+// memory once for each block of K, and at the end: with few blocks that is soon more than a copy of the weights costs.
+constexpr std::int64_t kFewImages = 16, kFewUnits = 16;
 
 struct Plan {
     PackedWeight weight;
-    Split chunks;  // of blocks of K
-    Split unit_groups;
-    std::int64_t units_a_run, images_per_task;
+    Split chunks;                   // of blocks of K
+    Split unit_groups, few_groups;  // for few images
+    std::int64_t units_a_run, images_per_task, few_images;
 
+    const Split& groups(std::int64_t n) const { return n <= few_images ? few_groups : unit_groups; }
     std::int64_t chunk_outputs() const { return chunks.longest() * weight.lanes; }
     // Elements a unit's weights take in scratch.
     std::int64_t panel_elements() const { return chunk_outputs() * weight.lanes; }
@@ -37,8 +42,10 @@ Plan plan_of(const Problem& p) {
     const std::int64_t units = w.steps * w.R * w.S, size = sizeof(Real);
     plan.chunks = {w.k_blocks, min_of(w.k_blocks, chunks_of(w.K))};
     plan.units_a_run = max_of(kFewestUnits, min_of(kMostUnits, kRunBytes / (plan.panel_elements() * size)));
-    plan.unit_groups = {units,
-                        max_of(1, min_of(ceil_div(units, plan.units_a_run), w.elements() * size / kTaskWeightBytes))};
+    const std::int64_t most = max_of(1, w.elements() * size / kTaskWeightBytes);
+    plan.unit_groups = {units, min_of(most, ceil_div(units, plan.units_a_run))};
+    plan.few_images = min_of(kFewImages, 2 + w.k_blocks);
+    plan.few_groups = {units, min_of(most, ceil_div(units, kFewUnits))};
     const std::int64_t products = w.elements() / plan.unit_groups.parts;
     plan.images_per_task = max_of(kFewestImages, kTaskProducts * 4 / size / products);
     if (plan.chunks.parts > 1) plan.images_per_task = min_of(plan.images_per_task, kMostImages);
@@ -66,9 +73,10 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
 
     const Plan plan = plan_of<Real>(p);
-    std::int64_t elements = plan.panel_elements();
-    if (plan.chunks.parts > 1) elements += plan.images_per_task * plan.chunks.parts * kLanes<Real>;
-    scratch->per_thread_bytes = plan.units_a_run * elements * static_cast<std::int64_t>(sizeof(Real));
+    const std::int64_t partials = plan.chunks.parts * kBlockBytes;
+    std::int64_t bytes = plan.panel_elements() * static_cast<std::int64_t>(sizeof(Real));
+    if (plan.chunks.parts > 1) bytes += plan.images_per_task * partials;
+    scratch->per_thread_bytes = max_of(plan.units_a_run * bytes, kFewUnits * plan.few_images * partials);
     return {};
 }
 
@@ -80,7 +88,7 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
 
 std::int64_t tasks(const Call& call) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
-    return plan.unit_groups.parts * image_groups(call.n, plan.images_per_task).parts;
+    return plan.groups(call.n).parts * image_groups(call.n, plan.images_per_task).parts;
 }
 
 struct Place {
@@ -93,8 +101,8 @@ struct Run {
     const Call& call;
     const Plan& plan;
     std::int64_t unit0, units, image0, image1;
-    Real* panels;              // [unit][k][lane]
-    Real* partials;            // [unit][image][chunk][lane]; nullptr when one chunk is all
+    Real* panels;              // [unit][k][lane]; nullptr for few images
+    Real* partials;            // [image][chunk][unit][lane]; nullptr when the tile finishes the sums
     Place places[kMostUnits];  // of its units
 
     void find_places() {
@@ -108,18 +116,26 @@ struct Run {
             if (p.y == w.R) p.y = 0, p.tap = 0, ++p.step;
         }
     }
+    Real* partial(std::int64_t image, std::int64_t chunk) const {
+        return partials + (image * plan.chunks.parts + chunk) * units * plan.weight.lanes;
+    }
+    // The weights of its first unit in a panel.
+    const Real* weight_of(const PackedPanel& panel) const {
+        return reinterpret_cast<const Real*>(call.inputs[1].data) + panel.offset +
+               unit0 * plan.weight.tap_elements(panel.blocks);
+    }
     std::int64_t lanes_of(std::int64_t u) const { return last_lanes<Real>(plan.weight.C, places[u].step, 1); }
     template <class T>
     using Operand = ConvOperand<T> (*)(const View&, std::int64_t, std::int64_t, std::int64_t, std::int64_t);
     template <class T>
-    ConvOperand<T> at(Operand<T> operand, const View& view, std::int64_t image, std::int64_t u) const {
-        return operand(view, image, places[u].step, places[u].y, places[u].x);
+    ConvOperand<T> at(Operand<T> operand, const View& view, std::int64_t u) const {
+        return operand(view, image0, places[u].step, places[u].y, places[u].x);
     }
-    // Two units in one tile, wherever they lie.
+    // Units as blocks: two, wherever they lie, or more that lie a step apart.
     template <class T>
-    ConvOperand<T> pair(Operand<T> operand, const View& view, std::int64_t u, std::int64_t count) const {
-        ConvOperand<T> first = at(operand, view, image0, u);
-        if (count == 2) first.block_step = at(operand, view, image0, u + 1).data - first.data;
+    ConvOperand<T> blocks(Operand<T> operand, const View& view, std::int64_t u, std::int64_t count) const {
+        ConvOperand<T> first = at(operand, view, u);
+        if (count > 1) first.block_step = at(operand, view, u + 1).data - first.data;
         return first;
     }
 };
@@ -129,8 +145,8 @@ template <class Real>
 void prefetch(const Run<Real>& r, const PackedPanel& panel) {
     const PackedWeight& w = r.plan.weight;
     const std::int64_t unit_bytes = w.tap_elements(panel.blocks) * static_cast<std::int64_t>(sizeof(Real));
-    const char* weight = r.call.inputs[1].data + panel.offset * static_cast<std::int64_t>(sizeof(Real));
-    for (std::int64_t at = r.unit0 * unit_bytes; at < (r.unit0 + r.units) * unit_bytes; at += kBlockBytes) {
+    const char* weight = reinterpret_cast<const char*>(r.weight_of(panel));
+    for (std::int64_t at = 0; at < r.units * unit_bytes; at += kBlockBytes) {
         __builtin_prefetch(weight + at, 0, 2);
     }
 }
@@ -166,14 +182,13 @@ Span gradients_of(const Run<Real>& r, std::int64_t chunk) {
 template <class Real>
 void transpose(const Run<Real>& r, Span span) {
     const PackedWeight& w = r.plan.weight;
-    const Real* weight = reinterpret_cast<const Real*>(r.call.inputs[1].data);
     for (std::int64_t k = span.first; k < span.end; ++k) {
         const std::int64_t p = w.panel_of(k);
         const PackedPanel panel = w.panel(p);
         const bool more = p + 1 < w.panels && w.panel(p + 1).first_block < span.end;
         if (k == panel.first_block && more) prefetch(r, w.panel(p + 1));
         TransposeBlock<Real> t;
-        t.source = weight + panel.offset + r.unit0 * w.tap_elements(panel.blocks) + (k - panel.first_block) * w.lanes;
+        t.source = r.weight_of(panel) + (k - panel.first_block) * w.lanes;
         t.source_step = panel.blocks * w.lanes;
         t.source_next = w.tap_elements(panel.blocks);
         t.output = r.panels + (k - span.first) * w.lanes * w.lanes;
@@ -182,6 +197,40 @@ void transpose(const Run<Real>& r, Span span) {
         t.count = r.units;
         r.call.kernels->template set<Real>().transpose_block(t);
     }
+}
+
+// A chunk of all units, for few images.
+template <class Real>
+void multiply(const Run<Real>& r, std::int64_t chunk, Span span) {
+    const PackedWeight& w = r.plan.weight;
+    const std::int64_t images = r.image1 - r.image0;
+    for (std::int64_t i = 0; i < images; ++i) {
+        std::memset(r.partial(i, chunk), 0, static_cast<std::size_t>(r.units * kBlockBytes));
+    }
+    TransposedProduct<Real> a;
+    a.source_step = image_step<Real>(r.call.inputs[0]);
+    a.count = r.units, a.images = images;
+    a.output = r.partial(0, chunk), a.output_step = r.partial(1, chunk) - a.output;
+    for (std::int64_t k = span.first, end; k < span.end; k = end) {
+        const std::int64_t p = w.panel_of(k);
+        const PackedPanel panel = w.panel(p);
+        end = min_of(span.end, panel.first_block + panel.blocks);
+        a.source = images_at<Real>(r.call.inputs[0], r.image0, k, 0, 0).data;
+        a.elements = min_of(w.K, end * w.lanes) - k * w.lanes;
+        a.weight = r.weight_of(panel) + (k - panel.first_block) * w.lanes;
+        a.weight_step = panel.blocks * w.lanes, a.weight_next = w.tap_elements(panel.blocks);
+        a.next = end < span.end ? r.weight_of(w.panel(p + 1)) : a.weight;
+        r.call.kernels->template set<Real>().transposed_product(a);
+    }
+}
+
+template <class Real>
+ConvEpilogue<Real> epilogue_at(const Run<Real>& r, std::int64_t u, std::int64_t units) {
+    const View &mask = r.call.inputs[2], &residual = r.call.inputs[3];
+    ConvEpilogue<Real> e;
+    if (mask) e.keep = constant(r.blocks(mask_images_at<Real>, mask, u, units));
+    if (residual) e.residual = constant(r.blocks(images_at<Real>, residual, u, units));
+    return e;
 }
 
 // A chunk of one unit, or of two of which the first has all its lanes; `span` holds what it has to add.
@@ -202,55 +251,72 @@ void run_units(const Run<Real>& r, std::int64_t u, std::int64_t units, std::int6
     tile.elements = tile.last_elements = min_of(w.K, span.end * w.lanes) - k0;
     tile.source_element_step = 1, tile.weight_element_step = w.lanes;
     if (r.partials != nullptr) {
-        const std::int64_t image_elements = plan.chunks.parts * w.lanes;
-        const std::int64_t unit_elements = plan.images_per_task * image_elements;
-        tile.output = {r.partials + u * unit_elements + chunk * w.lanes, 0, image_elements, unit_elements};
+        Real* partial = r.partial(0, chunk);
+        tile.output = {partial + u * w.lanes, 0, r.partial(1, chunk) - partial, w.lanes};
         tile.last_lanes = w.lanes;
     } else {
-        tile.output = r.pair(images_at<Real>, call.outputs[0], u, units);
+        tile.output = r.blocks(images_at<Real>, call.outputs[0], u, units);
         tile.last_lanes = r.lanes_of(u + units - 1);
         tile.exact = is_exact(*call.problem->outputs[0]);
         tile.finish = kConvEpilogue;
-        if (call.inputs[2]) tile.epilogue.keep = constant(r.pair(mask_images_at<Real>, call.inputs[2], u, units));
-        if (call.inputs[3]) tile.epilogue.residual = constant(r.pair(images_at<Real>, call.inputs[3], u, units));
+        tile.epilogue = epilogue_at(r, u, units);
     }
     call.kernels->set<Real>().conv_tile(tile);
 }
 
+// Units whose pixels follow each other, of which all but the last have all their lanes.
 template <class Real>
-void combine(const Run<Real>& r, std::int64_t u, std::int64_t image) {
-    const Plan& plan = r.plan;
+void combine(const Run<Real>& r, std::int64_t u, std::int64_t units) {
     const Call& call = r.call;
     ConvCombine<Real> a;
-    a.n_partials = plan.chunks.parts, a.partial_step = kLanes<Real>;
-    a.partials = r.partials + (u * plan.images_per_task + image - r.image0) * a.n_partials * kLanes<Real>;
-    a.output = r.at(images_at<Real>, call.outputs[0], image, u).data;
-    a.blocks = 1, a.last_lanes = r.lanes_of(u);
+    a.n_partials = r.plan.chunks.parts, a.partial_step = r.units * kLanes<Real>;
+    a.partials = r.partial(0, 0) + u * kLanes<Real>;
+    const ConvOperand<Real> output = r.at(images_at<Real>, call.outputs[0], u);
+    a.output = output.data;
+    a.blocks = units, a.last_lanes = r.lanes_of(u + units - 1);
     a.exact = is_exact(*call.problem->outputs[0]);
     a.finish = true;
-    if (call.inputs[2]) a.epilogue.keep = constant(r.at(mask_images_at<Real>, call.inputs[2], image, u));
-    if (call.inputs[3]) a.epilogue.residual = constant(r.at(images_at<Real>, call.inputs[3], image, u));
-    call.kernels->set<Real>().conv_combine(a);
+    a.epilogue = epilogue_at(r, u, units);
+    ConvOperand<const std::uint8_t>& keep = a.epilogue.keep;
+    ConvOperand<const Real>& residual = a.epilogue.residual;
+    for (std::int64_t image = r.image0; image < r.image1; ++image) {
+        call.kernels->set<Real>().conv_combine(a);
+        a.partials += a.n_partials * a.partial_step;
+        a.output += output.column_step;
+        if (keep.data != nullptr) keep.data += keep.column_step;
+        if (residual.data != nullptr) residual.data += residual.column_step;
+    }
 }
 
 template <class Real>
 void run_all(const Run<Real>& r) {
     const Plan& plan = r.plan;
+    const Tensor& dx = *r.call.problem->outputs[0];
+    std::int64_t units;
     for (std::int64_t chunk = 0; chunk < plan.chunks.parts; ++chunk) {
         const Span span = gradients_of(r, chunk);
+        if (r.panels == nullptr) {
+            multiply(r, chunk, span);
+            continue;
+        }
         transpose(r, span);
-        std::int64_t units;
         for (std::int64_t u = 0; u < r.units; u += units) {
             // A tile's blocks have all lanes but for its last one.
             units = u + 1 < r.units && r.lanes_of(u) == kLanes<Real> ? 2 : 1;
             run_units(r, u, units, chunk, span);
         }
     }
+    const auto joins = [&](std::int64_t u) {
+        return u < r.units && r.lanes_of(u - 1) == kLanes<Real> && (one_pixel(dx) || r.places[u].x > 0);
+    };
+    for (std::int64_t u = 0; u < r.units && r.partials != nullptr; u += units) {
+        for (units = 1; joins(u + units);) ++units;
+        combine(r, u, units);
+    }
     for (std::int64_t u = 0; u < r.units; ++u) {
-        for (std::int64_t i = r.image0; i < r.image1 && r.partials != nullptr; ++i) combine(r, u, i);
         if (r.places[u].tap != 0) continue;
         for (std::int64_t i = r.image0; i < r.image1; ++i) {
-            zero_halo<Real>(r.call.outputs[0], i, r.places[u].step, 0, r.call.problem->outputs[0]->height);
+            zero_halo<Real>(r.call.outputs[0], i, r.places[u].step, 0, dx.height);
         }
     }
 }
@@ -260,13 +326,22 @@ void run(const Call& call, std::int64_t task, int thread) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const Split images = image_groups(call.n, plan.images_per_task);
     const std::int64_t group = task % images.parts, piece = task / images.parts;
-    Real* panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    Real* partials = plan.chunks.parts > 1 ? panels + plan.units_a_run * plan.panel_elements() : nullptr;
-    const std::int64_t end = plan.unit_groups.first(piece + 1);
-    for (std::int64_t unit = plan.unit_groups.first(piece); unit < end; unit += plan.units_a_run) {
-        Run<Real> r = {
-            call,   plan,     unit, min_of(plan.units_a_run, end - unit), images.first(group), images.first(group + 1),
-            panels, partials, {}};
+    const Split& pieces = plan.groups(call.n);
+    const bool few = call.n <= plan.few_images;
+    const std::int64_t most = few ? kFewUnits : plan.units_a_run;
+    Real* scratch = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* partials = few ? scratch : plan.chunks.parts > 1 ? scratch + most * plan.panel_elements() : nullptr;
+    const std::int64_t end = pieces.first(piece + 1);
+    for (std::int64_t unit = pieces.first(piece); unit < end; unit += most) {
+        Run<Real> r = {call,
+                       plan,
+                       unit,
+                       min_of(most, end - unit),
+                       images.first(group),
+                       images.first(group + 1),
+                       few ? nullptr : scratch,
+                       partials,
+                       {}};
         r.find_places();
         run_all(r);
     }

@@ -190,10 +190,13 @@ void check_grad_input(const Case& c, std::int64_t n, bool masked, bool added, bo
         CHECK_SAY(close, "%s: %s differs from the sums", what.c_str(), kernels->isa);
         CHECK_SAY(dx.rest_is_zero(), "%s: %s leaves the halo or a lane", what.c_str(), kernels->isa);
         for (const std::int64_t i : {std::int64_t{0}, n - 1}) {
-            if (n < 2 || m || r) continue;
-            Buffer<Real> one(dy.tensor, 1), dx1(dx.tensor, 1);
-            std::memcpy(one.data, dy.data + i * dy.tensor.bytes, static_cast<std::size_t>(dy.tensor.bytes));
-            CHECK_OK(runner.run({&one, &w, nullptr, nullptr}, {&dx1}, 1, kernels, 1));
+            if (n < 2) continue;
+            Buffer<Real> one(dy.tensor, 1), mask1(mask.tensor, 1), residual1(residual.tensor, 1), dx1(dx.tensor, 1);
+            const auto copy = [i](const Buffer<Real>& from, Buffer<Real>& to) {
+                std::memcpy(to.data, from.data + i * from.tensor.bytes, static_cast<std::size_t>(from.tensor.bytes));
+            };
+            copy(dy, one), copy(mask, mask1), copy(residual, residual1);
+            CHECK_OK(runner.run({&one, &w, m ? &mask1 : nullptr, r ? &residual1 : nullptr}, {&dx1}, 1, kernels, 1));
             CHECK_SAY(
                 std::memcmp(dx1.data, dx.data + i * dx.tensor.bytes, static_cast<std::size_t>(dx.tensor.bytes)) == 0,
                 "%s: %s: image %d differs alone", what.c_str(), kernels->isa, static_cast<int>(i));
