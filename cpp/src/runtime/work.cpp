@@ -13,7 +13,8 @@ struct Rate {
     const char* name;
     double picoseconds;
 };
-constexpr double kMemory = 24, kMultiply = 5, kProduct = 20, kOperation = 10;
+constexpr double kMemory = 24, kMultiply = 5, kOperation = 10;
+constexpr double kProduct = 20;  // picoseconds each, not a byte
 constexpr Rate kRates[] = {{"pack_weight", 170}, {"pack_winograd", 300}, {"resize", 60}, {"softmax", 100}};
 
 bool is(const Op& op, const char* name) { return std::strcmp(op.name, name) == 0; }
