@@ -39,6 +39,7 @@ struct alignas(64) Share {
     std::int64_t end;
 };
 constexpr int kMostShares = 32;
+constexpr int kSpins = 3000, kYields = 64;
 
 void run_region(const Region& region) {
     // Which thread runs a task may not change a result, and on a busy machine the slower thread then takes fewer. The
@@ -52,11 +53,12 @@ void run_region(const Region& region) {
         share[i].end = region.tasks * (i + 1) / shares;
     }
     std::atomic<int> working{region.threads - 1};
-    const bool sleepy = threads_sleep();
+    const int waits = threads_sleep() ? kSpins : kSpins + kYields, caller = current_processor();
 #pragma omp parallel num_threads(region.threads)
     {
         const FloatMode mode;
         const int thread = omp_get_thread_num();
+        if (thread != 0) leave_processor(caller, region.threads);
         for (int i = 0; i < shares; ++i) {
             Share& from = share[(thread + i) % shares];
             for (;;) {
@@ -66,10 +68,11 @@ void run_region(const Region& region) {
                 for (std::int64_t task = first; task < last; ++task) region.function(region.context, task, thread);
             }
         }
-        // Who falls asleep at the end must be woken too: the caller stays awake for as long as a last task takes.
+        // Who falls asleep at the end must be woken too: the caller stays awake for as long as a last task takes. Where
+        // OpenMP would now spin, it yields first, to a thread that waits for this very processor.
         if (thread != 0) working.fetch_sub(1, std::memory_order_relaxed);
-        for (int i = 0; sleepy && thread == 0 && i < 64 && working.load(std::memory_order_relaxed) > 0; ++i) {
-            std::this_thread::yield();
+        for (int i = 0; thread == 0 && i < waits && working.load(std::memory_order_relaxed) > 0; ++i) {
+            if (i >= kSpins) std::this_thread::yield();
         }
     }
 }

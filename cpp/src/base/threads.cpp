@@ -35,6 +35,27 @@ bool threads_sleep() {
     return sleep;
 }
 
+#if defined(__linux__)
+
+int current_processor() { return sched_getcpu(); }
+
+void leave_processor(int processor, int threads) {
+    if (sched_getcpu() != processor) return;
+    cpu_set_t all;
+    if (sched_getaffinity(0, sizeof(all), &all) != 0 || CPU_COUNT(&all) < threads) return;
+    cpu_set_t others = all;
+    CPU_CLR(static_cast<std::size_t>(processor), &others);
+    // The first call moves the thread, the second leaves its mask as it was.
+    if (sched_setaffinity(0, sizeof(others), &others) == 0) sched_setaffinity(0, sizeof(all), &all);
+}
+
+#else
+
+int current_processor() { return -1; }
+void leave_processor(int, int) {}
+
+#endif
+
 int cores_of_quota(const char* text) {
     char* rest = nullptr;
     const long long quota = std::strtoll(text, &rest, 10);

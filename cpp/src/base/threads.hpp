@@ -12,6 +12,14 @@ int threads_from_environment(const char* name);
 // Whether OpenMP's threads were told to sleep as soon as they have nothing to do (OMP_WAIT_POLICY, GOMP_SPINCOUNT).
 bool threads_sleep();
 
+// The processor this thread runs on; -1 where that cannot be asked.
+int current_processor();
+
+// Moves this thread to another processor of its affinity mask if it runs on `processor` and the mask has one for each
+// of `threads`. Linux wakes a thread beside the one that woke it when all others look taken; those of a virtual machine
+// do while they are halted, so two threads took turns on one processor and left the other idle.
+void leave_processor(int processor, int threads);
+
 // The quota of a cgroup v2 `cpu.max` ("150000 100000" is 2 cores, "max 100000" none: 0); exposed for tests.
 int cores_of_quota(const char* text);
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cfloat>
 
+#include "base/threads.hpp"
 #include "harness.hpp"
 
 namespace {
@@ -47,6 +48,23 @@ TEST(tasks_flush_subnormals_and_the_caller_keeps_them) {
         volatile float half = small * 0.5f;
         CHECK(half != 0.0f);
     }
+}
+
+TEST(a_thread_leaves_a_processor_for_another_of_its_mask) {
+    const int cores = convlens::available_cores();
+    int left = 0, stayed = 0;
+    for (int i = 0; i < 20; ++i) {  // the kernel may move it meanwhile
+        const int here = convlens::current_processor();
+        convlens::leave_processor(here, cores);
+        left += convlens::current_processor() != here;
+        const int now = convlens::current_processor();
+        convlens::leave_processor(now + 1, cores);
+        convlens::leave_processor(now, 1 << 20);
+        stayed += convlens::current_processor() == now;
+    }
+    CHECK(convlens::available_cores() == cores);  // its mask is what it was
+    CHECK(left > 0 || cores < 2 || convlens::current_processor() < 0);
+    CHECK(stayed > 0);
 }
 
 TEST(a_second_call_in_flight_takes_its_share_of_the_threads) {
