@@ -7,6 +7,8 @@ namespace convlens {
 
 // What runs once, when a Program is opened: better small than fast.
 #define CONVLENS_COLD __attribute__((cold))
+// What many call, and none so often that the call counts: one copy of it, rather than one in each of them.
+#define CONVLENS_SHARED __attribute__((noinline))
 
 enum class Code : std::int32_t {
     ok = 0,

@@ -211,7 +211,7 @@ inline std::int64_t steps_a_pass(const PackedWeight& w, std::int64_t taps) {
 
 // How a pass ends: the residual goes with the first one, everything else with the last.
 template <class Real>
-void finish_pass(ConvTile<Real>* tile, const ConvEpilogue<Real>& whole, bool first, bool last) {
+CONVLENS_SHARED void finish_pass(ConvTile<Real>* tile, const ConvEpilogue<Real>& whole, bool first, bool last) {
     tile->epilogue = last ? whole : ConvEpilogue<Real>{};
     tile->finish = last ? kConvEpilogue : first ? kConvStore : kConvAdd;
     if (first && !last && whole.residual.data != nullptr) {

@@ -14,7 +14,7 @@ struct DepthwisePlanes {
     ConvAttributes a;
     const Tensor *source, *output;
     std::int64_t chunk, chunks;  // rows of output, and how often
-    DepthwisePlanes(const Problem& p, const Tensor* from, const Tensor* to)
+    CONVLENS_SHARED DepthwisePlanes(const Problem& p, const Tensor* from, const Tensor* to)
         : a(ConvAttributes::of(p)), source(from), output(to) {
         const std::int64_t rows = output->height, fit = units_per_task(output->width * bytes(1));
         chunk = min_of(rows, round_up(ceil_div(rows, ceil_div(rows, fit)), kDepthwiseRows));
@@ -44,8 +44,8 @@ std::int64_t copied_plane(const Tensor& t) {
 // Planes from the c-th of an image on, around which kernels may read, of n images: `planes` of them, or fewer. The
 // first and last ones are copied.
 template <class Real>
-const Real* readable_planes(const View& view, std::int64_t n, std::int64_t image, std::int64_t c, Real* copy,
-                            std::int64_t* planes) {
+CONVLENS_SHARED const Real* readable_planes(const View& view, std::int64_t n, std::int64_t image, std::int64_t c,
+                                            Real* copy, std::int64_t* planes) {
     const std::int64_t pixels = pixels_of(*view.tensor), bytes = pixels * static_cast<std::int64_t>(sizeof(Real));
     const std::int64_t slack = kPlaneSlack<Real> * static_cast<std::int64_t>(sizeof(Real));
     const std::int64_t at = image * view.image_stride + c * bytes, behind = n * view.image_stride - slack - at;

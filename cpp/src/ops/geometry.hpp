@@ -219,7 +219,7 @@ void zero_padding(const View& view, std::int64_t image) {
 
 // After a vector was written as plain, or a plain image: what follows its elements, the lanes of a block included.
 template <class Real>
-void zero_beyond_channels(const View& view, std::int64_t image) {
+CONVLENS_SHARED void zero_beyond_channels(const View& view, std::int64_t image) {
     const Tensor& t = *view.tensor;
     if (t.layout == Layout::blocked && t.dtype == DType::real && one_pixel(t)) {
         Real* data = image_data<Real>(view, image);

@@ -64,9 +64,9 @@ struct Phase {
     void (*run)(const Call& call, std::int64_t task, int thread);
 };
 
-constexpr int kMaxPhases = 4;
+constexpr int kMaxPhases = 2;
 struct Op {
-    const char* name;
+    char name[32];
     // Every rule an operand or attribute must keep, so that no phase can leave the operands' byte ranges whatever the
     // file said; also the scratch it needs. Sizes in 64 bits.
     Status (*check)(const Problem& problem, ScratchNeed* scratch);

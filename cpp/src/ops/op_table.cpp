@@ -12,31 +12,32 @@ namespace convlens {
 
 namespace {
 
-struct Row {
-    const char* name;
-    const Op* f32;
-    const Op* f64;
-};
-
-#if defined(CONVLENS_FLOAT64)
-#define CONVLENS_OP(name) {#name, &k_##name##_f32, &k_##name##_f64},
-#else
-#define CONVLENS_OP(name) {#name, &k_##name##_f32, nullptr},
-#endif
-const Row kRows[] = {
+#define CONVLENS_OP(name) &k_##name##_f32,
+const Op* const kOps[] = {
 #include "ops/ops.def"
 };
 #undef CONVLENS_OP
-constexpr int kCount = static_cast<int>(sizeof(kRows) / sizeof(kRows[0]));
+constexpr int kCount = static_cast<int>(sizeof(kOps) / sizeof(kOps[0]));
+
+#if defined(CONVLENS_FLOAT64)
+#define CONVLENS_OP(name) &k_##name##_f64,
+const Op* const kOpsOfDoubles[] = {
+#include "ops/ops.def"
+};
+#undef CONVLENS_OP
+#endif
 
 }  // namespace
 
 const Op* find_op(std::uint16_t opcode, bool float64) {
     if (opcode >= kCount) return nullptr;
-    return float64 ? kRows[opcode].f64 : kRows[opcode].f32;
+#if defined(CONVLENS_FLOAT64)
+    if (float64) return kOpsOfDoubles[opcode];
+#endif
+    return float64 ? nullptr : kOps[opcode];
 }
 
-const char* op_name(std::uint16_t opcode) { return opcode < kCount ? kRows[opcode].name : nullptr; }
+const char* op_name(std::uint16_t opcode) { return opcode < kCount ? kOps[opcode]->name : nullptr; }
 
 int op_count() { return kCount; }
 

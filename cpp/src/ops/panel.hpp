@@ -22,7 +22,7 @@ struct PlainConv {
     const Tensor *x, *y;
     std::int64_t c_group, k_group, taps, pixels, width, panels;
     bool weight_each = false;  // one an image
-    PlainConv(const Problem& p, const Tensor* x_tensor, const Tensor* y_tensor)
+    CONVLENS_SHARED PlainConv(const Problem& p, const Tensor* x_tensor, const Tensor* y_tensor)
         : a(ConvAttributes::of(p)), x(x_tensor), y(y_tensor) {
         c_group = x->channels / a.groups, k_group = y->channels / a.groups, taps = a.R * a.S;
         pixels = pixels_of(*y), width = kPanelBlocks * kLanes<Real>, panels = ceil_div(pixels, width);
@@ -52,8 +52,8 @@ struct PlainConv {
     }
     // The pixels [first, first + count) of y, row by row, as places in a plane of x with rows of x_row elements. They
     // lie in panels `panel_step` apart, or, when that is 0, in one row.
-    std::int64_t runs(std::int64_t first, std::int64_t count, std::int64_t x_row, PanelRun* run,
-                      std::int64_t panel_step = 0) const {
+    CONVLENS_SHARED std::int64_t runs(std::int64_t first, std::int64_t count, std::int64_t x_row, PanelRun* run,
+                                      std::int64_t panel_step = 0) const {
         // Rows that follow each other without a gap are one.
         const bool joined = a.stride_h == 1 && a.stride_w == 1 && x_row == y->width;
         const std::int64_t columns = joined ? pixels : y->width;
@@ -93,8 +93,8 @@ CONVLENS_COLD Status check_plain_conv(const Problem& p, const Tensor* x, const T
 
 // The tile whose lanes are a panel's pixels; `rows` rows of the product from `source` on.
 template <class Real>
-ConvTile<Real> panel_tile(const Real* panel, std::int64_t width, std::int64_t pixels, std::int64_t elements,
-                          std::int64_t rows, const ConvTap* tap) {
+CONVLENS_SHARED ConvTile<Real> panel_tile(const Real* panel, std::int64_t width, std::int64_t pixels,
+                                          std::int64_t elements, std::int64_t rows, const ConvTap* tap) {
     ConvTile<Real> tile;
     tile.rows = 1, tile.columns = rows, tile.steps = 1;
     tile.blocks = ceil_div(pixels, kLanes<Real>), tile.last_lanes = kLanes<Real>;

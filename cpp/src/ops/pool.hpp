@@ -80,19 +80,19 @@ std::int64_t pool_chunk(const Problem& p, const Tensor& out, bool gradient) {
 template <class Real, bool kAverage, bool kGradient>
 std::int64_t pool_tasks(const Call& call) {
     const Tensor& out = *call.outputs[0].tensor;
-    if (is_plain(*call.inputs[0].tensor, out)) return plain_pool<Real, kAverage, kGradient>(call).tasks();
+    if (is_plain(*call.inputs[0].tensor, out)) return plain_pool<Real>(call, kAverage, kGradient).tasks();
     const std::int64_t units = call.n * blocks_of<Real>(out) * out.height;
     return ceil_div(units, pool_chunk<Real>(*call.problem, out, kGradient));
 }
 
 // The forward of both: one kernel call a row of y.
-template <class Real, bool kAverage>
-void run_pool(const Call& call, std::int64_t task, int) {
+template <class Real>
+CONVLENS_SHARED void run_pool(const Call& call, std::int64_t task, bool average) {
     const View &x = call.inputs[0], &y = call.outputs[0], &offset = call.outputs[1];
     const Tensor& t = *y.tensor;
-    if (is_plain(*x.tensor, t)) return run_plain_pool<Real, kAverage>(call, task);
-    const PoolWindow window = pool_window(*call.problem, *x.tensor, kAverage);
-    const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool : call.kernels->set<Real>().max_pool;
+    if (is_plain(*x.tensor, t)) return run_plain_pool<Real>(call, task, average);
+    const PoolWindow window = pool_window(*call.problem, *x.tensor, average);
+    const auto kernel = average ? call.kernels->set<Real>().avg_pool : call.kernels->set<Real>().max_pool;
     for_each_rows(task, pool_chunk<Real>(*call.problem, t, false), call.n, blocks_of<Real>(t), t.height,
                   [&](std::int64_t image, std::int64_t block, std::int64_t row0, std::int64_t row1) {
                       const Real* from = image_data<Real>(x, image) + block * plane_stride<Real>(*x.tensor);
@@ -109,14 +109,19 @@ void run_pool(const Call& call, std::int64_t task, int) {
                   });
 }
 
-// The gradient of both: one kernel call a row of dx, which owns its row.
 template <class Real, bool kAverage>
-void run_pool_grad(const Call& call, std::int64_t task, int) {
+void run_pool(const Call& call, std::int64_t task, int) {
+    run_pool<Real>(call, task, kAverage);
+}
+
+// The gradient of both: one kernel call a row of dx, which owns its row.
+template <class Real>
+CONVLENS_SHARED void run_pool_grad(const Call& call, std::int64_t task, bool average) {
     const View &dy = call.inputs[0], &offset = call.inputs[1], &dx = call.outputs[0];
     const Tensor& t = *dx.tensor;
-    if (is_plain(*dy.tensor, t)) return run_plain_pool_grad<Real, kAverage>(call, task);
-    const PoolWindow window = pool_window(*call.problem, t, kAverage);
-    const auto kernel = kAverage ? call.kernels->set<Real>().avg_pool_grad : call.kernels->set<Real>().max_pool_grad;
+    if (is_plain(*dy.tensor, t)) return run_plain_pool_grad<Real>(call, task, average);
+    const PoolWindow window = pool_window(*call.problem, t, average);
+    const auto kernel = average ? call.kernels->set<Real>().avg_pool_grad : call.kernels->set<Real>().max_pool_grad;
     for_each_rows(task, pool_chunk<Real>(*call.problem, t, true), call.n, blocks_of<Real>(t), t.height,
                   [&](std::int64_t image, std::int64_t block, std::int64_t row0, std::int64_t row1) {
                       const Tensor& d = *dy.tensor;
@@ -130,6 +135,10 @@ void run_pool_grad(const Call& call, std::int64_t task, int) {
                       }
                       zero_halo<Real>(dx, image, block, row0, row1);
                   });
+}
+template <class Real, bool kAverage>
+void run_pool_grad(const Call& call, std::int64_t task, int) {
+    run_pool_grad<Real>(call, task, kAverage);
 }
 
 }  // namespace convlens

@@ -89,16 +89,16 @@ bool has_gaps(const View& view, std::int64_t element_bytes = sizeof(Real)) {
 }
 
 // Of an op on plain tensors; images without gaps are more planes.
-template <class Real, bool kAverage, bool kGradient>
-PlainPool<Real> plain_pool(const Call& call) {
-    const View &x = kGradient ? call.outputs[0] : call.inputs[0], &y = kGradient ? call.inputs[0] : call.outputs[0];
-    const View& offset = kGradient ? call.inputs[1] : call.outputs[1];
-    const PoolWindow window = pool_window(*call.problem, *x.tensor, kAverage);
+template <class Real>
+CONVLENS_SHARED PlainPool<Real> plain_pool(const Call& call, bool average, bool gradient) {
+    const View &x = gradient ? call.outputs[0] : call.inputs[0], &y = gradient ? call.inputs[0] : call.outputs[0];
+    const View& offset = gradient ? call.inputs[1] : call.outputs[1];
+    const PoolWindow window = pool_window(*call.problem, *x.tensor, average);
     const std::int64_t channels = y.tensor->channels, height = y.tensor->height, width = y.tensor->width;
     if (has_gaps<Real>(x) || has_gaps<Real>(y) || has_gaps<Real>(offset, 1)) {
-        return cut<Real>({window, channels, height, width}, call.n, kGradient);
+        return cut<Real>({window, channels, height, width}, call.n, gradient);
     }
-    return cut<Real>(stacked({window, channels * call.n, height, width}), 1, kGradient);
+    return cut<Real>(stacked({window, channels * call.n, height, width}), 1, gradient);
 }
 
 // The end of all images of a real tensor.
@@ -127,10 +127,10 @@ std::int64_t stride_of_planes(const PoolPlanes& of, const Tensor& t) {
 }
 
 // The forward of both: one kernel call a task.
-template <class Real, bool kAverage>
-void run_plain_pool(const Call& call, std::int64_t task) {
+template <class Real>
+CONVLENS_SHARED void run_plain_pool(const Call& call, std::int64_t task, bool average) {
     const View &x = call.inputs[0], &y = call.outputs[0], &offset = call.outputs[1];
-    const PlainPool<Real> pool = plain_pool<Real, kAverage, false>(call);
+    const PlainPool<Real> pool = plain_pool<Real>(call, average, false);
     const PoolPlanes& of = pool.of;
     const std::int64_t image = task / pool.tasks_an_image(), row0 = task % pool.tasks_an_image() * pool.chunk;
     const std::int64_t row1 = min_of(of.rows(false), row0 + pool.chunk);
@@ -140,7 +140,7 @@ void run_plain_pool(const Call& call, std::int64_t task) {
     auto* winners = reinterpret_cast<std::uint8_t*>(offset.data);
     if (offset) winners += image * offset.image_stride;
     const auto& kernels = call.kernels->set<Real>();
-    (kAverage ? kernels.avg_pool_plane : kernels.max_pool_plane)(
+    (average ? kernels.avg_pool_plane : kernels.max_pool_plane)(
         {&of.window, image_data<Real>(x, image), x_row, stride_of_planes<Real>(of, *x.tensor), end_of<Real>(x, call.n),
          image_data<Real>(y, image), y_row, stride_of_planes<Real>(of, *y.tensor), winners, of.height, of.width, row0,
          row1});
@@ -149,10 +149,10 @@ void run_plain_pool(const Call& call, std::int64_t task) {
 }
 
 // The gradient of both.
-template <class Real, bool kAverage>
-void run_plain_pool_grad(const Call& call, std::int64_t task) {
+template <class Real>
+CONVLENS_SHARED void run_plain_pool_grad(const Call& call, std::int64_t task, bool average) {
     const View &dy = call.inputs[0], &offset = call.inputs[1], &dx = call.outputs[0];
-    const PlainPool<Real> pool = plain_pool<Real, kAverage, true>(call);
+    const PlainPool<Real> pool = plain_pool<Real>(call, average, true);
     const PoolPlanes& of = pool.of;
     const std::int64_t image = task / pool.tasks_an_image(), row0 = task % pool.tasks_an_image() * pool.chunk;
     const std::int64_t row1 = min_of(of.rows(true), row0 + pool.chunk);
@@ -161,7 +161,7 @@ void run_plain_pool_grad(const Call& call, std::int64_t task) {
     if (offset) winners += image * offset.image_stride;
     const std::int64_t windows = of.rows(false) * of.width;
     const auto& kernels = call.kernels->set<Real>();
-    (kAverage ? kernels.avg_pool_plane_grad : kernels.max_pool_plane_grad)(
+    (average ? kernels.avg_pool_plane_grad : kernels.max_pool_plane_grad)(
         {&of.window, image_data<Real>(dy, image), row_stride<Real>(*dy.tensor), stride_of_planes<Real>(of, *dy.tensor),
          winners, windows, of.height, of.width, image_data<Real>(dx, image), x_row,
          stride_of_planes<Real>(of, *dx.tensor), row0, row1});

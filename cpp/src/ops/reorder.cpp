@@ -121,33 +121,16 @@ std::int64_t tasks(const Call& call) {
     return work_of<Real>(call, sides_of(*call.problem)).tasks();
 }
 
-template <class Real, class Element>
-struct Rows {
-    static constexpr std::int64_t lanes = kLanes<Real>;
-    static void interleave(const Call&, const Element* x, Element* y, std::int64_t stride, std::int64_t channels,
-                           std::int64_t pixels) {
-        for (std::int64_t p = 0; p < pixels; ++p) {
-            for (std::int64_t c = 0; c < lanes; ++c) y[p * lanes + c] = c < channels ? x[c * stride + p] : Element{0};
-        }
-    }
-    static void deinterleave(const Call&, const Element* x, Element* y, std::int64_t stride, std::int64_t channels,
-                             std::int64_t pixels) {
-        for (std::int64_t c = 0; c < channels; ++c) {
-            for (std::int64_t p = 0; p < pixels; ++p) y[c * stride + p] = x[p * lanes + c];
-        }
-    }
-};
 template <class Real>
-struct Rows<Real, Real> {
-    static void interleave(const Call& call, const Real* x, Real* y, std::int64_t stride, std::int64_t channels,
-                           std::int64_t pixels) {
-        call.kernels->set<Real>().interleave({x, y, stride, channels, pixels, 0, 0});
-    }
-    static void deinterleave(const Call& call, const Real* x, Real* y, std::int64_t stride, std::int64_t channels,
-                             std::int64_t pixels) {
-        call.kernels->set<Real>().deinterleave({x, y, stride, channels, pixels, 0, 0});
-    }
-};
+void interleave(const Call& call, const Real* x, Real* y, std::int64_t stride, std::int64_t channels,
+                std::int64_t pixels) {
+    call.kernels->set<Real>().interleave({x, y, stride, channels, pixels, 0, 0});
+}
+template <class Real>
+void deinterleave(const Call& call, const Real* x, Real* y, std::int64_t stride, std::int64_t channels,
+                  std::int64_t pixels) {
+    call.kernels->set<Real>().deinterleave({x, y, stride, channels, pixels, 0, 0});
+}
 
 template <class Element>
 void copy(Element* to, const Element* from, std::int64_t count) {
@@ -155,9 +138,9 @@ void copy(Element* to, const Element* from, std::int64_t count) {
 }
 
 // One row of the group's channels; its halo is the caller's.
-template <class Real, class Element>
-void fill_row(const Call& call, const Sides& s, const Element* x, Element* y, std::int64_t group, std::int64_t row,
-              Element value) {
+template <class Real>
+void fill_row(const Call& call, const Sides& s, const Real* x, Real* y, std::int64_t group, std::int64_t row,
+              Real value) {
     const std::int64_t lanes = kLanes<Real>, channel0 = group * lanes;
     const std::int64_t channels = min_of(lanes, s.y.channels - channel0);
     const std::int64_t x_row = row - call.attribute(0), pad_left = call.attribute(1);
@@ -170,15 +153,15 @@ void fill_row(const Call& call, const Sides& s, const Element* x, Element* y, st
     y += (s.y.layout == Layout::blocked ? group : channel0) * y_plane + row * row_stride<Real>(s.y);
     if (s.y.layout == Layout::blocked) {
         const auto fill = [&](std::int64_t p0, std::int64_t p1) {
-            for (Element* pixel = y + p0 * lanes; pixel < y + p1 * lanes; pixel += lanes) {
-                for (std::int64_t c = 0; c < lanes; ++c) pixel[c] = c < channels ? value : Element{0};
+            for (Real* pixel = y + p0 * lanes; pixel < y + p1 * lanes; pixel += lanes) {
+                for (std::int64_t c = 0; c < lanes; ++c) pixel[c] = c < channels ? value : Real(0);
             }
         };
         fill(0, from);
         fill(to, s.y.width);
         if (from == to) return;
         if (s.x.layout == Layout::blocked) return copy(y + from * lanes, x, (to - from) * lanes);
-        return Rows<Real, Element>::interleave(call, x, y + from * lanes, x_plane, channels, to - from);
+        return interleave(call, x, y + from * lanes, x_plane, channels, to - from);
     }
     for (std::int64_t c = 0; c < channels; ++c) {
         for (std::int64_t p = 0; p < from; ++p) y[c * y_plane + p] = value;
@@ -186,7 +169,7 @@ void fill_row(const Call& call, const Sides& s, const Element* x, Element* y, st
         if (s.x.layout == Layout::plain) copy(y + c * y_plane + from, x + c * x_plane, to - from);
     }
     if (s.x.layout == Layout::blocked && to > from) {
-        Rows<Real, Element>::deinterleave(call, x, y + from, y_plane, channels, to - from);
+        deinterleave(call, x, y + from, y_plane, channels, to - from);
     }
 }
 
@@ -195,32 +178,31 @@ bool gapless(const Problem& p, const Sides& s) {
     return s.x.layout != s.y.layout && s.x.width == s.y.width && s.x.height == s.y.height && p.attribute(0) == 0 &&
            p.attribute(1) == 0 && !has_halo(s.x) && !has_halo(s.y);
 }
-template <class Real, class Element>
-void fill_rows(const Call& call, const Sides& s, const Element* x, Element* y, std::int64_t group, std::int64_t row0,
+template <class Real>
+void fill_rows(const Call& call, const Sides& s, const Real* x, Real* y, std::int64_t group, std::int64_t row0,
                std::int64_t row1) {
     const std::int64_t lanes = kLanes<Real>, plane = pixels_of(s.y), first = row0 * s.y.width;
     const std::int64_t channels = min_of(lanes, s.y.channels - group * lanes), pixels = (row1 - row0) * s.y.width;
     const std::int64_t plain = group * lanes * plane + first, blocked = (group * plane + first) * lanes;
     if (s.y.layout == Layout::blocked) {
-        Rows<Real, Element>::interleave(call, x + plain, y + blocked, plane, channels, pixels);
+        interleave(call, x + plain, y + blocked, plane, channels, pixels);
     } else {
-        Rows<Real, Element>::deinterleave(call, x + blocked, y + plain, plane, channels, pixels);
+        deinterleave(call, x + blocked, y + plain, plane, channels, pixels);
     }
 }
 
-template <class Real, class Element>
+template <class Real>
 void run_rows(const Call& call, const Sides& s, std::int64_t task) {
     const Work work = work_of<Real>(call, s);
     View y_view = call.outputs[0];
     y_view.tensor = &s.y;
-    const Element value = static_cast<Element>(call.problem->real_attribute(2));
+    const Real value = static_cast<Real>(call.problem->real_attribute(2));
     for_each_rows(task, work.chunk, work.images, work.groups, work.rows,
                   [&](std::int64_t image, std::int64_t group, std::int64_t row0, std::int64_t row1) {
-                      const Element* x =
-                          reinterpret_cast<const Element*>(call.inputs[0].data + image * call.inputs[0].image_stride) +
+                      const Real* x =
+                          reinterpret_cast<const Real*>(call.inputs[0].data + image * call.inputs[0].image_stride) +
                           origin<Real>(s.x);
-                      Element* y =
-                          reinterpret_cast<Element*>(y_view.data + image * y_view.image_stride) + origin<Real>(s.y);
+                      Real* y = reinterpret_cast<Real*>(y_view.data + image * y_view.image_stride) + origin<Real>(s.y);
                       if (gapless(*call.problem, s)) {
                           fill_rows<Real>(call, s, x, y, group, row0, row1);
                       } else {
@@ -255,18 +237,50 @@ void run_bytes(const Call& call, const Sides& s, std::int64_t task) {
                   });
 }
 
-// Whole numbers, which few networks bring into another layout.
+// Elements from the first of an image to one of a tensor without halo.
+template <class Real>
+std::int64_t element_at(const Tensor& t, std::int64_t channel, std::int64_t row, std::int64_t column) {
+    const std::int64_t lanes = t.layout == Layout::blocked ? kLanes<Real> : 1;
+    return ((channel / lanes * t.height + row) * t.width + column) * lanes + channel % lanes;
+}
+
+// Whole numbers, which few networks bring into another layout, one by one.
 template <class Real>
 CONVLENS_COLD void run_whole_numbers(const Call& call, const Sides& s, std::int64_t task) {
-    if (s.y.dtype == DType::uint8) return run_rows<Real, std::uint8_t>(call, s, task);
-    run_rows<Real, std::int64_t>(call, s, task);
+    const Work work = work_of<Real>(call, s);
+    const std::int64_t bytes = element_bytes<Real>(s.y.dtype), lanes = kLanes<Real>;
+    constexpr std::int64_t kZero = 0;
+    View y_view = call.outputs[0];
+    y_view.tensor = &s.y;
+    for_each_rows(task, work.chunk, work.images, work.groups, work.rows,
+                  [&](std::int64_t image, std::int64_t group, std::int64_t row0, std::int64_t row1) {
+                      const char* x = call.inputs[0].data + image * call.inputs[0].image_stride;
+                      char* y = y_view.data + image * y_view.image_stride;
+                      const std::int64_t channels = min_of((group + 1) * lanes, s.y.channels);
+                      const std::int64_t end = s.y.layout == Layout::blocked ? (group + 1) * lanes : channels;
+                      for (std::int64_t row = row0; row < row1; ++row) {
+                          const std::int64_t x_row = row - call.attribute(0), pad_left = call.attribute(1);
+                          for (std::int64_t channel = group * lanes; channel < end; ++channel) {
+                              const bool here = channel < channels && x_row >= 0 && x_row < s.x.height;
+                              const char* from = x + element_at<Real>(s.x, channel, x_row, -pad_left) * bytes;
+                              char* to = y + element_at<Real>(s.y, channel, row, 0) * bytes;
+                              for (std::int64_t column = 0; column < s.y.width; ++column) {
+                                  const bool inside = here && column >= pad_left && column < pad_left + s.x.width;
+                                  const char* value = inside ? from : reinterpret_cast<const char*>(&kZero);
+                                  bytes == 1 ? std::memcpy(to, value, 1) : std::memcpy(to, value, 8);
+                                  from += pixel_elements<Real>(s.x) * bytes, to += pixel_elements<Real>(s.y) * bytes;
+                              }
+                          }
+                      }
+                      if (group == work.groups - 1 && row1 == work.rows) zero_padding<Real>(y_view, image);
+                  });
 }
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int) {
     const Sides s = sides_of(*call.problem);
     if (same_bytes(*call.problem, s)) return run_bytes<Real>(call, s, task);
-    if (s.y.dtype == DType::real) return run_rows<Real, Real>(call, s, task);
+    if (s.y.dtype == DType::real) return run_rows<Real>(call, s, task);
     run_whole_numbers<Real>(call, s, task);
 }
 

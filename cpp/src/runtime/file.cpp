@@ -5,21 +5,22 @@
 namespace convlens {
 namespace {
 
-// Eight tables, so that eight bytes are taken in a step (slicing by eight).
+// Eight tables, so that eight bytes are taken in a step (slicing by eight). They are made for each call: what a program
+// would carry of them is 8 KB.
 struct CrcTables {
     std::uint32_t of[8][256];
-    constexpr CrcTables() : of() {
-        for (std::uint32_t i = 0; i < 256; ++i) {
-            std::uint32_t crc = i;
-            for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1u) != 0 ? 0x82f63b78u : 0u);
-            of[0][i] = crc;
+    CrcTables() {
+        of[0][0] = 0;
+        // A checksum is linear: those of single bits, from the last to the first, and their sums.
+        for (std::uint32_t crc = 1, bit = 128; bit > 0; bit >>= 1) {
+            crc = crc >> 1 ^ ((crc & 1u) != 0 ? 0x82f63b78u : 0u);
+            for (std::uint32_t i = 0; i < 256; i += 2 * bit) of[0][i + bit] = of[0][i] ^ crc;
         }
         for (int t = 1; t < 8; ++t) {
             for (int i = 0; i < 256; ++i) of[t][i] = of[t - 1][i] >> 8 ^ of[0][of[t - 1][i] & 0xffu];
         }
     }
 };
-constexpr CrcTables kCrc;
 
 constexpr std::int64_t kLimit = std::int64_t{1} << 62;
 
@@ -30,6 +31,7 @@ bool multiply(std::int64_t* product, std::int64_t factor) {
 }  // namespace
 
 std::uint32_t crc32c(const void* bytes, std::size_t size, std::uint32_t seed) {
+    const CrcTables tables;
     const unsigned char* p = static_cast<const unsigned char*>(bytes);
     std::uint32_t crc = ~seed;
     for (; size >= 8; size -= 8, p += 8) {
@@ -37,11 +39,11 @@ std::uint32_t crc32c(const void* bytes, std::size_t size, std::uint32_t seed) {
         std::memcpy(&low, p, 4);
         std::memcpy(&high, p + 4, 4);
         low ^= crc;
-        crc = kCrc.of[7][low & 0xff] ^ kCrc.of[6][low >> 8 & 0xff] ^ kCrc.of[5][low >> 16 & 0xff] ^
-              kCrc.of[4][low >> 24] ^ kCrc.of[3][high & 0xff] ^ kCrc.of[2][high >> 8 & 0xff] ^
-              kCrc.of[1][high >> 16 & 0xff] ^ kCrc.of[0][high >> 24];
+        crc = tables.of[7][low & 0xff] ^ tables.of[6][low >> 8 & 0xff] ^ tables.of[5][low >> 16 & 0xff] ^
+              tables.of[4][low >> 24] ^ tables.of[3][high & 0xff] ^ tables.of[2][high >> 8 & 0xff] ^
+              tables.of[1][high >> 16 & 0xff] ^ tables.of[0][high >> 24];
     }
-    for (; size > 0; --size, ++p) crc = crc >> 8 ^ kCrc.of[0][(crc ^ *p) & 0xff];
+    for (; size > 0; --size, ++p) crc = crc >> 8 ^ tables.of[0][(crc ^ *p) & 0xff];
     return ~crc;
 }
 
