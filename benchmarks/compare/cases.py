@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from convlens.cli.bench import convolutions, pools
 
 LARGE = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "efficientnet_lite0", "squeezenet1_1")
+#: Networks that nothing was tuned on: forward alone.
+OTHERS = (
+    *("resnet34", "densenet121", "googlenet", "shufflenet_v2", "mnasnet"),
+    *("regnet_x", "efficientnet_b0", "mobilenet_v3", "convnext_tiny"),
+)
 EXPLAINED = LARGE
 METHODS = ("saliency", "integrated_gradients", "smooth_grad", "grad_cam", "occlusion", "rise")
 
@@ -51,6 +56,9 @@ def cases() -> Iterator[Case]:
         for name in LARGE:
             for n in (1, 8):
                 yield Case("forward", name, n=n, threads=threads)
+    for threads in (1, 2):
+        for name in OTHERS:
+            yield Case("forward", name, "other", threads=threads)
     for name in EXPLAINED:
         for what in METHODS:
             yield Case("explain", name, what, threads=2)

@@ -35,8 +35,8 @@ def torchvision() -> Any:
     return torchvision
 
 
-def _published(name: str) -> Callable[[], Any]:
-    return lambda: getattr(torchvision().models, name)(weights=None)
+def _published(name: str, **more: Any) -> Callable[[], Any]:
+    return lambda: getattr(torchvision().models, name)(weights=None, **more)
 
 
 def _lite0() -> Any:
@@ -89,6 +89,15 @@ NETS = {
     "mobilenet_v2": Net(_published("mobilenet_v2"), "features.18"),
     "efficientnet_lite0": Net(_lite0, "_avg_pooling", at_input=True),
     "squeezenet1_1": Net(_published("squeezenet1_1"), "features.12"),
+    "resnet34": Net(_published("resnet34"), "layer4"),
+    "densenet121": Net(_published("densenet121"), "features"),
+    "googlenet": Net(_published("googlenet", aux_logits=False, init_weights=False), "inception5b"),
+    "shufflenet_v2": Net(_published("shufflenet_v2_x1_0"), "conv5"),
+    "mnasnet": Net(_published("mnasnet1_0"), "layers.16"),
+    "regnet_x": Net(_published("regnet_x_400mf"), "trunk_output"),
+    "efficientnet_b0": Net(_published("efficientnet_b0"), "features"),
+    "mobilenet_v3": Net(_published("mobilenet_v3_large"), "features"),
+    "convnext_tiny": Net(_published("convnext_tiny"), "features"),
     "small": Net(_plain(1, 28, [(32, 1)]), "1", (1, 28, 28), (4, 2)),
     "medium": Net(_plain(3, 64, [(32, 1), (32, 2), (64, 1), (64, 2), (128, 1), (128, 2)]), "11", (3, 64, 64), (16, 8)),
 }

@@ -101,7 +101,7 @@ def _summary(results: Mapping[str, Result]) -> list[str]:
     for result in results.values():
         beaten, case = fastest(result), result.case
         if beaten is not None:
-            what = case.what if case.group in ("explain", "load", "memory") else _kind(case)
+            what = case.what if case.group in ("forward", "explain", "load", "memory") else _kind(case)
             groups.setdefault((case.group, what, case.threads, case.n), []).append((result, beaten))
     lines = [
         "Convlens's time by that of the fastest peer of each case: geometric mean, and cases lost beyond doubt.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from check import check, random_inputs, run_program
+from check import check, instructions, random_inputs, run_program
 
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Weights, compile
@@ -276,6 +276,31 @@ def test_normalisations_and_their_gradients(op, shape, attributes, vector):
     y = b.add(op, [b.add("Abs", [x]), *vectors], attributes, name="y")
     graph, gradients = backward(b.build([y]), y, ["x", *vectors])
     check(graph.subgraph([y, *gradients.values()]))
+
+
+def last(b, x):
+    return b.add("Transpose", [x], {"perm": (0, 2, 3, 1)})
+
+
+def first(b, x):
+    return b.add("Transpose", [x], {"perm": (0, 3, 1, 2)})
+
+
+def test_a_layer_norm_between_transposes_is_computed_where_the_channels_are():
+    """ConvNeXt's; also where somebody reads channels last, and where another axis is normalised."""
+    b, rng = GraphBuilder(), np.random.default_rng(0)
+    x = b.input("x", "float32", ("N", 3, 6, 5))
+    vectors = [b.constant(rng.standard_normal(18).astype(np.float32), name) for name in ("scale", "bias")]
+    weight = b.constant(rng.standard_normal((18, 3, 3, 3)).astype(np.float32))
+    y = last(b, b.add("Conv", [x, weight], {"pads": (1, 1, 1, 1)}))
+    norm = b.add("LayerNormalization", [y, *vectors], {"axis": -1, "epsilon": 1e-3})
+    pooled = b.add("GlobalAveragePool", [b.add("Relu", [first(b, norm)])])
+    alone = b.build([pooled])
+    program = check(alone)
+    assert "strided_copy" not in instructions(program, alone)
+    check(b.build([pooled, norm, first(b, b.add("LayerNormalization", [y, vectors[0]])), first(b, y)]))
+    rows = b.constant(rng.standard_normal((5, 18)).astype(np.float32))
+    check(b.build([first(b, b.add("LayerNormalization", [y, rows], {"axis": 2}))]))
 
 
 @pytest.mark.parametrize("shape", [(33,), (18, 5, 4)], ids=str)

@@ -203,6 +203,7 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
             tile.steps = min_of(plan.steps_a_pass, w.steps - step);
             tile.last_elements = w.step_lanes(panel, step + tile.steps - 1);
             finish_pass(&tile, epilogue, step == 0, step + tile.steps == w.steps);
+            tile.weight_ahead = tile.steps * tile.weight_step * static_cast<std::int64_t>(sizeof(Real));
             call.kernels->set<Real>().conv_tile(tile);
             tile.source.data += tile.steps * tile.source_step;
             tile.weight += tile.steps * tile.weight_step;

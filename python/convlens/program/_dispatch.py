@@ -54,7 +54,8 @@ def _sizes(i: Instruction) -> str:
     channels, height, width = out.shape
     joined = " + ".join(str(t.shape[0]) for t in i.inputs if t is not None)
     what = joined if start == 0 and len(i.inputs) > 1 else f"{start} to {start + channels} of {joined}"
-    return f"channels {what}, {height} x {width}"
+    shuffled = f" in {i.attributes[2]} groups, shuffled" if i.attributes[2] > 1 else ""
+    return f"channels {what}{shuffled}, {height} x {width}"
 
 
 def _how(move: Move) -> str:

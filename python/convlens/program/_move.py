@@ -72,23 +72,33 @@ def copy(
     return out
 
 
-def join(flow: Flow, like: Op, sources: list[str], out: str, kind: TensorType, axis: int, start: int = 0) -> str:
-    """Append a Join along channels (0), rows (1) or columns (2)."""
+def join(
+    flow: Flow, like: Op, sources: list[str], out: str, kind: TensorType, axis: int, start: int = 0, groups: int = 1
+) -> str:
+    """Append a Join along channels (0), rows (1) or columns (2); in `groups` the channels joined are shuffled."""
     if not kind.dtype.startswith("float"):
         like.unsupported(f"{out!r} is {kind}; supported: float32 and float64")
     flow.types[out] = kind
-    flow.ops.append(Op("Join", sources, [out], {"axis": axis, "start": start}, like.name))
+    flow.ops.append(Op("Join", sources, [out], {"axis": axis, "start": start, "groups": groups}, like.name))
     return out
 
 
 def transpose(flow: Flow, op: Op) -> None:
-    """Transpose; an alias when only axes of size 1 move."""
+    """Transpose; an alias when only axes of size 1 move, a Join where it shuffles channels."""
     kind = flow.types[op.inputs[0]]
     lead, dims = int(kind.batched), kind.per_image
     perm = [axis - lead for axis in permutation_of(flow.call(op))[lead:]]
     if all(a < b for a, b in pairwise(axis for axis in perm if dims[axis] != 1)):
         alias(flow, op.inputs[0], op.outputs[0])
         return
+    if kind.batched and perm[:2] == [1, 0] and perm[2:] == list(range(2, len(dims))) and len(dims) > 2:
+        shape = TensorType(kind.dtype, ("N", dims[0] * dims[1], *dims[2:]))
+        if kind.dtype.startswith("float") and chw(shape) == flow.base_of(op.inputs[0]):
+            channels, shuffled = f"{op.outputs[0]}/channels", f"{op.outputs[0]}/shuffled"
+            flow.types[channels] = shape
+            alias(flow, op.inputs[0], channels)
+            alias(flow, join(flow, op, [channels], shuffled, shape, 0, groups=dims[0]), op.outputs[0])
+            return
     step = strides(dims)
     axes = [whole(dims[axis], step[axis]) for axis in perm]
     copy(flow, op, op.inputs[0], op.outputs[0], flow.types[op.outputs[0]], axes)

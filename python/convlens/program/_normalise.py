@@ -24,6 +24,7 @@ from ._flow import ELEMENTWISE, Entry, Flow, Op
 from ._move import concat, expand, pad, slice_, slice_grad, split, spread_operands, transpose
 from ._phases import conv_grad_input
 from ._reduce import arg_max, reduction, softmax
+from ._shuffles import fold_shuffles
 
 # Operators that become ops of lowering's own.
 EXPANSIONS = {
@@ -86,6 +87,7 @@ def normalise(
     for state, value in updates.items():
         flow.ops.append(Op("Assign", [value], [], {"state": state}, f"update of {state}"))
     flow.index_uses()
+    fold_shuffles(flow)
     place(flow)
     flow.index_uses()
     return flow

@@ -132,6 +132,9 @@ class _Parts:
     def _visit(self, i: Instruction) -> list[Instruction]:
         if i.op != "concat" or i.attributes[0] != 0:
             return [i]
+        if i.attributes[2] > 1:  # shuffled: lane by lane
+            self.moves.append(Move(self._entry, i, 0, len(self.entries[-1])))
+            return [i]
         out, start = i.outputs[0], int(i.attributes[1])
         inputs = [t for t in i.inputs if t is not None]
         assert out is not None
@@ -180,7 +183,7 @@ class _Parts:
                 part = Tensor(out.name, REAL, BLOCKED, ARENA, True, (at[end] - at[first], *out.shape[1:]))
                 part.entry = self._entry
                 self._attach(part, out, at[first] // self.lanes)
-                left.append(Instruction("concat", list(joined[first:end]), [part], [0, 0], i.name))
+                left.append(Instruction("concat", list(joined[first:end]), [part], [0, 0, 1], i.name))
             first = end
         return left, len(inputs) - sum(len(c.inputs) for c in left)
 

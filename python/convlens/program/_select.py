@@ -391,7 +391,8 @@ def _crop(s: Selection, op: Op) -> Step:
 
 
 def _join(s: Selection, op: Op) -> Step:
-    return s.step("concat", op.inputs, op.outputs, [op.attributes["axis"], op.attributes["start"]], [op])
+    how = [op.attributes[name] for name in ("axis", "start", "groups")]
+    return s.step("concat", op.inputs, op.outputs, how, [op])
 
 
 def _copy(s: Selection, op: Op) -> Step:

@@ -12,6 +12,7 @@ from ._interpolate import ResizePlan as ResizePlan
 from ._interpolate import resize_plan as resize_plan
 from ._normal import NORMALISATIONS as NORMALISATIONS
 from ._normal import expand_norm as expand_norm
+from ._normal import standardised as standardised
 from ._rules import Composite as Composite
 from ._rules import Gradients as Gradients
 from ._rules import Rule as Rule

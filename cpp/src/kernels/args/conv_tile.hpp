@@ -55,7 +55,8 @@ struct ConvTile {
     int64_t weight_block_step = 0;
     const ConvTap* taps = nullptr;
     int64_t n_taps = 0;
-    int64_t weight_taps = 1;  // one list of taps serves panels of different width
+    int64_t weight_ahead = 256;  // bytes from a weight to what is called into the second-level cache
+    int64_t weight_taps = 1;     // one list of taps serves panels of different width
     int64_t steps = 0, source_step = 0, weight_step = 0;
     int64_t elements = 0, last_elements = 0;  // a tap; in the last step
     int64_t source_element_step = 0, weight_element_step = 0;
