@@ -11,6 +11,15 @@ namespace {
 // 112 x 112, Zen 4: 0.29 of the time; the same lines called in at once before the tile: 1.)
 constexpr int64_t kAheadBytes = 256;
 
+// Packed weights follow each other as they are read. Tiles of one block are through two elements before memory has
+// answered; they call in the panel, or the pass, after this one. (Zen 4, AVX2: 512 channels 7 x 7 by F(2,3) 0.55 of the
+// time, by 2 or 4 KB ahead 0.89; ResNet-18 0.82.)
+template <class Real>
+inline int64_t weights_ahead(const ConvTile<Real>& a) {
+    const bool far = kTileBlocks<Real> == 1 && a.weight_step != 0;
+    return far ? a.steps * a.weight_step * static_cast<int64_t>(sizeof(Real)) : kAheadBytes;
+}
+
 // Where the reduction goes next: pointers are ready a tap ahead, so that no load waits for their arithmetic.
 template <class Real>
 struct TileWalk {
@@ -82,6 +91,7 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
     int64_t element_step = a.source_element_step * static_cast<int64_t>(sizeof(Real));
     __asm__("" : "+r"(stride2), "+r"(stride3), "+r"(element_step));
     const int64_t weight_element_step = a.weight_element_step, weight_block_step = a.weight_block_step;
+    const int64_t weight_ahead = weights_ahead(a);
     Real* output = place.at(a.output);
     TileWalk<Real> walk;
     walk.source = place.at(a.source), walk.weight = a.weight + place.block * weight_block_step;
@@ -144,7 +154,7 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
                     ws[b * kVecs + v] = V::load(at + b * weight_block_step + v * V::width);
                 }
                 if (ahead_too) {
-                    __builtin_prefetch(reinterpret_cast<const char*>(at + b * weight_block_step) + kAheadBytes, 0, 2);
+                    __builtin_prefetch(reinterpret_cast<const char*>(at + b * weight_block_step) + weight_ahead, 0, 2);
                 }
             }
             CONVLENS_UNROLL
@@ -195,7 +205,7 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
         }
         // More columns than a tile has are cut into none lower than half of it.
         while (w != end) {
-            element((kOrdered || !kUsual) && Blocks == kTileBlocks<Real> && 2 * Rows >= kTileRows<Real>, 0, 1);
+            element(kOrdered || (!kUsual && Blocks == kTileBlocks<Real> && 2 * Rows >= kTileRows<Real>), 0, 1);
         }
     }
     finish_tile<Real, Rows, Blocks, kUsual>(a, sums, place, output);
