@@ -109,8 +109,9 @@ def test_smooth_grad(pair):
     _, module, net, x, _, target, tt = pair
     why = explain.smooth_grad(net, x, target, n_samples=3, noise_level=0.1, seed=7)
     sigma, total = 0.1 * np.ptp(x.reshape(3, -1), axis=1), 0
+    drawn = [normal(x.shape[1:], seed=7, image=i, samples=range(3), dtype=x.dtype) for i in range(3)]
     for sample in range(3):
-        noise = [sigma[i] * normal(x.shape[1:], seed=7, image=i, sample=sample) for i in range(3)]
+        noise = [sigma[i] * drawn[i][sample] for i in range(3)]
         noisy = torch.tensor(x + np.stack(noise), requires_grad=True)
         total = total + torch.autograd.grad(module(noisy)[torch.arange(3), tt].sum(), noisy)[0]
     close(why.values, total / 3)

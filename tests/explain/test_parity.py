@@ -184,8 +184,9 @@ def test_smooth_grad_is_the_mean_over_its_own_noise(pair):
     why = explain.smooth_grad(net, x, target, n_samples=4, noise_level=0.15, seed=7)
     sigma = 0.15 * np.ptp(x.reshape(3, -1), axis=1)
     total = 0
+    drawn = [normal(x.shape[1:], seed=7, image=i, samples=range(4), dtype=x.dtype) for i in range(3)]
     for sample in range(4):
-        noise = [sigma[i] * normal(x.shape[1:], seed=7, image=i, sample=sample) for i in range(3)]
+        noise = [sigma[i] * drawn[i][sample] for i in range(3)]
         noisy = torch.tensor(x + np.stack(noise), requires_grad=True)
         (gradient,) = torch.autograd.grad(module(noisy)[torch.arange(3), tt].sum(), noisy)
         total = total + gradient

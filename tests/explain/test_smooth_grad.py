@@ -13,7 +13,9 @@ def test_it_is_the_mean_of_gradients_at_the_noisy_images():
     why = explain.smooth_grad(model, x, 1, n_samples=3, noise_level=0.2, seed=5)
     total = np.zeros_like(x)
     for sample in range(3):
-        noise = np.stack([0.2 * np.ptp(x[i]) * normal(x.shape[1:], seed=5, image=i, sample=sample) for i in range(2)])
+        samples = range(sample, sample + 1)
+        drawn = [normal(x.shape[1:], seed=5, image=i, samples=samples, dtype=x.dtype) for i in range(2)]
+        noise = np.concatenate([0.2 * np.ptp(x[i]) * drawn[i] for i in range(2)])
         total += explain.saliency(model, x + noise, 1).values
     assert np.abs(why.values - total / 3).max() <= 1e-12 * np.abs(total).max()
 
@@ -35,7 +37,7 @@ def test_more_samples_keep_the_first_ones():
     model, x = small(dtype="float64"), images(1, dtype="float64")
     four = 4 * explain.smooth_grad(model, x, 1, n_samples=4).values
     five = 5 * explain.smooth_grad(model, x, 1, n_samples=5).values
-    noise = 0.15 * np.ptp(x) * normal(x.shape[1:], seed=0, image=0, sample=4)
+    noise = 0.15 * np.ptp(x) * normal(x.shape[1:], seed=0, image=0, samples=range(4, 5), dtype=x.dtype)
     assert np.allclose(five - four, explain.saliency(model, x + noise, 1).values, atol=1e-12)
 
 

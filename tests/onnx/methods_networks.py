@@ -92,8 +92,8 @@ class Case:
         if method == "smooth_grad":
             n = METHODS[method].options["n_samples"]
             shape = (x.shape[-1], *x.shape[1:-1]) if self.last else x.shape[1:]
-            noise = [normal(shape, seed=0, image=0, sample=i) for i in range(n)]
-            noise = [np.moveaxis(sample, 0, -1) for sample in noise] if self.last else noise
+            noise = normal(shape, seed=0, image=0, samples=range(n), dtype=x.dtype)
+            noise = np.moveaxis(noise, 1, -1) if self.last else noise
             return sum(self._gradient(x + 0.15 * np.ptp(x) * sample) for sample in noise) / n
         if method == "occlusion":
             return self._occlusion()

@@ -42,7 +42,7 @@ def weighted_sum(
     task: Task,
     goal: Goal,
     chosen: Array,
-    variant: Callable[[int, int], Array],
+    variants: Callable[[int, range], Array],
     weights: Array,
     progress: Progress,
 ) -> Sums:
@@ -56,8 +56,8 @@ def weighted_sum(
         Of all images, resolved on the clean ones.
     chosen : ndarray of int64
         Which images.
-    variant : callable
-        ``variant(image, s)`` is the input (C, H, W) of variant s of an image.
+    variants : callable
+        ``variants(image, samples)`` are the inputs (len(samples), C, H, W) of some variants of an image.
     weights : ndarray of shape (n_variants,), float64
     progress : Progress
         Steps once for each variant of each image.
@@ -76,7 +76,7 @@ def weighted_sum(
     sums = Sums(np.zeros((len(chosen), *task.images.shape[1:])), np.zeros(len(chosen), np.int64))
     split = find_split(task.net, task.subject, task.output) if len(weights) >= FEWEST_SPLIT else None
     if split is not None:
-        return _split_sum(task, split, goal, chosen, variant, weights, progress, sums)
+        return _split_sum(task, split, goal, chosen, variants, weights, progress, sums)
     name = task.plan.results[task.entry][0]
     try:
         for start in range(0, len(chosen), task.batch_size):
@@ -85,7 +85,8 @@ def weighted_sum(
             at_once = max(1, task.batch_size // len(rows))
             for first in range(0, len(weights), at_once):
                 steps = range(first, min(first + at_once, len(weights)))
-                batch = np.stack([variant(image, s) for s in steps for image in images])
+                batch = np.stack([variants(image, steps) for image in images], axis=1)
+                batch = batch.reshape(-1, *batch.shape[2:])
                 repeated = goal.take(np.tile(images, len(steps)))
                 gradients = task.run(batch, np.tile(images, len(steps)), repeated)[name]
                 for place, s in enumerate(steps):
@@ -105,7 +106,7 @@ def _split_sum(
     split: Split,
     goal: Goal,
     chosen: Array,
-    variant: Callable[[int, int], Array],
+    variants: Callable[[int, range], Array],
     weights: Array,
     progress: Progress,
     sums: Sums,
@@ -118,7 +119,7 @@ def _split_sum(
         try:
             for first in range(0, len(weights), at_once):
                 steps = range(first, min(first + at_once, len(weights)))
-                batch = np.stack([variant(image, s) for s in steps])
+                batch = variants(image, steps)
                 which = np.full(len(steps), image)
                 _add_gradients(task, split, state, batch, which, goal.take(which), weights[first : steps.stop])
                 sums.done[row] += len(steps)

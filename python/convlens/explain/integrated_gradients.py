@@ -142,11 +142,12 @@ class _Path:
         points, weights = _gauss_legendre(n_steps)
         images = self.task.images
 
-        def variant(image: int, step: int) -> Array:
+        def variants(image: int, steps: range) -> Array:
             way = images[image] - self.start[image]
-            return np.asarray(self.start[image] + images.dtype.type(points[step]) * way)
+            shares = points[steps.start : steps.stop].astype(images.dtype).reshape(-1, *[1] * way.ndim)
+            return np.asarray(self.start[image] + shares * way)
 
-        return weighted_sum(self.task, self.goal, chosen, variant, weights, progress)
+        return weighted_sum(self.task, self.goal, chosen, variants, weights, progress)
 
     def values(self, chosen: Array, sums: Sums) -> Array:
         """The attributions, in double; NaN for images an interrupt left out."""

@@ -103,12 +103,14 @@ def smooth_grad(
     flat = rows(task.images).astype(np.float64)
     sigma = noise_level * (flat.max(axis=1, initial=-np.inf) - flat.min(axis=1, initial=np.inf)) if n else np.empty(0)
 
-    def variant(image: int, sample: int) -> Array:
-        noise = _noise(task, seed, image, sample)
-        return np.asarray(task.images[image] + (sigma[image] * noise).astype(task.images.dtype))
+    def variants(image: int, samples: range) -> Array:
+        batch = _noise(task, seed, image, samples)
+        batch *= task.images.dtype.type(sigma[image])
+        batch += task.images[image]
+        return batch
 
     with Progress("SmoothGrad", n * n_samples, show=progress) as bar:
-        sums = weighted_sum(task, task.goal, np.arange(n), variant, np.ones(n_samples), bar)
+        sums = weighted_sum(task, task.goal, np.arange(n), variants, np.ones(n_samples), bar)
     values = np.full(task.images.shape, np.nan)
     some = sums.done > 0
     values[some] = sums.total[some] / sums.done[some].reshape(-1, *[1] * (values.ndim - 1))
@@ -119,10 +121,10 @@ def smooth_grad(
     return task.explanation(values.astype(task.images.dtype), clean, converged=not sums.interrupted, notes=notes)
 
 
-def _noise(task: Task, seed: int, image: int, sample: int) -> Array:
+def _noise(task: Task, seed: int, image: int, samples: range) -> Array:
     """Noise of one image: that of its channels-first twin, where channels are last."""
-    shape, layout = task.images.shape[1:], task.subject.layout
-    if channels_first(layout):
-        return normal(shape, seed=seed, image=image, sample=sample)
-    drawn = normal((shape[-1], *shape[:-1]), seed=seed, image=image, sample=sample)
-    return np.moveaxis(drawn, 0, -1)
+    shape, dtype = task.images.shape[1:], task.images.dtype
+    if channels_first(task.subject.layout):
+        return normal(shape, seed=seed, image=image, samples=samples, dtype=dtype)
+    drawn = normal((shape[-1], *shape[:-1]), seed=seed, image=image, samples=samples, dtype=dtype)
+    return np.ascontiguousarray(np.moveaxis(drawn, 1, -1))
