@@ -1,0 +1,26 @@
+"""Calls on several threads at once, their results in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def side_by_side(call: Callable[[T], R], values: Iterable[T], workers: int) -> Iterator[R]:
+    """Call with one value after the other on `workers` threads; an error or interrupt begins no further call.
+
+    >>> list(side_by_side(abs, [-1, 2, -3], workers=2))
+    [1, 2, 3]
+    """
+    if workers == 1:
+        yield from map(call, values)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield from pool.map(call, values)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
