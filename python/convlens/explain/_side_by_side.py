@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,8 +10,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(call: Callable[[T], R], values: Iterable[T], workers: int) -> Iterator[R]:
-    """Call with one value after the other on `workers` threads; an error or interrupt begins no further call.
+def side_by_side(call: Callable[[T], R], values: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """Call with one value after the other on `workers` threads.
+
+    An error is raised where its result would be. After it, an interrupt or ``close()`` no further call begins; those
+    under way are waited for.
 
     >>> list(side_by_side(abs, [-1, 2, -3], workers=2))
     [1, 2, 3]

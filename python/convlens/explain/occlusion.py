@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -166,13 +167,14 @@ def _cover_locally(
         patches = [(rows.index(down.start), columns.index(across.start)) for down, across in some]
         return image.logits(patches, [(down, across) for down, across in some], 0 if workers == 1 else 1)
 
-    for some, answers in zip(batches, side_by_side(logits, batches, workers), strict=True):
-        scores = task.goal.take(np.full(len(some), part.start)).score(answers)
-        for place, one in zip(some, scores, strict=True):
-            where = (part, slice(None), *place)
-            lost[where] += score - one
-            count[where] += 1
-        bar.step(len(some))
+    with closing(side_by_side(logits, batches, workers)) as found:
+        for some, answers in zip(batches, found, strict=True):
+            scores = task.goal.take(np.full(len(some), part.start)).score(answers)
+            for place, one in zip(some, scores, strict=True):
+                where = (part, slice(None), *place)
+                lost[where] += score - one
+                count[where] += 1
+            bar.step(len(some))
 
 
 def _placed(window: Window, axes: tuple[int, ...], rank: int) -> Window:
