@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from convlens import explain, nn
+from convlens import explain, nn, ops
 from convlens.explain import _regions
+from convlens.explain._local import LocalImage, find_local
+from convlens.explain._task import Task
+from convlens.explain.occlusion import windows
 from explain.networks import with_biases
 
 SHAPE = (3, 44, 60)
@@ -18,9 +23,10 @@ def _finished(x, y, dtype, **options):
 
 
 def plain(dtype, **options):
-    """Pools that pad, that have a ceiling, that count what they pad; dilation, strides beyond the kernel, groups."""
+    """Pools that pad, that have a ceiling, that count what they pad; padding beside a convolution's own; groups."""
     x = nn.Input(SHAPE)
-    y = nn.ReLU()(nn.Conv2d(out_channels=20, kernel_size=(5, 3), stride=2, padding=(2, 1), name="a")(x))
+    y = nn.ZeroPad2d(padding=(1, 0, 0, 2))(x)
+    y = nn.ReLU()(nn.Conv2d(out_channels=20, kernel_size=(5, 3), stride=2, padding=(2, 1), name="a")(y))
     y = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)(y)
     y = nn.SiLU()(nn.BatchNorm2d(name="norm")(nn.Conv2d(out_channels=24, kernel_size=3, padding="same", name="b")(y)))
     y = nn.MaxPool2d(kernel_size=2, ceil_mode=True)(nn.ZeroPad2d(padding=(0, 1, 2, 0))(y))
@@ -37,7 +43,8 @@ def residual(dtype, **options):
     d = nn.Conv2d(out_channels=32, kernel_size=3, stride=2, padding=1, name="d")(c)
     e = nn.ReLU()(nn.Add(name="down")(d, nn.Conv2d(out_channels=32, kernel_size=1, stride=2, name="e")(c)))
     f = nn.AvgPool2d(kernel_size=2)(nn.Concat()(e, d))
-    return _finished(x, nn.ReLU()(nn.Conv2d(out_channels=8, kernel_size=3, padding=1, name="f")(f)), dtype, **options)
+    g = nn.ReLU()(nn.Conv2d(out_channels=16, kernel_size=3, padding=1, name="f")(f))
+    return _finished(x, nn.Conv2d(out_channels=16, kernel_size=3, padding=1, name="g")(g), dtype, **options)
 
 
 @pytest.fixture
@@ -53,17 +60,76 @@ def images(n, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("network", [plain, residual])
 def test_boxes_have_the_bits_of_the_whole(network, dtype, free, monkeypatch):
-    """Of the network without Winograd's algorithm, whose tiles lie on the grid of a whole tensor."""
-    net, direct, x = network(dtype), network(dtype, winograd=False), images(2, dtype)
+    """Without Winograd's algorithm, whose tiles lie on the grid of a whole tensor."""
+    net, x = network(dtype, winograd=False), images(2, dtype)
     for window, stride in ((8, 4), ((5, 9), (5, 7))):
         call = {"window": window, "stride": stride, "baselines": 0.3}
         boxes = explain.occlusion(net, x, 1, **call)
-        assert np.array_equal(explain.occlusion(net, x, 1, **call, batch_size=3).values, boxes.values)
         with monkeypatch.context() as patch:
             patch.setitem(explain.occlusion.__globals__, "find_local", lambda *_: None)
-            whole = explain.occlusion(direct, x, 1, **call)
+            whole = explain.occlusion(net, x, 1, **call)
         assert whole.values.any()
         assert np.array_equal(boxes.values, whole.values)
+
+
+def test_what_runs_whole_goes_by_winograd(free):
+    net, direct, x = residual("float32"), residual("float32", winograd=False), images(1, "float32")
+    local = find_local(Task(net, "", x, method="occlusion"), windows(SHAPE[1:], (24, 24), (12, 12)))
+    assert any("Winograd" in choice.algorithm for choice in local._rest.convolutions)
+    boxes = [*local._clean.convolutions, *(choice for part in local._parts if part for choice in part.convolutions)]
+    assert boxes
+    assert not any("Winograd" in choice.algorithm for choice in boxes)
+    maps = [explain.occlusion(each, x, 1, window=24, stride=12).values for each in (net, direct)]
+    assert not np.array_equal(*maps)
+    assert np.allclose(*maps, rtol=0, atol=1e-4 * np.abs(maps[1]).max())
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_windows_side_by_side_have_the_same_bits(bounded, free):
+    net, x = residual("float32"), images(2, "float32")
+    call = {"window": 8, "stride": 4}
+    before, maps = ops.get_num_threads(), []
+    net.max_bytes = 2**24 if bounded else None
+    try:
+        for threads, at_once in ((1, None), (2, None), (3, 5), (3, 2), (2, 1)):
+            ops.set_num_threads(threads)
+            maps.append(explain.occlusion(net, x, 1, **call, batch_size=at_once).values)
+    finally:
+        ops.set_num_threads(before)
+    assert all(np.array_equal(each, maps[0]) for each in maps[1:])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_interrupt_leaves_the_windows_done(threads, free, monkeypatch):
+    net, x = residual("float32"), images(1, "float32")
+    whole = explain.occlusion(net, x, 1, window=8, stride=8).values
+    logits, calls = LocalImage.logits, itertools.count()
+
+    def interrupted(*args):
+        if next(calls) >= 4:
+            raise KeyboardInterrupt
+        return logits(*args)
+
+    before = ops.get_num_threads()
+    monkeypatch.setattr(LocalImage, "logits", interrupted)
+    ops.set_num_threads(threads)
+    try:
+        why = explain.occlusion(net, x, 1, window=8, stride=8, batch_size=2)
+    finally:
+        ops.set_num_threads(before)
+    done = ~np.isnan(why.values)
+    assert not why.converged
+    assert 0 < done.mean() < 1
+    assert np.array_equal(why.values[done], whole[done])
+
+
+def test_padding_before_a_convolution_is_its_own(free):
+    net = plain("float32")
+    rows, columns = [(i, i + 8) for i in range(0, 36, 4)], [(i, i + 8) for i in range(0, 52, 4)]
+    found = _regions.find_regions(net.graph, net.input_name, net.output_name, rows, columns)
+    first = found.regions[1]
+    assert [node.op for node in first.nodes] == ["Conv", "Relu"]
+    assert first.reads[0].window.pads == (2 + 1, 1, 2, 1 + 2)
 
 
 @pytest.mark.parametrize(("network", "least"), [(plain, 3), (residual, 4)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,8 +23,9 @@ POINTWISE = frozenset(
 # Those whose constants are one a channel, or say how.
 _CHANNEL_VECTORS = frozenset({"BatchNormalization", "Conv", "Pad"})
 
-#: A box of more than this share of its tensor is not worth the copies around it.
-LARGEST_BOX = 0.7
+#: A box of more than this share of its tensor is not worth the copies around it, nor a Program of its own. (0.55 takes
+#: 0.96 of the time of 0.7 with ResNet-18, 0.98 with MobileNetV2, the same with EfficientNet-Lite0 and ResNet-50.)
+LARGEST_BOX = 0.55
 #: Of the products of a forward pass, boxes must leave out this share ...
 LEAST_SHARE = 0.25
 #: ... and so many for each Program that runs on the way, which its copies cost.
@@ -115,7 +116,7 @@ def find_regions(
     rows, columns : sequence of (begin, end)
         Of the patches.
     """
-    part = graph.subgraph([output])
+    part = _with_pads_in_windows(graph.subgraph([output]))
     if tuple(part.inputs) != (source,) or len(part.types[source].shape) != 4:
         return None
     found = _Finder(part, source, list(rows), list(columns))
@@ -285,6 +286,21 @@ def _pad_window(graph: Graph, node: Node) -> Window | None:
     if any(side != 0 for pair in widths[:2] for side in pair) or min(side for pair in widths for side in pair) < 0:
         return None
     return Window((1, 1), pads=(widths[2][0], widths[3][0], widths[2][1], widths[3][1]))
+
+
+def _with_pads_in_windows(graph: Graph) -> Graph:
+    """A convolution of what was padded with zeros pads itself: one region instead of two."""
+    made, nodes = graph.producers(), []
+    for node in graph.nodes:
+        pad = made.get(node.inputs[0]) if node.op == "Conv" else None
+        around = _pad_window(graph, pad) if pad is not None and pad.op == "Pad" else None
+        if pad is not None and around is not None and _padded_with(graph, pad) == 0:
+            own = window_of(node, graph.types).pads
+            pads = tuple(a + b for a, b in zip(own, around.pads, strict=True))
+            attributes = {**node.attributes, "pads": pads}
+            node = replace(node, inputs=(pad.inputs[0], *node.inputs[1:]), attributes=attributes)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes)).subgraph(graph.outputs)
 
 
 def _padded_with(graph: Graph, node: Node) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ._explanation import Explanation
 from ._local import Local, find_local
 from ._progress import Progress
 from ._registry import method
+from ._side_by_side import side_by_side
 from ._task import Task, at_least
 
 Array = npt.NDArray[Any]
@@ -158,16 +160,21 @@ def _cover_locally(
     image = local.image(task.images[part][0], cover[part][0])
     score = task.goal.take(part).score(image.whole())[0]
     rows, columns = (sorted({place[axis].start for place in places}) for axis in (0, 1))
-    for first in range(0, len(places), local.batch_size):
-        some = places[first : first + local.batch_size]
+    workers, size = local.shares(len(places))
+    batches = [places[first : first + size] for first in range(0, len(places), size)]
+
+    def logits(some: list[Window]) -> Array:
         patches = [(rows.index(down.start), columns.index(across.start)) for down, across in some]
-        logits = image.logits(patches, [(down, across) for down, across in some])
-        scores = task.goal.take(np.full(len(some), part.start)).score(logits)
-        for place, one in zip(some, scores, strict=True):
-            where = (part, slice(None), *place)
-            lost[where] += score - one
-            count[where] += 1
-        bar.step(len(some))
+        return image.logits(patches, [(down, across) for down, across in some], 0 if workers == 1 else 1)
+
+    with closing(side_by_side(logits, batches, workers)) as found:
+        for some, answers in zip(batches, found, strict=True):
+            scores = task.goal.take(np.full(len(some), part.start)).score(answers)
+            for place, one in zip(some, scores, strict=True):
+                where = (part, slice(None), *place)
+                lost[where] += score - one
+                count[where] += 1
+            bar.step(len(some))
 
 
 def _placed(window: Window, axes: tuple[int, ...], rank: int) -> Window:

@@ -360,6 +360,7 @@ class Network:
         *,
         updates: Mapping[str, str] | None = None,
         inside: Collection[str] | None = None,
+        direct: bool = False,
     ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
 
@@ -371,6 +372,8 @@ class Network:
             Returns a graph over this network's constants and the entry points to compile.
         updates, inside
             See :func:`convlens.program.compile`.
+        direct : bool
+            Whether no convolution goes by Winograd's algorithm, whatever :attr:`winograd` is.
         """
         from ..program import compile as compile_program
 
@@ -382,7 +385,7 @@ class Network:
                 dtype=self.dtype,
                 updates=updates,
                 inside=inside,
-                winograd=self.winograd,
+                winograd=self.winograd and not direct,
                 memory=self.memory,
             )
 

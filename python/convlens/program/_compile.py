@@ -48,10 +48,10 @@ def compile(
         Graph inputs that are not batched and change in place: each run ends with the tensor's value in the state.
     inside : collection of str, optional
         Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
+        Winograd's tiles lie on the grid of a whole tensor: a part of one goes without, or has other bits.
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
-        some three times as much. In float64, and with `inside`, never. A tile by name: wherever it is defined, in
-        float64 too.
+        some three times as much. In float64 never. A tile by name: wherever it is defined, in float64 too.
     memory : {"fast", "low"}
         "low": no weights are kept transformed; the bits are the same.
 
@@ -89,8 +89,7 @@ def compile(
         dtype = "float64" if any(kind.dtype == "float64" for kind in graph.inputs.values()) else "float32"
     if dtype not in ("float32", "float64"):
         raise ValueError(f"`dtype` (={dtype!r}) must be 'float32' or 'float64'")
-    # A part has other tiles than the whole: all that must have the same bits goes without.
-    unit = wanted_unit(winograd, dtype) if inside is None else 0
+    unit = wanted_unit(winograd, dtype)
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
     graph = mask_before_pools(graph, {name for entry in entries.values() for name in entry.outputs})
