@@ -13,18 +13,15 @@ inline unsigned first_lanes(int64_t count) {
     return count < Vec<Real>::width ? (1u << count) - 1 : ~0u;
 }
 
-// Only the first `count` lanes that are left, when a whole vector would leave the memory.
+// Only the first `count` lanes that are left, when a whole vector would leave the memory. (No call: it would take all
+// vectors out of their registers.)
 template <class Real>
-__attribute__((noinline)) void store_first(Vec<Real> v, Real* to, int64_t count) {
+inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) {
+    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return store_anywhere(to, v);
     Real lanes[Vec<Real>::width];
     v.store(lanes);
     CONVLENS_KEEP_LOOP
     for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
-}
-template <class Real>
-inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) {
-    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return store_anywhere(to, v);
-    store_first(v, to, count);
 }
 
 // The lanes of a vector of columns c, c + Stride ... that lie within the width.
@@ -196,6 +193,7 @@ void depthwise_spread(const DepthwiseSpread<Real>& a) {
                 int64_t padded = a.first_row + row + a.pad_top, y = (padded - 1) >> 1;
                 const Real* source = a.source + (plane * a.height + y) * a.width + c;
                 Real* to = a.output + (plane * a.rows + row) * a.columns + column;
+                const Real* end = column > 0 && left < kColumns ? to : a.output_end;
                 V low, high;
                 const auto take = [&] {
                     low = high = V::zero();
@@ -208,7 +206,9 @@ void depthwise_spread(const DepthwiseSpread<Real>& a) {
                 for (int64_t t = row; t < rows; ++t, ++padded, to += a.columns) {
                     V one = V::zero(), two = V::zero();
                     const auto add = [&](const V* weight) {
-                        one = fma(odd ? low : high, weight[1], one);
+                        V middle = high;  // a choice between variables would put both in memory
+                        if (odd) middle = low;
+                        one = fma(middle, weight[1], one);
                         two = fma(high, weight[0], fma(low, weight[2], two));
                     };
                     if (padded % 2 != 0) {
@@ -218,20 +218,28 @@ void depthwise_spread(const DepthwiseSpread<Real>& a) {
                         take();
                         add(w[0]);
                     }
-                    if (a.ahead > 0) {
-                        __builtin_prefetch(to + a.ahead, 1);
-                        __builtin_prefetch(to + a.ahead + V::width, 1);
-                    }
                     V first, second;
-                    zip(odd ? one : two, odd ? two : one, &first, &second);
-                    const Real* end = column > 0 && left < kColumns ? to + left : a.output_end;
-                    store_within(first, to, left, end);
-                    if (left > V::width) store_within(second, to + V::width, left - V::width, end);
+                    if (odd) {
+                        zip(one, two, &first, &second);
+                    } else {
+                        zip(two, one, &first, &second);
+                    }
+                    if (left >= kColumns || to + kColumns <= end) {
+                        store_anywhere(to, first), store_anywhere(to + V::width, second);
+                    } else {
+                        Real lanes[kColumns];
+                        first.store(lanes), second.store(lanes + V::width);
+                        int64_t i = 0;
+                        if (left >= V::width) store_anywhere(to, first), i = V::width;
+                        CONVLENS_KEEP_LOOP
+                        for (; i < left; ++i) to[i] = lanes[i];
+                    }
                 }
             }
         }
     }
 }
+
 // Lane l of the result is the sum over the lanes of v[l], added up in pairs.
 template <class Real>
 inline Vec<Real> add_lanes(Vec<Real>* v) {
