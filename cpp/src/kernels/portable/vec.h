@@ -17,6 +17,7 @@ struct Vec;
 
 template <>
 struct Vec<float> {
+    typedef Vec Narrow;
     static constexpr int width = 4;
     static constexpr int registers = 16;
     static constexpr bool ordered = false;
@@ -42,6 +43,7 @@ inline Vec<float> min(Vec<float> a, Vec<float> b) { return {a.v < b.v ? a.v : b.
 
 template <>
 struct Vec<double> {
+    typedef Vec Narrow;
     static constexpr int width = 2;
     static constexpr int registers = 16;
     static constexpr bool ordered = false;
