@@ -53,7 +53,6 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     spread.height = sum.height, spread.width = sum.width, spread.columns = sum.columns;
     spread.pad_top = a.pad_top, spread.pad_left = a.pad_left;
     s.schedule(call.n * call.inputs[0].image_stride, &sum);
-    spread.ahead = call.n * call.outputs[0].image_stride > 4 << 20 && spread.columns > 32 ? 512 : 0;
     each_piece_of_planes(
         s, task, call.n,
         [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next,

@@ -40,7 +40,7 @@ struct DepthwiseSpread {
     const Real* weight = nullptr;
     Real* output = nullptr;
     Real* output_end = nullptr;
-    int64_t rows = 0, columns = 0, ahead = 0, planes = 1;
+    int64_t rows = 0, columns = 0, planes = 1;
 };
 
 // sums[3 r + s] += sum over y, x of grad[y columns + x]

@@ -15,6 +15,7 @@ struct Vec;
 
 template <>
 struct Vec<float> {
+    typedef Vec Narrow;
     static constexpr int width = 8;
     static constexpr int registers = 16;
     static constexpr bool ordered = true;
@@ -46,6 +47,7 @@ inline Vec<float> min(Vec<float> a, Vec<float> b) { return {_mm256_min_ps(a.v, b
 
 template <>
 struct Vec<double> {
+    typedef Vec Narrow;
     static constexpr int width = 4;
     static constexpr int registers = 16;
     static constexpr bool ordered = true;

@@ -17,11 +17,32 @@ namespace kernels {
 namespace avx512 {
 namespace {
 
+// Half a register, for rows that would leave the other half of a whole one empty.
+struct HalfVec {
+    static constexpr int width = 8;
+    __m256 v;
+    static HalfVec zero() { return {_mm256_setzero_ps()}; }
+    static HalfVec splat(float x) { return {_mm256_set1_ps(x)}; }
+    static HalfVec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    void store(float* p) const { _mm256_storeu_ps(p, v); }
+};
+inline HalfVec fma(HalfVec a, HalfVec b, HalfVec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline HalfVec keep_where(unsigned bits, HalfVec a) { return {_mm256_maskz_mov_ps(static_cast<__mmask8>(bits), a.v)}; }
+inline void store_anywhere(float* p, HalfVec a) { a.store(p); }
+inline void unzip(HalfVec a, HalfVec b, HalfVec* even, HalfVec* odd) {
+    even->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(2, 0, 2, 0));
+    odd->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 3, 1));
+}
+inline HalfVec in_order(HalfVec a) {
+    return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a.v), _MM_SHUFFLE(3, 1, 2, 0)))};
+}
+
 template <class Real>
 struct Vec;
 
 template <>
 struct Vec<float> {
+    typedef HalfVec Narrow;  // of lanes that a row of few pixels fills
     static constexpr int width = 16;
     static constexpr int registers = 32;
     static constexpr bool ordered = false;
@@ -43,6 +64,7 @@ inline Vec<float> min(Vec<float> a, Vec<float> b) { return {_mm512_min_ps(a.v, b
 
 template <>
 struct Vec<double> {
+    typedef Vec Narrow;
     static constexpr int width = 8;
     static constexpr int registers = 32;
     static constexpr bool ordered = false;

@@ -67,15 +67,16 @@ void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column, int
     finish_tile<Real, Columns, 1, (Columns >= 4)>(a, sums, place, place.at(a.output));
 }
 
+// Those of more than four columns that are no half of a whole tile are seldom enough to go as two.
+constexpr int kFewColumns = 4;
 template <class Real, int Columns>
 inline void depthwise_rest(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t columns) {
     if constexpr (Columns > 0) {
         if (columns == Columns) return depthwise_columns<Real, Columns>(a, row, column);
-        depthwise_rest<Real, Columns - 1>(a, row, column, columns);
+        depthwise_rest<Real, (Columns > kFewColumns ? kFewColumns : Columns - 1)>(a, row, column, columns);
     }
 }
 
-// What a whole tile leaves of a row is cut into two, when it would not fit the half of one.
 template <class Real>
 void depthwise_tile(const ConvTile<Real>& a) {
     constexpr int kColumns = kTileRows<Real>, kHalf = kColumns < 8 ? kColumns - 1 : kColumns / 2;
@@ -91,7 +92,8 @@ void depthwise_tile(const ConvTile<Real>& a) {
             depthwise_columns<Real, kColumns>(a, row, column);
         }
         for (int64_t left = a.columns - column; left > 0; left = a.columns - column) {
-            const int64_t next = left > kHalf ? left - left / 2 : left;
+            const bool even = left > kFewColumns && (left < kHalf || left == 2 * kFewColumns);
+            const int64_t next = even ? left - left / 2 : left < kHalf ? left : kHalf;
             depthwise_rest<Real, kHalf>(a, row, column, next);
             column += next;
         }

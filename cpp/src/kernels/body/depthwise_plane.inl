@@ -8,31 +8,26 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-template <class Real>
-inline unsigned first_lanes(int64_t count) {
-    return count < Vec<Real>::width ? (1u << count) - 1 : ~0u;
+// The lanes of columns c, c + 2^shift ... that lie within the width.
+inline unsigned lanes_inside(int64_t c, int shift, int64_t width, int64_t lanes) {
+    const int64_t none = c < 0 ? (shift - c) >> shift : 0, some = c < width ? (width - c + shift) >> shift : 0;
+    const unsigned all = some < lanes ? (1u << some) - 1 : ~0u;
+    return none < lanes ? all >> none << none : 0;
+}
+// By a call, where the code's size counts for more: of integers alone, it leaves vectors where they are.
+__attribute__((noinline)) unsigned lanes_within(int64_t c, int shift, int64_t width, int64_t lanes) {
+    return lanes_inside(c, shift, width, lanes);
 }
 
-// Only the first `count` lanes that are left, when a whole vector would leave the memory.
-template <class Real>
-__attribute__((noinline)) void store_first(Vec<Real> v, Real* to, int64_t count) {
-    Real lanes[Vec<Real>::width];
+// Only the first `count` lanes that are left, when a whole vector would leave the memory. (No call: it would take all
+// vectors out of their registers.)
+template <class V, class Real>
+inline void store_within(V v, Real* to, int64_t count, const Real* end) {
+    if (count >= V::width || to + V::width <= end) return store_anywhere(to, v);
+    Real lanes[V::width];
     v.store(lanes);
     CONVLENS_KEEP_LOOP
     for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
-}
-template <class Real>
-inline void store_within(Vec<Real> v, Real* to, int64_t count, const Real* end) {
-    if (count >= Vec<Real>::width || to + Vec<Real>::width <= end) return store_anywhere(to, v);
-    store_first(v, to, count);
-}
-
-// The lanes of a vector of columns c, c + Stride ... that lie within the width.
-template <int Stride, class Real>
-inline unsigned lanes_within(int64_t c, int64_t width) {
-    const int64_t below = c < 0 ? (Stride - 1 - c) / Stride : 0,
-                  end = c < width ? (width - c + Stride - 1) / Stride : 0;
-    return first_lanes<Real>(end) & ~(below < Vec<Real>::width ? (1u << below) - 1 : ~0u);
 }
 
 // Rows [first, first + count) of a plane; those above and below it count as zeros.
@@ -71,7 +66,7 @@ void sum_five_rows(const DepthwiseRows<Real>& a) {
                     CONVLENS_UNROLL
                     for (int r = 0; r < R; ++r) w[r] = V::splat(weight[a.taps[tap].weight + r * a.weight_row_step]);
                     const int64_t c = column + a.taps[tap].source;
-                    const unsigned bits = lanes_within<1, Real>(c, a.width);
+                    const unsigned bits = lanes_within(c, 0, a.width, V::width);
                     CONVLENS_UNROLL
                     for (int i = 0; i < kSources; ++i) {
                         V v = V::zero();
@@ -102,10 +97,21 @@ void sum_five_rows(const DepthwiseRows<Real>& a) {
 
 // Windows of 3 x 3. A row of the source is loaded once for all windows that see it, and what lies two apart in it taken
 // apart once for all of its taps, which are neighbours then.
-template <int Stride, class Real>
+template <int Stride, class V, class Real>
 void sum_three_rows(const DepthwiseRows<Real>& a) {
-    typedef Vec<Real> V;
     constexpr int kLoads = Stride == 1 ? 3 : 4;
+    int64_t places[kLoads] = {};
+    unsigned bits[kLoads] = {};
+    constexpr bool kWholeRow = V::width < Vec<Real>::width;  // which a vector holds
+    const auto see = [&](int64_t column) {
+        CONVLENS_UNROLL
+        for (int i = 0; i < kLoads; ++i) {
+            places[i] = Stride == 1 ? a.taps[i % 3].source : a.taps[0].source + i / 2 * 2 + i % 2 * V::width;
+            const int64_t c = column * Stride + places[i];
+            bits[i] = kWholeRow ? lanes_within(c, 0, a.width, V::width) : lanes_inside(c, 0, a.width, V::width);
+        }
+    };
+    if (kWholeRow) see(0);
     for (int64_t plane = 0; plane < a.planes; ++plane) {
         const Real* weight = a.weight + plane * 9;
         const V bias = V::splat(a.bias == nullptr ? Real(0) : a.bias[plane]);
@@ -120,13 +126,8 @@ void sum_three_rows(const DepthwiseRows<Real>& a) {
             for (int64_t next = 0; next < a.columns; next += V::width) {
                 // The last vector overlaps the one before: the sums are the same.
                 const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
-                int64_t places[kLoads], y = a.first_row + row * Stride;
-                unsigned bits[kLoads];
-                CONVLENS_UNROLL
-                for (int i = 0; i < kLoads; ++i) {
-                    places[i] = Stride == 1 ? a.taps[i % 3].source : a.taps[0].source + i / 2 * 2 + i % 2 * V::width;
-                    bits[i] = lanes_within<1, Real>(column * Stride + places[i], a.width);
-                }
+                int64_t y = a.first_row + row * Stride;
+                if (!kWholeRow) see(column);
                 const Real* source = a.source + column * Stride + (plane * a.height + y) * a.width;
                 const auto take = [&](V* v) {
                     v[0] = v[1] = v[2] = V::zero();
@@ -170,8 +171,13 @@ void sum_three_rows(const DepthwiseRows<Real>& a) {
 
 template <class Real>
 void depthwise_rows(const DepthwiseRows<Real>& a) {
+    typedef Vec<Real> V;
+    typedef typename V::Narrow Narrow;
     if (a.R == 5) return sum_five_rows(a);
-    a.stride == 1 ? sum_three_rows<1>(a) : sum_three_rows<2>(a);
+    if (a.columns <= Narrow::width) {
+        return a.stride == 1 ? sum_three_rows<1, Narrow>(a) : sum_three_rows<2, Narrow>(a);
+    }
+    a.stride == 1 ? sum_three_rows<1, V>(a) : sum_three_rows<2, V>(a);
 }
 
 // Neighbouring columns and rows of the output see one and two of the source. Two vectors of columns are put in turn.
@@ -191,11 +197,12 @@ void depthwise_spread(const DepthwiseSpread<Real>& a) {
                 const int64_t last = a.columns - kColumns,
                               column = next > last && last > 0 && last % 2 == 0 ? last : next,
                               left = a.columns - column, c = (a.pad_left + 1) / 2 - 1 + column / 2;
-                const unsigned low_bits = lanes_within<1, Real>(c, a.width),
-                               high_bits = lanes_within<1, Real>(c + 1, a.width);
+                const unsigned low_bits = lanes_within(c, 0, a.width, V::width),
+                               high_bits = lanes_within(c + 1, 0, a.width, V::width);
                 int64_t padded = a.first_row + row + a.pad_top, y = (padded - 1) >> 1;
                 const Real* source = a.source + (plane * a.height + y) * a.width + c;
                 Real* to = a.output + (plane * a.rows + row) * a.columns + column;
+                const Real* end = column > 0 && left < kColumns ? to : a.output_end;
                 V low, high;
                 const auto take = [&] {
                     low = high = V::zero();
@@ -208,7 +215,9 @@ void depthwise_spread(const DepthwiseSpread<Real>& a) {
                 for (int64_t t = row; t < rows; ++t, ++padded, to += a.columns) {
                     V one = V::zero(), two = V::zero();
                     const auto add = [&](const V* weight) {
-                        one = fma(odd ? low : high, weight[1], one);
+                        V middle = high;  // a choice between variables would put both in memory
+                        if (odd) middle = low;
+                        one = fma(middle, weight[1], one);
                         two = fma(high, weight[0], fma(low, weight[2], two));
                     };
                     if (padded % 2 != 0) {
@@ -218,20 +227,28 @@ void depthwise_spread(const DepthwiseSpread<Real>& a) {
                         take();
                         add(w[0]);
                     }
-                    if (a.ahead > 0) {
-                        __builtin_prefetch(to + a.ahead, 1);
-                        __builtin_prefetch(to + a.ahead + V::width, 1);
-                    }
                     V first, second;
-                    zip(odd ? one : two, odd ? two : one, &first, &second);
-                    const Real* end = column > 0 && left < kColumns ? to + left : a.output_end;
-                    store_within(first, to, left, end);
-                    if (left > V::width) store_within(second, to + V::width, left - V::width, end);
+                    if (odd) {
+                        zip(one, two, &first, &second);
+                    } else {
+                        zip(two, one, &first, &second);
+                    }
+                    if (left >= kColumns || to + kColumns <= end) {
+                        store_anywhere(to, first), store_anywhere(to + V::width, second);
+                    } else {
+                        Real lanes[kColumns];
+                        first.store(lanes), second.store(lanes + V::width);
+                        int64_t i = 0;
+                        if (left >= V::width) store_anywhere(to, first), i = V::width;
+                        CONVLENS_KEEP_LOOP
+                        for (; i < left; ++i) to[i] = lanes[i];
+                    }
                 }
             }
         }
     }
 }
+
 // Lane l of the result is the sum over the lanes of v[l], added up in pairs.
 template <class Real>
 inline Vec<Real> add_lanes(Vec<Real>* v) {
@@ -259,10 +276,10 @@ void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
         CONVLENS_UNROLL
         for (int i = 0; i < R * R; ++i) sums[i] = V::zero();
         for (int64_t column = 0; column < a.columns; column += V::width) {
-            there = first_lanes<Real>(a.columns - column);
+            there = lanes_within(column, 0, a.columns, V::width);
             CONVLENS_KEEP_LOOP
             for (int s = 0; s < R && seen != column; ++s) {
-                bits[s] = there & lanes_within<Stride, Real>(column * Stride + a.first_column + s, a.width);
+                bits[s] = there & lanes_within(column * Stride + a.first_column + s, Stride - 1, a.width, V::width);
             }
             seen = column;
             V grad[kKept];

@@ -13,6 +13,7 @@ struct Vec;
 
 template <>
 struct Vec<float> {
+    typedef Vec Narrow;
     static constexpr int width = 4;
     static constexpr int registers = 32;
     static constexpr bool ordered = false;
@@ -34,6 +35,7 @@ inline Vec<float> min(Vec<float> a, Vec<float> b) { return {vbslq_f32(vcltq_f32(
 
 template <>
 struct Vec<double> {
+    typedef Vec Narrow;
     static constexpr int width = 2;
     static constexpr int registers = 32;
     static constexpr bool ordered = false;

@@ -17,6 +17,7 @@ struct Vec;
 
 template <>
 struct Vec<float> {
+    typedef Vec Narrow;
     static constexpr int width = 4;
     static constexpr int registers = 16;
     static constexpr bool ordered = false;
@@ -42,6 +43,7 @@ inline Vec<float> min(Vec<float> a, Vec<float> b) { return {a.v < b.v ? a.v : b.
 
 template <>
 struct Vec<double> {
+    typedef Vec Narrow;
     static constexpr int width = 2;
     static constexpr int registers = 16;
     static constexpr bool ordered = false;
@@ -91,12 +93,15 @@ inline unsigned positive_bits(Vec<Real> a) {
     return bits;
 }
 // Lane i of `a` where bit i is set, else +0. Bits above the vector's are ignored.
-template <class Real>
-inline Vec<Real> keep_where(unsigned bits, Vec<Real> a) {
-    for (int i = 0; i < Vec<Real>::width; ++i) {
-        if ((bits >> i & 1u) == 0) a.v[i] = 0;
-    }
-    return a;
+inline Vec<float> keep_where(unsigned bits, Vec<float> a) {
+    typedef int32_t Mask __attribute__((vector_size(16)));
+    const Mask lane = {1, 2, 4, 8}, set = lane & static_cast<int32_t>(bits);
+    return {reinterpret_cast<Vector_float>(reinterpret_cast<Mask>(a.v) & (set == lane))};
+}
+inline Vec<double> keep_where(unsigned bits, Vec<double> a) {
+    typedef int64_t Mask __attribute__((vector_size(16)));
+    const Mask lane = {1, 2}, set = lane & static_cast<int64_t>(bits);
+    return {reinterpret_cast<Vector_double>(reinterpret_cast<Mask>(a.v) & (set == lane))};
 }
 // To memory of any alignment.
 template <class Real>
