@@ -9,21 +9,23 @@
 //                             attributes those of conv2d_grad_input; whether w is packed with its channels exchanged,
 //                             or else by pack_weight for the forward convolution; unit
 //
-// A task takes some tiles in the order (image, row, column), whichever images they are of: transformed, multiplied and
-// transformed back they stay in the second-level cache. Where all tiles are one piece, and tasks are groups of
-// channels, V is made beforehand, for all of them. A tile's columns of the product are chains of their own, so that its
-// bits are the same in whatever company. Weights that pack_weight packed are transformed on the way, some steps of a
-// panel at a time, by the kernel that pack_winograd has, and those of a forward convolution exchanged for its gradient:
-// the same bits.
+// A task takes some tiles in the order (image, row, column), whichever images they are of, and a group of panels. Where
+// all tiles are one piece, V is made beforehand, for all groups; else a thread keeps what it made for the groups that
+// follow. Many tiles at once read U, which is larger than any cache, or make it, seldom: that pays where V is beyond
+// the second-level cache too. (Zen 4, one thread, V made once and 49 to 56 tiles instead of at most 28: c512 28 x 28
+// 0.77 of the time, 8 images of c512 14 x 14 0.80, c64 56 x 56 0.93.) A tile's columns of the product are chains of
+// their own, so that its bits are the same in whatever company. Weights that pack_weight packed are transformed on the
+// way, some steps of a panel at a time, by the kernel that pack_winograd has, and those of a forward convolution
+// exchanged for its gradient: the same bits.
 #include "ops/winograd.hpp"
 
 namespace convlens {
 namespace {
 
-constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read for each
-constexpr std::int64_t kTilesBytes = 1 << 20;            // of V, where it is not of few tiles
-constexpr std::int64_t kGroupPanels = 2;                 // of a task
-constexpr std::int64_t kChunkPositions = 144;            // times steps of U that are made at once
+constexpr std::int64_t kFewTiles = 24, kManyTiles = 56;  // of a task: U is read, or made, for each
+constexpr std::int64_t kTilesBytes = 3 << 20;            // of V, where it is not of few tiles
+constexpr std::int64_t kEnoughTasks = 16, kLeastTasks = 2;
+constexpr std::int64_t kChunkPositions = 144;  // times steps of U that are made at once
 
 struct Plan {
     bool gradient;
@@ -33,8 +35,8 @@ struct Plan {
     std::int64_t rows, columns, tiles;  // of tiles in an image
     std::int64_t most_tiles;            // of a task
     std::int64_t chunk;                 // steps that are multiplied at once: all, or those of U that are made at once
-    std::int64_t input_step, sums_step, weight_step;  // from a position to the next
-    bool stored;                                      // U, rather than the weights themselves
+    std::int64_t weight_step;           // from a position to the next
+    bool stored;                        // U, rather than the weights themselves
 };
 
 // Both directions run the same code; which it is, an instruction says by its number of attributes, which check() keeps.
@@ -65,16 +67,23 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const std::int64_t lanes = kLanes<Real>, tile_bytes = plan->positions * plan->own.c_blocks * kBlockBytes;
     plan->stored = p.inputs[1]->channels != plan->packed.elements() * kTaps;
     plan->most_tiles = min_of(kManyTiles, max_of(kFewTiles, kTilesBytes / tile_bytes));
-    // And a block more: positions that are a power of two apart share lines of the cache.
-    plan->input_step = (plan->own.c_blocks * plan->most_tiles + 1) * lanes;
-    plan->sums_step = (plan->own.panel_blocks * plan->most_tiles + 1) * lanes;
+    if (plan->tiles <= kManyTiles) plan->most_tiles = max_of(plan->most_tiles, plan->tiles);
     plan->chunk = plan->stored ? plan->own.steps : min_of(plan->own.steps, kChunkPositions / plan->positions);
     plan->weight_step = plan->stored ? 0 : (plan->own.panel_blocks * plan->chunk * lanes + 1) * lanes;
 }
 
+// Elements from a position of V, or M, to the next, of some blocks and tiles. One block more: positions that are a
+// power of two apart share lines of the cache.
+std::int64_t position_step(const Plan& plan, std::int64_t blocks, std::int64_t tiles) {
+    return (blocks * tiles + 1) * plan.own.lanes;
+}
 // Elements of a thread's scratch: V, M, U, and the taps of a step with channels exchanged.
-std::int64_t input_elements(const Plan& plan) { return plan.positions * plan.input_step; }
-std::int64_t sums_elements(const Plan& plan) { return plan.positions * plan.sums_step; }
+std::int64_t input_elements(const Plan& plan) {
+    return plan.positions * position_step(plan, plan.own.c_blocks, plan.most_tiles);
+}
+std::int64_t sums_elements(const Plan& plan) {
+    return plan.positions * position_step(plan, plan.own.panel_blocks, plan.most_tiles);
+}
 std::int64_t weight_elements(const Plan& plan) { return plan.positions * plan.weight_step; }
 std::int64_t turned_elements(const Plan& plan) {
     return plan.exchanges ? kTaps * plan.own.panel_blocks * plan.own.lanes * plan.own.lanes : 0;
@@ -107,6 +116,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     if (!gradient) CONVLENS_RETURN_IF_ERROR(check_activation_attributes(p, kConvAttributes));
     const std::int64_t element = sizeof(Real);
     scratch->per_thread_bytes =
+        kBlockBytes +
         (input_elements(plan) + sums_elements(plan) + weight_elements(plan) + turned_elements(plan)) * element;
     scratch->fixed_bytes = plan.tiles <= plan.most_tiles ? input_elements(plan) * element : 0;
     return check_halo(x, "x", forward_rectangle(a, whole(y)));
@@ -187,18 +197,20 @@ void transform(const Call& call, const Plan& plan, const PackedPanel& panel, std
 
 struct Grid {
     std::int64_t pieces, groups;  // of tiles, of panels
+    std::int64_t tiles;           // of the largest piece: from a block to the next
+    std::int64_t input_step, sums_step;
 };
-Grid grid_of(const Plan& plan, std::int64_t n) {
+CONVLENS_COLD Grid grid_of(const Plan& plan, std::int64_t n) {
     const std::int64_t tiles = n * plan.tiles;
     const std::int64_t products = tiles * plan.positions * plan.own.elements();
-    const std::int64_t wanted = min_of(kMostPieces, max_of(1, products / kTaskProducts));
-    std::int64_t pieces = ceil_div(tiles, plan.most_tiles);
-    pieces = max_of(pieces, min_of(wanted, tiles / kFewTiles));
-    if (pieces > 4) pieces = round_up(pieces, 4);  // so that a few threads end together
-    pieces = max_of(1, min_of(pieces, tiles));
-    return {pieces, min_of(ceil_div(wanted, pieces), max_of(1, plan.own.panels / kGroupPanels))};
+    const std::int64_t wanted = min_of(kEnoughTasks, max_of(1, products / kTaskProducts));
+    const std::int64_t halves = min_of(ceil_div(min_of(wanted, kLeastTasks), plan.own.panels), tiles / kFewTiles);
+    const std::int64_t pieces = max_of(1, max_of(halves, ceil_div(tiles, plan.most_tiles)));
+    const std::int64_t most = ceil_div(tiles, pieces);
+    return {pieces, min_of(ceil_div(wanted, pieces), plan.own.panels), most,
+            position_step(plan, plan.own.c_blocks, most), position_step(plan, plan.own.panel_blocks, most)};
 }
-std::int64_t tasks(const Call& call) {
+CONVLENS_COLD std::int64_t tasks(const Call& call) {
     const Grid grid = grid_of(*static_cast<const Plan*>(call.plan), call.n);
     return call.n == 0 ? 0 : grid.pieces * grid.groups;
 }
@@ -217,8 +229,8 @@ void each_row(const Plan& plan, std::int64_t t0, std::int64_t t1, Work work) {
 
 // V of the tiles [t0, t1) and some blocks: those that reach beyond the halo from copies with zeros there.
 template <class Real>
-__attribute__((noinline)) void gather(const Call& call, const Plan& plan, std::int64_t t0, std::int64_t t1,
-                                      std::int64_t block0, std::int64_t block1, Real* input) {
+__attribute__((noinline)) void gather(const Call& call, const Plan& plan, const Grid& grid, std::int64_t t0,
+                                      std::int64_t t1, std::int64_t block0, std::int64_t block1, Real* input) {
     const Tensor& x = *call.problem->inputs[0];
     const std::int64_t lanes = kLanes<Real>, size = plan.size, unit = plan.unit;
     const std::int64_t bottom = x.height + x.halo_bottom, right = x.width + x.halo_right;
@@ -229,11 +241,11 @@ __attribute__((noinline)) void gather(const Call& call, const Plan& plan, std::i
         if (plan.gradient) {
             a.source += (size - 1) * (row + column), a.row_step = -row, a.column_step = -column;
         }
-        a.output = to, a.position_step = plan.input_step;
+        a.output = to, a.position_step = grid.input_step;
         call.kernels->set<Real>().winograd_input(a);
     };
-    input += block0 * plan.most_tiles * lanes;
-    for (std::int64_t block = block0; block < block1; ++block, input += plan.most_tiles * lanes) {
+    input += block0 * grid.tiles * lanes;
+    for (std::int64_t block = block0; block < block1; ++block, input += grid.tiles * lanes) {
         each_row(
             plan, t0, t1,
             [&](std::int64_t image, std::int64_t row, std::int64_t c0, std::int64_t c1, std::int64_t before) {
@@ -265,8 +277,8 @@ void turn(ConvOperand<T>* o, std::int64_t unit) {
 
 // y of the tiles [t0, t1), from M.
 template <class Real>
-void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t t0, std::int64_t t1,
-            const Real* sums) {
+void finish(const Call& call, const Plan& plan, const Grid& grid, const PackedPanel& panel, std::int64_t t0,
+            std::int64_t t1, const Real* sums) {
     const View& bias = call.inputs[bias_input(plan.gradient)];
     const Tensor& y = *call.problem->outputs[0];
     const std::int64_t lanes = kLanes<Real>, unit = plan.unit, block = panel.first_block;
@@ -290,7 +302,7 @@ void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::i
                      e.keep = {keep.data, keep.row_step, keep.column_step, keep.block_step};
                  }
                  a.unit = static_cast<int>(unit), a.next_columns = unit;
-                 a.position_step = plan.sums_step, a.block_step = plan.most_tiles * lanes;
+                 a.position_step = grid.sums_step, a.block_step = grid.tiles * lanes;
                  a.row0 = 0, a.row1 = rows;
                  if (plan.gradient) {
                      turn(&tile.output, unit), turn(&e.residual, unit), turn(&e.keep, unit);
@@ -317,47 +329,57 @@ void finish(const Call& call, const Plan& plan, const PackedPanel& panel, std::i
 
 // Adds the steps [s0, s1) to M of a position and a panel: a row of the tile's product is a tile, its lanes channels.
 template <class Real>
-void multiply(const Call& call, const Plan& plan, const PackedPanel& panel, std::int64_t s0, std::int64_t s1,
-              std::int64_t tiles, const Real* input, const Real* weights, Real* sums) {
+void multiply(const Call& call, const Plan& plan, const Grid& grid, const PackedPanel& panel, std::int64_t s0,
+              std::int64_t s1, std::int64_t tiles, const Real* input, const Real* weights, Real* sums) {
     constexpr ConvTap kHere = {0, 0};
     const PackedWeight& w = plan.own;
     ConvTile<Real> tile;
     tile.rows = 1, tile.columns = tiles, tile.blocks = panel.blocks, tile.last_lanes = w.lanes;
     tile.taps = &kHere, tile.n_taps = 1, tile.resume = s0 > 0;
-    tile.steps = s1 - s0, tile.source_step = plan.most_tiles * w.lanes;
+    tile.steps = s1 - s0, tile.source_step = grid.tiles * w.lanes;
     tile.source.data = input + s0 * tile.source_step, tile.source.column_step = w.lanes, tile.source_element_step = 1;
     tile.elements = w.lanes, tile.last_elements = w.step_lanes(panel, s1 - 1);
     tile.weight = weights, tile.weight_block_step = w.lanes, tile.weight_element_step = panel.blocks * w.lanes;
     tile.weight_step = w.tap_elements(panel.blocks);
-    tile.output.data = sums, tile.output.column_step = w.lanes, tile.output.block_step = plan.most_tiles * w.lanes;
+    tile.output.data = sums, tile.output.column_step = w.lanes, tile.output.block_step = grid.tiles * w.lanes;
     call.kernels->set<Real>().conv_tile(tile);
 }
 
-// ---- phase before: V, where one piece is of several tasks ----
+// ---- phase before: V, where one piece is of several tasks; else, that no thread has made any ----
 
 constexpr std::int64_t kGatherBlocks = 4;  // of channels, of a task
 
 bool is_shared(const Plan& plan, const Grid& grid) {
     return grid.pieces == 1 && grid.groups > 1 && plan.tiles <= plan.most_tiles;
 }
+// One more than the piece a thread's V is of, 0 before it made any. Tasks of a piece follow each other.
+std::int64_t& piece_in(const Call& call, int thread) {
+    return *reinterpret_cast<std::int64_t*>(call.thread_scratch + thread * call.thread_scratch_stride);
+}
 template <class Real>
 Real* thread_input(const Call& call, int thread) {
-    return reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    return reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride + kBlockBytes);
 }
 template <class Real>
 Real* shared_input(const Call& call) {
     return reinterpret_cast<Real*>(call.fixed_scratch);
 }
 
-std::int64_t gather_tasks(const Call& call) {
+CONVLENS_COLD std::int64_t gather_tasks(const Call& call) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
-    return call.n > 0 && is_shared(plan, grid_of(plan, call.n)) ? ceil_div(plan.own.c_blocks, kGatherBlocks) : 0;
+    if (call.n == 0) return 0;
+    return is_shared(plan, grid_of(plan, call.n)) ? ceil_div(plan.own.c_blocks, kGatherBlocks) : 1;
 }
 template <class Real>
-void gather_shared(const Call& call, std::int64_t task, int) {
+CONVLENS_COLD void gather_shared(const Call& call, std::int64_t task, int) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
+    const Grid grid = grid_of(plan, call.n);
+    if (!is_shared(plan, grid)) {
+        for (int i = 0; i < call.threads; ++i) piece_in(call, i) = 0;
+        return;
+    }
     const std::int64_t first = task * kGatherBlocks, last = min_of(plan.own.c_blocks, first + kGatherBlocks);
-    gather<Real>(call, plan, 0, call.n * plan.tiles, first, last, shared_input<Real>(call));
+    gather<Real>(call, plan, grid, 0, call.n * plan.tiles, first, last, shared_input<Real>(call));
 }
 
 template <class Real>
@@ -373,8 +395,9 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* turned = made + weight_elements(plan);
     if (is_shared(plan, grid)) {
         input = shared_input<Real>(call);
-    } else {
-        gather<Real>(call, plan, t0, t1, 0, w.c_blocks, input);
+    } else if (piece_in(call, thread) != piece + 1) {
+        gather<Real>(call, plan, grid, t0, t1, 0, w.c_blocks, input);
+        piece_in(call, thread) = piece + 1;
     }
     for (std::int64_t p = group * w.panels / grid.groups; p < (group + 1) * w.panels / grid.groups; ++p) {
         const PackedPanel panel = w.panel(p);
@@ -382,15 +405,15 @@ void run(const Call& call, std::int64_t task, int thread) {
             s1 = min_of(w.steps, s0 + plan.chunk);
             if (!plan.stored) transform<Real>(call, plan, panel, s0, s1, turned, made);
             for (std::int64_t i = 0; i < plan.positions; ++i) {
-                const Real* from = input + i * plan.input_step;
-                Real* to = sums + i * plan.sums_step;
+                const Real* from = input + i * grid.input_step;
+                Real* to = sums + i * grid.sums_step;
                 const Real* weights = plan.stored
                                           ? weights_of<Real>(call) + position_offset(w, panel, plan.positions, i)
                                           : made + i * plan.weight_step;
-                multiply<Real>(call, plan, panel, s0, s1, t1 - t0, from, weights, to);
+                multiply<Real>(call, plan, grid, panel, s0, s1, t1 - t0, from, weights, to);
             }
         }
-        finish<Real>(call, plan, panel, t0, t1, sums);
+        finish<Real>(call, plan, grid, panel, t0, t1, sums);
     }
     if (plan.gradient || !call.outputs[1] || (group + 1) != grid.groups) return;
     for (std::int64_t image = t0 / plan.tiles; (image + 1) * plan.tiles <= t1; ++image) {

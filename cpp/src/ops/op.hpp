@@ -54,6 +54,7 @@ struct Call {
     char* image_scratch;   // n * per_image_bytes
     char* thread_scratch;  // threads * thread_scratch_stride (per_thread_bytes or more, a multiple of 64)
     std::int64_t thread_scratch_stride;
+    int threads;             // tasks run on at most so many
     const Kernels* kernels;  // the ISA chosen at start
 
     std::int64_t attribute(int i) const { return problem->attribute(i); }

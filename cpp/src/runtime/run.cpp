@@ -162,6 +162,7 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     call.image_scratch = call.fixed_scratch + scratch_.fixed_bytes;
     call.thread_scratch = call.image_scratch + n * scratch_.per_image_bytes;
     call.thread_scratch_stride = scratch_.per_thread_bytes;
+    call.threads = threads;
     const auto bind = [&](Call* to, std::int64_t i, const Frame& frame) {
         const Problem& problem = problems_[i];
         to->problem = &problem;

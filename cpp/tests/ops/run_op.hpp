@@ -283,6 +283,7 @@ struct Runner {
         call.image_scratch = static_cast<char*>(aligned(call.fixed_scratch + fixed));
         call.thread_scratch = static_cast<char*>(aligned(call.image_scratch + n * image));
         call.thread_scratch_stride = stride;
+        call.threads = threads;
         for (const Phase& phase : op->phases) {
             if (phase.run == nullptr) break;
             struct Context {

@@ -109,7 +109,9 @@ void transform_input(const WinogradInput<Real>& a) {
                 V d[kSize];
                 CONVLENS_UNROLL
                 for (int y = 0; y < kSize; ++y) {
-                    d[y] = V::load(source + y * a.row_step + x * a.column_step + lane);
+                    const Real* at = source + y * a.row_step + x * a.column_step + lane;
+                    d[y] = V::load(at);
+                    if (Unit == 4) __builtin_prefetch(at + 2 * a.next);
                 }
                 forward_points(d, half[x]);
             }
@@ -164,6 +166,9 @@ void transform_output(const WinogradOutput<Real>& a) {
                 const TilePlace place = {i, t * a.next_columns + a.column0, b};
                 if constexpr (Unit == 4) {  // F(2,3), for small maps, is not worth the code
                     if (whole) {
+                        const Real* ahead = place.at(a.tile.output) + 2 * a.next_columns * a.tile.output.column_step;
+                        CONVLENS_UNROLL
+                        for (int x = 0; x < Unit; ++x) __builtin_prefetch(ahead + x * a.tile.output.column_step, 1);
                         finish_tile<Real, Unit, 1, true>(a.tile, row, place, place.at(a.tile.output));
                         continue;
                     }
