@@ -8,7 +8,8 @@
 //
 // Rows of one residue modulo stride_h see the same taps, and so do columns: each of the stride_h x stride_w phases is a
 // convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. The weights
-// are transposed on the way: forward and backward share one packing.
+// are transposed on the way: forward and backward share one packing. Blocks of dy's channels at either end that are
+// zeros add nothing: of the gradient of one class, spread over its map, one block is left.
 #include "ops/conv.hpp"
 
 namespace convlens {
@@ -18,6 +19,11 @@ namespace {
 // on.
 struct Residue {
     std::int64_t y0, x0, first_tap, n_taps;
+};
+
+// Blocks of dy's channels, of an image.
+struct Span {
+    std::int64_t first, end;
 };
 
 struct Plan {
@@ -96,6 +102,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     } else if (!w.depthwise) {
         scratch->fixed_bytes = b.elements() * static_cast<std::int64_t>(sizeof(Real));
     }
+    scratch->per_image_bytes = kBlockBytes;
     return check_halo(dy, "dy", backward_rectangle(a, whole(dx)));
 }
 
@@ -148,7 +155,49 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     }
 }
 
-// ---- phase 0: transpose ----
+// ---- phase 0: where dy is zero ----
+
+// A line an image.
+Span& span_of(const Call& call, std::int64_t image) {
+    return *reinterpret_cast<Span*>(call.image_scratch + image * kBlockBytes);
+}
+
+std::int64_t find_tasks(const Call& call) {
+    return static_cast<const Plan*>(call.plan)->forward.groups == 1 ? call.n : 0;
+}
+template <class Real>
+void find(const Call& call, std::int64_t image, int) {
+    const Tensor& dy = *call.problem->inputs[0];
+    const std::int64_t bytes = max_of(kBlockBytes, plane_stride<Real>(dy) * static_cast<std::int64_t>(sizeof(Real)));
+    const char* first = call.inputs[0].data + image * call.inputs[0].image_stride;
+    // The halo is zeros. A line at a time: most blocks end at their first pixel.
+    const auto zero = [=](std::int64_t block) {
+        const char* data = first + block * bytes;
+        for (std::int64_t i = 0; i < bytes; i += kBlockBytes) {
+            std::uint64_t words[8], any = 0;
+            std::memcpy(words, data + i, sizeof(words));
+            for (const std::uint64_t word : words) any |= word;
+            if (any != 0) return false;
+        }
+        return true;
+    };
+    Span span = {0, blocks_of<Real>(dy)};
+    while (span.first + 1 < span.end && zero(span.first)) ++span.first;
+    while (span.first + 1 < span.end && zero(span.end - 1)) --span.end;
+    span_of(call, image) = span;
+}
+
+// Whether the weights of a step of a panel are needed.
+bool is_needed(const Call& call, const Plan& plan, std::int64_t step) {
+    if (plan.forward.groups > 1) return true;
+    for (std::int64_t image = 0; image < call.n; ++image) {
+        const Span& span = span_of(call, image);
+        if (step >= span.first && step < span.end) return true;
+    }
+    return false;
+}
+
+// ---- phase 1: transpose ----
 
 std::int64_t transpose_units(const Plan& plan) {
     return plan.forward.depthwise || plan.local ? 0 : plan.backward.panels * plan.backward.steps;
@@ -172,6 +221,13 @@ void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int
     const PackedPanel to = b.panel(p);
     const std::int64_t k_block = to.first_step + step;
     const PackedPanel from = f.panel(f.panel_of(k_block));
+    // A panel's squares are far from the last panel's: memory would idle in between. Behind the last panel's come those
+    // of the panel after this one.
+    const std::int64_t panels_ahead = b.R * b.S == 1 ? 4 : 1, stride = f.steps * f.step_elements(from.blocks);
+    std::int64_t ahead = panels_ahead * stride;
+    if (f.panel_of(k_block) + panels_ahead >= f.panels) {
+        ahead += to.blocks * f.step_elements(from.blocks) - f.panels * stride;
+    }
     Real* output = panel_rows + step * b.step_elements(to.blocks);
     for (std::int64_t i = 0; i < to.blocks; ++i, output += b.lanes) {
         const std::int64_t from_step = to.first_block + i - from.first_step;
@@ -182,6 +238,9 @@ void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int
             square.source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset +
                             from_step * f.step_elements(from.blocks) + (k_block - from.first_block) * f.lanes;
             square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+            for (std::int64_t row = 0; row < square.count * b.lanes; ++row) {
+                __builtin_prefetch(square.source + ahead + row * square.source_step, 0, 2);
+            }
             call.kernels->set<Real>().transpose_block(square);
             continue;
         }
@@ -200,13 +259,14 @@ void transpose(const Call& call, std::int64_t task, int) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const std::int64_t chunk = transpose_chunk<Real>(plan);
     for (std::int64_t unit = task * chunk; unit < min_of(transpose_units(plan), (task + 1) * chunk); ++unit) {
-        const std::int64_t p = unit / plan.backward.steps;
+        const std::int64_t p = unit / plan.backward.steps, step = unit % plan.backward.steps;
+        if (!is_needed(call, plan, step)) continue;
         Real* panel_rows = reinterpret_cast<Real*>(call.fixed_scratch) + plan.backward.panel(p).offset;
-        transpose_step<Real>(call, plan, p, unit % plan.backward.steps, panel_rows);
+        transpose_step<Real>(call, plan, p, step, panel_rows);
     }
 }
 
-// ---- phase 1: convolve ----
+// ---- phase 2: convolve ----
 
 std::int64_t tasks(const Call& call) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
@@ -249,8 +309,8 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     if (call.inputs[4]) {
         tile.epilogue.bias = reinterpret_cast<const Real*>(call.inputs[4].data) + block * w.lanes;
     }
-    tile.weight = weight;
     if (w.depthwise) {
+        tile.weight = weight;
         tile.finish = kConvEpilogue;
         return call.kernels->set<Real>().depthwise_tile(tile);
     }
@@ -262,13 +322,16 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     tile.elements = w.lanes;
     const std::int64_t pass = residue.n_taps == 0 ? w.steps : plan.steps_a_pass;
     const ConvEpilogue<Real> epilogue = tile.epilogue;
-    for (std::int64_t step = 0; step < w.steps; step += pass) {
-        tile.steps = min_of(pass, w.steps - step);
-        tile.last_elements = w.step_lanes(panel, step + tile.steps - 1);
-        finish_pass(&tile, epilogue, step == 0, step + tile.steps == w.steps);
+    const Real* source = tile.source.data;
+    const Span span = w.groups == 1 ? span_of(call, image) : Span{0, w.steps};
+    for (std::int64_t step = span.first / pass * pass; step < span.end; step += pass) {
+        const std::int64_t first = max_of(step, span.first), end = min_of(step + pass, span.end);
+        tile.steps = end - first;
+        tile.last_elements = w.step_lanes(panel, end - 1);
+        finish_pass(&tile, epilogue, first == span.first, end == span.end);
+        tile.source.data = source + first * tile.source_step;
+        tile.weight = weight + first * tile.weight_step;
         call.kernels->set<Real>().conv_tile(tile);
-        tile.source.data += tile.steps * tile.source_step;
-        tile.weight += tile.steps * tile.weight_step;
     }
 }
 
@@ -283,7 +346,9 @@ void run(const Call& call, std::int64_t task, int thread) {
     if (plan.local) {
         piece = {0, call.n, 0, plan.grid.rows, task, task + 1};
         panel_rows = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-        for (std::int64_t step = 0; step < w.steps; ++step) transpose_step<Real>(call, plan, task, step, panel_rows);
+        for (std::int64_t step = 0; step < w.steps; ++step) {
+            if (is_needed(call, plan, step)) transpose_step<Real>(call, plan, task, step, panel_rows);
+        }
     } else {
         piece = piece_of(plan.grid, call.n, task);
     }
@@ -305,8 +370,10 @@ void run(const Call& call, std::int64_t task, int thread) {
 
 template <class Real>
 constexpr Op make_conv2d_grad_input() {
-    return {"conv2d_grad_input", check<Real>,     input_rectangle,
-            plan_bytes,          make_plan<Real>, {{transpose_tasks<Real>, transpose<Real>}, {tasks, run<Real>}}};
+    return {
+        "conv2d_grad_input", check<Real>,
+        input_rectangle,     plan_bytes,
+        make_plan<Real>,     {{find_tasks, find<Real>}, {transpose_tasks<Real>, transpose<Real>}, {tasks, run<Real>}}};
 }
 
 }  // namespace
