@@ -4,12 +4,13 @@
 //
 // inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape; [bias] (C)
 // outputs dx blocked
-// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
+// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, [whether w is packed with its
+// channels exchanged]
 //
 // Rows of one residue modulo stride_h see the same taps, and so do columns: each of the stride_h x stride_w phases is a
-// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. The weights
-// are transposed on the way: forward and backward share one packing. Blocks of dy's channels at either end that are
-// zeros add nothing: of the gradient of one class, spread over its map, one block is left.
+// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. Weights packed for
+// the forward convolution are transposed on the way: both directions can share one packing. Blocks of dy's channels at
+// either end that are zeros add nothing: of the gradient of one class, spread over its map, one block is left.
 #include "ops/conv.hpp"
 
 namespace convlens {
@@ -27,10 +28,11 @@ struct Span {
 };
 
 struct Plan {
-    PackedWeight forward, backward;  // the same if depthwise
+    PackedWeight forward, backward;  // the same if depthwise or exchanged
     ConvGrid grid;
     std::int64_t steps_a_pass, residues_h, residues_w;
     bool flat;
+    bool in_place;  // w needs no transposing
     // Weights that outweigh dy are transposed by the task that uses them, a panel at a time, and never leave its cache.
     bool local;
     ConvTap* taps() { return reinterpret_cast<ConvTap*>(this + 1); }
@@ -39,15 +41,18 @@ struct Plan {
     Residue* residues() { return reinterpret_cast<Residue*>(taps() + forward.R * forward.S); }
 };
 
-template <class Real>
-PackedWeight forward_weight(const Problem& p) {
-    const ConvAttributes a = ConvAttributes::of(p);
-    return PackedWeight::make(p.inputs[0]->channels, p.outputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
-}
+bool is_exchanged(const Problem& p) { return p.attribute(kConvAttributes) != 0; }
+
 template <class Real>
 PackedWeight backward_weight(const Problem& p) {
     const ConvAttributes a = ConvAttributes::of(p);
     return PackedWeight::make(p.outputs[0]->channels, p.inputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
+}
+template <class Real>
+PackedWeight forward_weight(const Problem& p) {
+    if (is_exchanged(p)) return backward_weight<Real>(p);
+    const ConvAttributes a = ConvAttributes::of(p);
+    return PackedWeight::make(p.inputs[0]->channels, p.outputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
 }
 
 constexpr std::int64_t kLocalBytes = 1 << 20;  // half of a second-level cache
@@ -69,17 +74,19 @@ ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
                           planes_of<Real>(dy) * plane_stride<Real>(dy) * size, w.elements() * size);
 }
 template <class Real>
-bool is_local(const ConvGrid& grid, const PackedWeight& w) {
-    return !w.depthwise && grid.weights_outside && w.panels >= 8 && panel_bytes<Real>(w) <= kLocalBytes;
+bool is_local(const Problem& p, const ConvGrid& grid, const PackedWeight& w) {
+    return !is_exchanged(p) && !w.depthwise && grid.weights_outside && w.panels >= 8 &&
+           panel_bytes<Real>(w) <= kLocalBytes;
 }
 
 template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
-    if (i.n_inputs < 2 || i.n_inputs > 5 || i.n_outputs != 1 || i.n_attributes != kConvAttributes) {
+    if (i.n_inputs < 2 || i.n_inputs > 5 || i.n_outputs != 1 || i.n_attributes < kConvAttributes ||
+        i.n_attributes > kConvAttributes + 1) {
         return fail(Code::corrupt_file,
-                    "conv2d_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 5, 1, %d", i.n_inputs,
-                    i.n_outputs, i.n_attributes, kConvAttributes);
+                    "conv2d_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 5, 1, %d or one more",
+                    i.n_inputs, i.n_outputs, i.n_attributes, kConvAttributes);
     }
     const ConvAttributes a = ConvAttributes::of(p);
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "dy", Layout::blocked));
@@ -91,15 +98,16 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
         return fail(Code::unsupported, "`stride` (=%lld x %lld) must have at most 2^20 phases",
                     static_cast<long long>(a.stride_h), static_cast<long long>(a.stride_w));
     }
+    if (is_exchanged(p) && a.groups != 1) return fail(Code::corrupt_file, "exchanged weights have one group");
     const PackedWeight w = forward_weight<Real>(p);
     CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", w.elements()));
     if (p.inputs[2] != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(p.inputs[2], "mask", dx));
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
     if (p.inputs[4] != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(p.inputs[4], "bias", dx.channels));
     const PackedWeight b = backward_weight<Real>(p);
-    if (is_local<Real>(grid_of<Real>(p, b), b)) {
+    if (is_local<Real>(p, grid_of<Real>(p, b), b)) {
         scratch->per_thread_bytes = panel_bytes<Real>(b);
-    } else if (!w.depthwise) {
+    } else if (!w.depthwise && !is_exchanged(p)) {
         scratch->fixed_bytes = b.elements() * static_cast<std::int64_t>(sizeof(Real));
     }
     scratch->per_image_bytes = kBlockBytes;
@@ -127,7 +135,8 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const PackedWeight w = plan.backward = backward_weight<Real>(p);
     plan.residues_h = min_of(a.stride_h, dx.height), plan.residues_w = min_of(a.stride_w, dx.width);
     plan.grid = grid_of<Real>(p, w);
-    plan.local = is_local<Real>(plan.grid, w);
+    plan.local = is_local<Real>(p, plan.grid, w);
+    plan.in_place = w.depthwise || is_exchanged(p);
     plan.steps_a_pass = steps_a_pass(w, ceil_div(a.R, a.stride_h) * ceil_div(a.S, a.stride_w));
     const auto gapless = [](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
@@ -200,7 +209,7 @@ bool is_needed(const Call& call, const Plan& plan, std::int64_t step) {
 // ---- phase 1: transpose ----
 
 std::int64_t transpose_units(const Plan& plan) {
-    return plan.forward.depthwise || plan.local ? 0 : plan.backward.panels * plan.backward.steps;
+    return plan.in_place || plan.local ? 0 : plan.backward.panels * plan.backward.steps;
 }
 template <class Real>
 std::int64_t transpose_chunk(const Plan& plan) {
@@ -352,7 +361,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     } else {
         piece = piece_of(plan.grid, call.n, task);
     }
-    const char* weights = w.depthwise ? call.inputs[1].data : call.fixed_scratch;
+    const char* weights = plan.in_place ? call.inputs[1].data : call.fixed_scratch;
     for (std::int64_t image = piece.image0; image < piece.image1; ++image) {
         for (std::int64_t p = piece.panel0; p < piece.panel1; ++p) {
             const PackedPanel panel = w.panel(p);
