@@ -98,7 +98,6 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
         return fail(Code::unsupported, "`stride` (=%lld x %lld) must have at most 2^20 phases",
                     static_cast<long long>(a.stride_h), static_cast<long long>(a.stride_w));
     }
-    if (is_exchanged(p) && a.groups != 1) return fail(Code::corrupt_file, "exchanged weights have one group");
     const PackedWeight w = forward_weight<Real>(p);
     CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", w.elements()));
     if (p.inputs[2] != nullptr) CONVLENS_RETURN_IF_ERROR(check_mask<Real>(p.inputs[2], "mask", dx));
@@ -179,31 +178,17 @@ void find(const Call& call, std::int64_t image, int) {
     const Tensor& dy = *call.problem->inputs[0];
     const std::int64_t bytes = max_of(kBlockBytes, plane_stride<Real>(dy) * static_cast<std::int64_t>(sizeof(Real)));
     const char* first = call.inputs[0].data + image * call.inputs[0].image_stride;
-    // The halo is zeros. A line at a time: most blocks end at their first pixel.
+    // The halo is zeros. Most blocks end at their first pixel.
     const auto zero = [=](std::int64_t block) {
-        const char* data = first + block * bytes;
-        for (std::int64_t i = 0; i < bytes; i += kBlockBytes) {
-            std::uint64_t words[8], any = 0;
-            std::memcpy(words, data + i, sizeof(words));
-            for (const std::uint64_t word : words) any |= word;
-            if (any != 0) return false;
-        }
-        return true;
+        std::uint64_t word = 0;
+        for (std::int64_t i = 0; i < bytes && word == 0; i += 8)
+            std::memcpy(&word, first + block * bytes + i, sizeof(word));
+        return word == 0;
     };
     Span span = {0, blocks_of<Real>(dy)};
     while (span.first + 1 < span.end && zero(span.first)) ++span.first;
     while (span.first + 1 < span.end && zero(span.end - 1)) --span.end;
     span_of(call, image) = span;
-}
-
-// Whether the weights of a step of a panel are needed.
-bool is_needed(const Call& call, const Plan& plan, std::int64_t step) {
-    if (plan.forward.groups > 1) return true;
-    for (std::int64_t image = 0; image < call.n; ++image) {
-        const Span& span = span_of(call, image);
-        if (step >= span.first && step < span.end) return true;
-    }
-    return false;
 }
 
 // ---- phase 1: transpose ----
@@ -230,13 +215,6 @@ void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int
     const PackedPanel to = b.panel(p);
     const std::int64_t k_block = to.first_step + step;
     const PackedPanel from = f.panel(f.panel_of(k_block));
-    // A panel's squares are far from the last panel's: memory would idle in between. Behind the last panel's come those
-    // of the panel after this one.
-    const std::int64_t panels_ahead = b.R * b.S == 1 ? 4 : 1, stride = f.steps * f.step_elements(from.blocks);
-    std::int64_t ahead = panels_ahead * stride;
-    if (f.panel_of(k_block) + panels_ahead >= f.panels) {
-        ahead += to.blocks * f.step_elements(from.blocks) - f.panels * stride;
-    }
     Real* output = panel_rows + step * b.step_elements(to.blocks);
     for (std::int64_t i = 0; i < to.blocks; ++i, output += b.lanes) {
         const std::int64_t from_step = to.first_block + i - from.first_step;
@@ -247,8 +225,10 @@ void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int
             square.source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset +
                             from_step * f.step_elements(from.blocks) + (k_block - from.first_block) * f.lanes;
             square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
-            for (std::int64_t row = 0; row < square.count * b.lanes; ++row) {
-                __builtin_prefetch(square.source + ahead + row * square.source_step, 0, 2);
+            // A panel's squares are far from the last panel's: memory would idle in between.
+            const Real* ahead = square.source + f.steps * f.step_elements(from.blocks);
+            for (std::int64_t row = square.count * b.lanes; row > 0; --row, ahead += square.source_step) {
+                __builtin_prefetch(ahead, 0, 2);
             }
             call.kernels->set<Real>().transpose_block(square);
             continue;
@@ -268,10 +248,9 @@ void transpose(const Call& call, std::int64_t task, int) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const std::int64_t chunk = transpose_chunk<Real>(plan);
     for (std::int64_t unit = task * chunk; unit < min_of(transpose_units(plan), (task + 1) * chunk); ++unit) {
-        const std::int64_t p = unit / plan.backward.steps, step = unit % plan.backward.steps;
-        if (!is_needed(call, plan, step)) continue;
+        const std::int64_t p = unit / plan.backward.steps;
         Real* panel_rows = reinterpret_cast<Real*>(call.fixed_scratch) + plan.backward.panel(p).offset;
-        transpose_step<Real>(call, plan, p, step, panel_rows);
+        transpose_step<Real>(call, plan, p, unit % plan.backward.steps, panel_rows);
     }
 }
 
@@ -355,9 +334,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     if (plan.local) {
         piece = {0, call.n, 0, plan.grid.rows, task, task + 1};
         panel_rows = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-        for (std::int64_t step = 0; step < w.steps; ++step) {
-            if (is_needed(call, plan, step)) transpose_step<Real>(call, plan, task, step, panel_rows);
-        }
+        for (std::int64_t step = 0; step < w.steps; ++step) transpose_step<Real>(call, plan, task, step, panel_rows);
     } else {
         piece = piece_of(plan.grid, call.n, task);
     }
