@@ -116,14 +116,15 @@ def test_gradient_of_a_pointwise_convolution_by_constants_transposes_little(stri
     assert instructions(check(graph), graph) == ops
 
 
-def test_weights_that_a_forward_pass_reads_are_packed_once():
+@pytest.mark.parametrize(("memory", "copies"), [("low", 1), ("fast", 2)])
+def test_weights_that_a_forward_pass_reads_are_packed_once_where_memory_is_low(memory, copies):
     b = GraphBuilder()
     x, dy = b.input("x", "float32", ("N", 40, 6, 7)), b.input("dy", "float32", ("N", 100, 6, 7))
     weight = b.constant(np.random.default_rng(2).standard_normal((100, 40, 1, 1)).astype(np.float32))
     y = b.add("Relu", [b.add("Conv", [b.add("Tanh", [x]), weight])])
     dx = b.add("ConvGradInput", [dy, weight], {"kernel_shape": (1, 1), "input_shape": (40, 6, 7)})
-    program = check(b.build([y, dx]))
-    assert len(program.weight_keys) == 1
+    program = check(b.build([y, dx]), memory=memory)
+    assert len(program.weight_keys) == copies
 
 
 @pytest.mark.parametrize("name", SHAPES)

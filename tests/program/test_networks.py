@@ -171,13 +171,13 @@ def test_masks_and_winners_are_what_is_kept_for_the_backward_pass():
     assert len(crossing) == 5
 
 
-def test_folded_weights_are_packed_once_for_both_directions(monkeypatch):
+def test_folded_weights_are_packed_once_for_both_directions_where_memory_is_low(monkeypatch):
     monkeypatch.setattr(_phases, "MOST_CHANNELS", 0)  # but for those of an image's channels
     graph, entries = build("residual")
     weights = Weights(graph.constants)
-    forward = compile(graph, {"forward": entries["forward"]})
+    forward = compile(graph, {"forward": entries["forward"]}, memory="low")
     forward.run("forward", {"images": random_inputs(graph, 1, "float32")["images"]}, weights)
     before = weights.nbytes
-    both = compile(graph, entries)
+    both = compile(graph, entries, memory="low")
     run_program(both, entries, random_inputs(graph, 1, "float32"), weights, 1)
     assert weights.nbytes == before

@@ -4,11 +4,13 @@
 //
 // inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape; [bias] (C)
 // outputs dx blocked
-// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups
+// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, [whether w is packed with its
+// channels exchanged]
 //
 // Rows of one residue modulo stride_h see the same taps, and so do columns: each of the stride_h x stride_w phases is a
-// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. The weights
-// are transposed on the way: forward and backward share one packing.
+// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. Weights packed for
+// the forward convolution are transposed on the way: both directions can share one packing. Blocks of dy's channels at
+// either end that are zeros add nothing: of the gradient of one class, spread over its map, one block is left.
 #include "ops/conv.hpp"
 
 namespace convlens {
@@ -20,11 +22,17 @@ struct Residue {
     std::int64_t y0, x0, first_tap, n_taps;
 };
 
+// Blocks of dy's channels, of an image.
+struct Span {
+    std::int64_t first, end;
+};
+
 struct Plan {
-    PackedWeight forward, backward;  // the same if depthwise
+    PackedWeight forward, backward;  // the same if depthwise or exchanged
     ConvGrid grid;
     std::int64_t steps_a_pass, residues_h, residues_w;
     bool flat;
+    bool in_place;  // w needs no transposing
     // Weights that outweigh dy are transposed by the task that uses them, a panel at a time, and never leave its cache.
     bool local;
     ConvTap* taps() { return reinterpret_cast<ConvTap*>(this + 1); }
@@ -33,15 +41,18 @@ struct Plan {
     Residue* residues() { return reinterpret_cast<Residue*>(taps() + forward.R * forward.S); }
 };
 
-template <class Real>
-PackedWeight forward_weight(const Problem& p) {
-    const ConvAttributes a = ConvAttributes::of(p);
-    return PackedWeight::make(p.inputs[0]->channels, p.outputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
-}
+bool is_exchanged(const Problem& p) { return p.attribute(kConvAttributes) != 0; }
+
 template <class Real>
 PackedWeight backward_weight(const Problem& p) {
     const ConvAttributes a = ConvAttributes::of(p);
     return PackedWeight::make(p.outputs[0]->channels, p.inputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
+}
+template <class Real>
+PackedWeight forward_weight(const Problem& p) {
+    if (is_exchanged(p)) return backward_weight<Real>(p);
+    const ConvAttributes a = ConvAttributes::of(p);
+    return PackedWeight::make(p.inputs[0]->channels, p.outputs[0]->channels, a.R, a.S, a.groups, kLanes<Real>);
 }
 
 constexpr std::int64_t kLocalBytes = 1 << 20;  // half of a second-level cache
@@ -63,17 +74,19 @@ ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
                           planes_of<Real>(dy) * plane_stride<Real>(dy) * size, w.elements() * size);
 }
 template <class Real>
-bool is_local(const ConvGrid& grid, const PackedWeight& w) {
-    return !w.depthwise && grid.weights_outside && w.panels >= 8 && panel_bytes<Real>(w) <= kLocalBytes;
+bool is_local(const Problem& p, const ConvGrid& grid, const PackedWeight& w) {
+    return !is_exchanged(p) && !w.depthwise && grid.weights_outside && w.panels >= 8 &&
+           panel_bytes<Real>(w) <= kLocalBytes;
 }
 
 template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
-    if (i.n_inputs < 2 || i.n_inputs > 5 || i.n_outputs != 1 || i.n_attributes != kConvAttributes) {
+    if (i.n_inputs < 2 || i.n_inputs > 5 || i.n_outputs != 1 || i.n_attributes < kConvAttributes ||
+        i.n_attributes > kConvAttributes + 1) {
         return fail(Code::corrupt_file,
-                    "conv2d_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 5, 1, %d", i.n_inputs,
-                    i.n_outputs, i.n_attributes, kConvAttributes);
+                    "conv2d_grad_input has %d inputs, %d outputs, %d attributes; it takes 2 to 5, 1, %d or one more",
+                    i.n_inputs, i.n_outputs, i.n_attributes, kConvAttributes);
     }
     const ConvAttributes a = ConvAttributes::of(p);
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "dy", Layout::blocked));
@@ -91,11 +104,12 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
     if (p.inputs[4] != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(p.inputs[4], "bias", dx.channels));
     const PackedWeight b = backward_weight<Real>(p);
-    if (is_local<Real>(grid_of<Real>(p, b), b)) {
+    if (is_local<Real>(p, grid_of<Real>(p, b), b)) {
         scratch->per_thread_bytes = panel_bytes<Real>(b);
-    } else if (!w.depthwise) {
+    } else if (!w.depthwise && !is_exchanged(p)) {
         scratch->fixed_bytes = b.elements() * static_cast<std::int64_t>(sizeof(Real));
     }
+    scratch->per_image_bytes = kBlockBytes;
     return check_halo(dy, "dy", backward_rectangle(a, whole(dx)));
 }
 
@@ -120,7 +134,8 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const PackedWeight w = plan.backward = backward_weight<Real>(p);
     plan.residues_h = min_of(a.stride_h, dx.height), plan.residues_w = min_of(a.stride_w, dx.width);
     plan.grid = grid_of<Real>(p, w);
-    plan.local = is_local<Real>(plan.grid, w);
+    plan.local = is_local<Real>(p, plan.grid, w);
+    plan.in_place = w.depthwise || is_exchanged(p);
     plan.steps_a_pass = steps_a_pass(w, ceil_div(a.R, a.stride_h) * ceil_div(a.S, a.stride_w));
     const auto gapless = [](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
@@ -148,10 +163,38 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     }
 }
 
-// ---- phase 0: transpose ----
+// ---- phase 0: where dy is zero ----
+
+// A line an image.
+Span& span_of(const Call& call, std::int64_t image) {
+    return *reinterpret_cast<Span*>(call.image_scratch + image * kBlockBytes);
+}
+
+std::int64_t find_tasks(const Call& call) {
+    return static_cast<const Plan*>(call.plan)->forward.groups == 1 ? call.n : 0;
+}
+template <class Real>
+void find(const Call& call, std::int64_t image, int) {
+    const Tensor& dy = *call.problem->inputs[0];
+    const std::int64_t bytes = max_of(kBlockBytes, plane_stride<Real>(dy) * static_cast<std::int64_t>(sizeof(Real)));
+    const char* first = call.inputs[0].data + image * call.inputs[0].image_stride;
+    // The halo is zeros. Most blocks end at their first pixel.
+    const auto zero = [=](std::int64_t block) {
+        std::uint64_t word = 0;
+        for (std::int64_t i = 0; i < bytes && word == 0; i += 8)
+            std::memcpy(&word, first + block * bytes + i, sizeof(word));
+        return word == 0;
+    };
+    Span span = {0, blocks_of<Real>(dy)};
+    while (span.first + 1 < span.end && zero(span.first)) ++span.first;
+    while (span.first + 1 < span.end && zero(span.end - 1)) --span.end;
+    span_of(call, image) = span;
+}
+
+// ---- phase 1: transpose ----
 
 std::int64_t transpose_units(const Plan& plan) {
-    return plan.forward.depthwise || plan.local ? 0 : plan.backward.panels * plan.backward.steps;
+    return plan.in_place || plan.local ? 0 : plan.backward.panels * plan.backward.steps;
 }
 template <class Real>
 std::int64_t transpose_chunk(const Plan& plan) {
@@ -182,6 +225,11 @@ void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int
             square.source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset +
                             from_step * f.step_elements(from.blocks) + (k_block - from.first_block) * f.lanes;
             square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+            // A panel's squares are far from the last panel's: memory would idle in between.
+            const Real* ahead = square.source + f.steps * f.step_elements(from.blocks);
+            for (std::int64_t row = square.count * b.lanes; row > 0; --row, ahead += square.source_step) {
+                __builtin_prefetch(ahead, 0, 2);
+            }
             call.kernels->set<Real>().transpose_block(square);
             continue;
         }
@@ -206,7 +254,7 @@ void transpose(const Call& call, std::int64_t task, int) {
     }
 }
 
-// ---- phase 1: convolve ----
+// ---- phase 2: convolve ----
 
 std::int64_t tasks(const Call& call) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
@@ -249,8 +297,8 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     if (call.inputs[4]) {
         tile.epilogue.bias = reinterpret_cast<const Real*>(call.inputs[4].data) + block * w.lanes;
     }
-    tile.weight = weight;
     if (w.depthwise) {
+        tile.weight = weight;
         tile.finish = kConvEpilogue;
         return call.kernels->set<Real>().depthwise_tile(tile);
     }
@@ -262,13 +310,16 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     tile.elements = w.lanes;
     const std::int64_t pass = residue.n_taps == 0 ? w.steps : plan.steps_a_pass;
     const ConvEpilogue<Real> epilogue = tile.epilogue;
-    for (std::int64_t step = 0; step < w.steps; step += pass) {
-        tile.steps = min_of(pass, w.steps - step);
-        tile.last_elements = w.step_lanes(panel, step + tile.steps - 1);
-        finish_pass(&tile, epilogue, step == 0, step + tile.steps == w.steps);
+    const Real* source = tile.source.data;
+    const Span span = w.groups == 1 ? span_of(call, image) : Span{0, w.steps};
+    for (std::int64_t step = span.first / pass * pass; step < span.end; step += pass) {
+        const std::int64_t first = max_of(step, span.first), end = min_of(step + pass, span.end);
+        tile.steps = end - first;
+        tile.last_elements = w.step_lanes(panel, end - 1);
+        finish_pass(&tile, epilogue, first == span.first, end == span.end);
+        tile.source.data = source + first * tile.source_step;
+        tile.weight = weight + first * tile.weight_step;
         call.kernels->set<Real>().conv_tile(tile);
-        tile.source.data += tile.steps * tile.source_step;
-        tile.weight += tile.steps * tile.weight_step;
     }
 }
 
@@ -287,7 +338,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     } else {
         piece = piece_of(plan.grid, call.n, task);
     }
-    const char* weights = w.depthwise ? call.inputs[1].data : call.fixed_scratch;
+    const char* weights = plan.in_place ? call.inputs[1].data : call.fixed_scratch;
     for (std::int64_t image = piece.image0; image < piece.image1; ++image) {
         for (std::int64_t p = piece.panel0; p < piece.panel1; ++p) {
             const PackedPanel panel = w.panel(p);
@@ -305,8 +356,10 @@ void run(const Call& call, std::int64_t task, int thread) {
 
 template <class Real>
 constexpr Op make_conv2d_grad_input() {
-    return {"conv2d_grad_input", check<Real>,     input_rectangle,
-            plan_bytes,          make_plan<Real>, {{transpose_tasks<Real>, transpose<Real>}, {tasks, run<Real>}}};
+    return {
+        "conv2d_grad_input", check<Real>,
+        input_rectangle,     plan_bytes,
+        make_plan<Real>,     {{find_tasks, find<Real>}, {transpose_tasks<Real>, transpose<Real>}, {tasks, run<Real>}}};
 }
 
 }  // namespace

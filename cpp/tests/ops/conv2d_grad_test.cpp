@@ -27,6 +27,13 @@ void check_grad_input(const ConvCase& k, std::int64_t n, bool mask, bool residua
     const Tensor r_tensor = tensor_of<Real>(Layout::blocked, k.c, k.h, k.w, {0, 1, 0, 0});
     Buffer<Real> dy(dy_tensor, n), dx(dx_tensor, n), keep(m_tensor, n), rest(r_tensor, n);
     dy.fill_random(1), rest.fill_random(2);
+    if (mask && !residual && n > 0) {  // a class alone, in one image
+        for (std::int64_t c = 0; c < k.k; ++c) {
+            for (std::int64_t p = 0; p < k.p() && c != k.k / 2; ++p) {
+                for (std::int64_t q = 0; q < k.q(); ++q) dy.set(0, c, p, q, 0);
+            }
+        }
+    }
     keep.fill([](std::int64_t i, std::int64_t c, std::int64_t h, std::int64_t w) { return (i + c + h + w) % 3 != 0; });
     PackedPair<Real> w(k, 3), own = w.for_gradient(k);
     Runner<Real> runner(k.op("conv2d_grad_input").c_str(),
@@ -93,8 +100,9 @@ bool is_depthwise(const ConvCase& k) { return k.groups > 1 && k.groups == k.c &&
 template <class Real>
 void check_all_grad_input() {
     int number = 0;
-    for (const ConvCase& k : dense_and_winograd_cases()) {
+    for (ConvCase k : dense_and_winograd_cases()) {
         check_grad_input<Real>(k, 2, false, false, {});
+        if (k.unit == 0 && k.groups == 1) k.transformed = number % 4 < 2;
         check_grad_input<Real>(k, number % 3, true, number % 2 == 0, {1, 2, 0, 1});
         ++number;
     }

@@ -11,7 +11,7 @@ struct ConvCase {
     int stride_h = 1, stride_w = 1, top = 0, left = 0, bottom = 0, right = 0, dilation_h = 1, dilation_w = 1,
         groups = 1;
     int unit = 0;              // of Winograd's convolution
-    bool transformed = false;  // its weights, beforehand
+    bool transformed = false;  // its weights, beforehand; of a direct gradient they are exchanged
 
     int p() const { return (h + top + bottom - dilation_h * (r - 1) - 1) / stride_h + 1; }
     int q() const { return (w + left + right - dilation_w * (s - 1) - 1) / stride_w + 1; }
@@ -27,7 +27,7 @@ struct ConvCase {
     // Those of the input's gradient: its transformed weights have their channels exchanged.
     std::vector<std::int64_t> gradient_attributes() const {
         std::vector<std::int64_t> values = attributes();
-        if (unit != 0) values.push_back(transformed);
+        if (unit != 0 || transformed) values.push_back(transformed);
         return with_unit(values);
     }
     std::vector<std::int64_t> weight_attributes() const { return {k, c, r, s, groups}; }
@@ -179,14 +179,14 @@ struct PackedPair {
         pack(k);
     }
     static std::int64_t elements(const ConvCase& k) {
-        if (!k.transformed) return packed_elements(k.k, k.c, k.r, k.s, k.groups, kLanes<Real>);
+        if (!k.transformed || k.unit == 0) return packed_elements(k.k, k.c, k.r, k.s, k.groups, kLanes<Real>);
         return (k.unit + 2) * (k.unit + 2) * packed_elements(k.k, k.c, 1, 1, 1, kLanes<Real>);
     }
     void pack(const ConvCase& k) {
         std::vector<std::int64_t> attributes = k.weight_attributes();
-        if (k.transformed) attributes = {k.k, k.c, k.unit};
-        Runner<Real> runner(k.transformed ? "pack_winograd" : "pack_weight", {&plain.tensor}, {&packed.tensor},
-                            attributes);
+        const bool unit = k.transformed && k.unit != 0;
+        if (unit) attributes = {k.k, k.c, k.unit};
+        Runner<Real> runner(unit ? "pack_winograd" : "pack_weight", {&plain.tensor}, {&packed.tensor}, attributes);
         const Status status = runner.run({&plain}, {&packed}, 1, runnable_kernels()[0], 1);
         CHECK_SAY(status.ok(), "pack %s: %s", k.name().c_str(), status.message);
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
@@ -13,6 +14,7 @@ from ._zeros import keeps_zero
 
 _FIXED = {"B": BLOCKED, "X": BLOCKED, "F": BLOCKED, "N": BLOCKED, "M": BLOCKED, "O": BLOCKED, "P": PLAIN, "Y": PLAIN}
 _FEW_CHANNELS = 8  # below: a block is half padding or more
+MOST_EXCHANGED = 1 << 19  # weights of several taps that a gradient has a copy of
 
 
 def resize_layout(flow: Flow, step: Step) -> str:
@@ -109,6 +111,8 @@ class Homes:
                 self._keep_plain(step)
             if step.op == "conv2d" and self._leaves_plain(step):
                 self.layout[step.outputs[0]] = PLAIN
+            if step.op == "conv2d_grad_input" and self.memory == "fast":
+                self._exchange(step)
             return
         layout = PLAIN
         if step_batched(self.flow, step):
@@ -185,6 +189,19 @@ class Homes:
             return False  # one pixel is the same bytes
         users = self.flow.uses(out)
         return not extras and (all(op.op == "Copy" for op in users) if users else out in self.flow.requested)
+
+    def _exchange(self, step: Step) -> None:
+        """Give a gradient weights of its own, packed as it reads them, where that costs little memory.
+
+        Transposed on the way they cost as much as the products of some ten pixels. A kernel of several taps reads its
+        map as often, and has most of a network's weights: large ones stay in memory once.
+        """
+        g = step.geometry
+        assert g is not None
+        small = g.R * g.S == 1 or g.K * g.C * g.R * g.S <= MOST_EXCHANGED
+        if step.inputs[1] in self.flow.constants and g.groups == 1 and small:
+            step.geometry = dataclasses.replace(g, K=g.C, C=g.K, exchanged=True)
+            step.attributes = [*step.attributes, 1]
 
     def _slides_over_planes(self, step: Step) -> bool:
         """Whether the instructions of plain depthwise convolutions take it."""
