@@ -65,7 +65,7 @@ struct Phase {
     void (*run)(const Call& call, std::int64_t task, int thread);
 };
 
-constexpr int kMaxPhases = 2;
+constexpr int kMaxPhases = 3;
 struct Op {
     char name[32];
     // Every rule an operand or attribute must keep, so that no phase can leave the operands' byte ranges whatever the
