@@ -74,7 +74,7 @@ def pack(
     if geometry.transposed:
         array = np.asarray(array).T
     if geometry.exchanged:
-        array = np.asarray(array, dtype)
+        array = np.asarray(array, dtype).reshape(geometry.C, geometry.K, geometry.R, geometry.S)
         if scale is not None:
             array, scale = array * scale.astype(dtype).reshape(-1, 1, 1, 1), None
         array = array.swapaxes(0, 1)
