@@ -21,6 +21,8 @@ CONVOLUTIONS = {
     "grouped": ("ConvTranspose", (24, 4, 4), (24, 5, 3, 3), {"group": 3, "strides": (2, 2), "pads": (1, 1, 1, 1)}),
     "depthwise": ("ConvTranspose", (20, 4, 5), (20, 1, 4, 4), {"group": 20, "strides": (2, 2), "pads": (1, 1, 1, 1)}),
     "pixel": ("ConvTranspose", (40, 1, 1), (40, 9, 4, 4), {}),
+    "pixels-below": ("Conv", (18, 5, 4), (20, 18, 1, 1), {"pads": (0, 1, 4, 6)}),
+    "windows-below": ("Conv", (18, 5, 4), (20, 18, 3, 3), {"strides": (2, 1), "pads": (1, 0, 7, 9)}),
     "signal-transposed": ("ConvTranspose", (18, 9), (18, 4, 4), {"strides": (3,), "pads": (1, 0), "group": 1}),
     "signal": ("Conv", (18, 19), (5, 18, 4), CONV1),
     "signal-depthwise": ("Conv", (20, 12), (20, 1, 3), {"group": 20, "pads": (1, 1)}),

@@ -22,7 +22,7 @@ def add_halos(entries: list[list[Instruction]], target: Target) -> None:
         ]
         old = [(t, t.halo) for t in readable]
         for t in readable:  # ample room first: an op refuses to answer for a tensor that is too small for it
-            t.halo = most_reach(instruction.attributes) if t.batched and t.place != EXTERNAL else t.halo
+            t.halo = most_reach(instruction) if t.batched and t.place != EXTERNAL else t.halo
         for index, operand in enumerate(instruction.inputs):
             if operand not in readable or not operand.batched or operand.place == EXTERNAL:
                 continue

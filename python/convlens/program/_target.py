@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 
 from .. import _core
 from .._errors import UnsupportedError
@@ -117,8 +116,17 @@ class Target:
         return (max(0, -y0), max(0, -x0), max(0, y1 - height), max(0, x1 - width))
 
 
-def most_reach(attributes: Sequence[int | float]) -> list[int]:
-    """A halo that no window of these attributes (R, S, strides, pads, dilations) reads beyond."""
-    r, s, _, _, top, left, dilation_h, dilation_w = (int(a) for a in attributes[:8])
+def most_reach(i: Instruction) -> list[int]:
+    """A halo that no window of an instruction reads beyond."""
+    r, s, stride_h, stride_w, top, left, dilation_h, dilation_w = (int(a) for a in i.attributes[:8])
     high, wide = (r - 1) * dilation_h + abs(top) + 1, (s - 1) * dilation_w + abs(left) + 1
-    return [high, wide, high, wide]
+    x, y = i.inputs[0], i.outputs[0]
+    if i.op.startswith("conv2d_grad_weight"):
+        x, y = i.inputs[1], x
+    below = right = 0  # what windows stand on there alone; those of a gradient stand on pixels
+    if not i.op.startswith("conv2d_grad_input"):
+        assert x is not None
+        assert y is not None
+        below = max(0, (y.shape[1] - 1) * stride_h - x.shape[1])
+        right = max(0, (y.shape[2] - 1) * stride_w - x.shape[2])
+    return [high, wide, high + below, wide + right]
