@@ -96,7 +96,7 @@ TEST(parts_are_blocks_of_a_batched_tensor) {
     const std::int32_t whole = b.arena(Layout::blocked, 40, 3, 2, true, DType::real, 1);  // 20 pixels, three blocks
     const std::int32_t first = b.part(whole, 0, 16), rest = b.part(whole, 1, 24);
     b.arena(Layout::plain, 999, 1, 1);
-    b.instruction("concat", {first}, {rest}, {0, -8});
+    b.instruction("concat", {first}, {rest}, {0, -8, 1});
     b.entry("run");
     const AlignedBytes original = b.build();
     Program program;

@@ -77,8 +77,8 @@ inline Builder every_op(bool float64 = false) {
     b.instruction("cross_entropy", {logits, labels}, {loss, log_prob}, {});
     b.instruction("softmax", {logits}, {logits}, {0});
     const std::int32_t joined = activation(25, 3, 5, 1), turned = b.port("turned", true, 7, 5, 3);
-    b.instruction("concat", {pooled, mean}, {joined}, {0, 7});
-    b.instruction("concat", {pooled}, {b.part(joined, 1, 9)}, {0, 11});
+    b.instruction("concat", {pooled, mean}, {joined}, {0, 7, 4});
+    b.instruction("concat", {pooled}, {b.part(joined, 1, 9)}, {0, 11, 1});
     b.instruction("strided_copy", {plain}, {turned},  // seven channels, columns and rows exchanged, backwards
                   {1, 1, 1, 7, 5, 3, 0, 0, 0, 0, 0, 0,   1,  1,  1,   1,
                    1, 1, 1, 1, 1, 7, 5, 3, 0, 0, 0, -15, -1, -5, 104, bits_of(0)});
