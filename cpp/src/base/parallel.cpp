@@ -52,7 +52,7 @@ void run_region(const Region& region) {
         share[i].next.store(region.tasks * i / shares, std::memory_order_relaxed);
         share[i].end = region.tasks * (i + 1) / shares;
     }
-    std::atomic<int> working{region.threads - 1};
+    std::atomic<int> done{0};
     const int waits = threads_sleep() ? kSpins : kSpins + kYields, caller = current_processor();
 #pragma omp parallel num_threads(region.threads)
     {
@@ -70,8 +70,9 @@ void run_region(const Region& region) {
         }
         // Who falls asleep at the end must be woken too: the caller stays awake for as long as a last task takes. Where
         // OpenMP would now spin, it yields first, to a thread that waits for this very processor.
-        if (thread != 0) working.fetch_sub(1, std::memory_order_relaxed);
-        for (int i = 0; thread == 0 && i < waits && working.load(std::memory_order_relaxed) > 0; ++i) {
+        if (thread != 0) done.fetch_add(1, std::memory_order_relaxed);
+        const int others = omp_get_num_threads() - 1;  // fewer than asked for under OMP_THREAD_LIMIT, or nested
+        for (int i = 0; thread == 0 && i < waits && done.load(std::memory_order_relaxed) < others; ++i) {
             if (i >= kSpins) std::this_thread::yield();
         }
     }
