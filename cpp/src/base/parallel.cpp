@@ -39,7 +39,7 @@ struct alignas(64) Share {
     std::int64_t end;
 };
 constexpr int kMostShares = 32;
-constexpr int kSpins = 20000, kYields = 64;  // some 30 and 20 us
+constexpr int kSpins = 20000, kYields = 64;  // some 10 and 40 us (Zen 4)
 
 void run_region(const Region& region) {
     // Which thread runs a task may not change a result, and on a busy machine the slower thread then takes fewer. The
