@@ -35,7 +35,7 @@ def report(tmp_path_factory):
 def test_the_file_says_where_when_and_with_what(report):
     assert report["machine"]["cores"] >= 1
     assert report["machine"]["cpu"]
-    assert report["wait"] == "passive"
+    assert report["wait"] == "active"
     assert report["libraries"]["numpy"]["version"] == np.__version__
     assert [result["title"] for result in report["results"]] == [TINY, "n1 digits"]
 

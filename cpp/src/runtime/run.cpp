@@ -1,5 +1,6 @@
 #include "base/allocator.hpp"
 #include "base/parallel.hpp"
+#include "base/threads.hpp"
 #include "runtime/program.hpp"
 
 namespace convlens {
@@ -151,7 +152,7 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     const bool spare = threads <= 0 && spares_threads();
     if (threads <= 0) threads = guard.threads();
     if (threads > workspace.threads_) threads = workspace.threads_;
-    Spread spread(threads);
+    Spread spread(threads, threads_sleep(), team_of_thread(), now_ns);
 
     // [tensors fixed][n * tensors of an image][scratch fixed][n * scratch of an image][threads * scratch of a thread]
     char* arena = workspace.arena_;

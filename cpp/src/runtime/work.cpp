@@ -1,6 +1,7 @@
 #include "runtime/work.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 
 namespace convlens {
@@ -79,6 +80,45 @@ Work work_of(const Op& op, const Problem& problem) {
         });
     }
     return {work.fixed / 1000, work.per_image / 1000};
+}
+
+int Spread::threads(double work) {
+    constexpr double kToWake = 60e3, kToShare = 4e3;  // nanoseconds, for each thread
+    int threads = 1;
+    if (threads_ > 1 && work >= 2 * kToShare) {
+        if (now_ < 0) now_ = clock_();
+        double share = work / kToShare;
+        if (now_ - team_->region > awake_) {
+            if (now_ - team_->alone > pause_) team_->debt = 0;
+            team_->debt += work;
+            share = team_->debt / kToWake;
+        }
+        threads = share >= threads_ ? threads_ : share < 2 ? 1 : static_cast<int>(share);
+    }
+    if (now_ < 0) return threads;
+    now_ += work / threads;
+    if (threads > 1) {
+        team_->region = now_;
+        team_->debt = 0;
+        shared_ = true;
+    } else {
+        team_->alone = now_;
+    }
+    return threads;
+}
+
+Spread::~Spread() {
+    if (shared_) team_->region += clock_() - now_;  // the work was an estimate
+}
+
+Team* team_of_thread() {
+    thread_local Team team;
+    return &team;
+}
+
+double now_ns() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
 bool spares_threads() { return g_spares.load(std::memory_order_relaxed); }

@@ -17,25 +17,42 @@ struct Work {
 // instruction alone, good to a factor of two or three.
 Work work_of(const Op& op, const Problem& problem);
 
-// Spreads an entry's instructions over threads. A region of threads that are awake costs under a microsecond; threads
-// go to sleep some 40 us after their last one, and to wake them took 40 to 130 us on a virtual machine (2 cores,
-// AVX-512, November 2026), for which the caller waits at the region's end. So the first region must be worth waking
-// them, and the next ones little. What an instruction computes has the same bits either way.
+// What a calling thread remembers of the threads of its regions from call to call: times of its clock, in nanoseconds.
+struct Team {
+    double region = -1e18;  // its last region's end
+    double alone = -1e18;   // when it last ran alone what threads could have shared
+    double debt = 0;        // how much it ran so, in calls one after another
+};
+
+// Spreads a call's instructions over threads. A region of threads that are awake costs a microsecond; to wake them took
+// 40 to 130 us on a virtual machine (2 cores, AVX-512, November 2026), for which the caller waits at the region's end.
+// OpenMP's threads spin for some 5 ms after their last region, so they are woken when the caller has run alone for as
+// long as that takes, in one call or in many, one after another: no sequence of calls takes twice what the best choice
+// would. Threads that were told to sleep at once are woken only for work that is worth it by itself. What an
+// instruction computes has the same bits either way.
 class Spread {
   public:
-    explicit Spread(int threads) : threads_(threads) {}
-    int threads(double work) {
-        constexpr double kAwake = 30e3, kToWake = 60e3, kToShare = 4e3;  // nanoseconds; the last two for each thread
-        const double share = work / (idle_ < kAwake ? kToShare : kToWake);
-        const int threads = share >= threads_ ? threads_ : share < 2 ? 1 : static_cast<int>(share);
-        idle_ = threads > 1 ? 0 : idle_ + work;
-        return threads;
-    }
+    using Clock = double();
+
+    Spread(int threads, bool sleep, Team* team, Clock* clock)
+        : team_(team), clock_(clock), threads_(threads), awake_(sleep ? 30e3 : 2e6), pause_(sleep ? -1 : 200e3) {}
+    ~Spread();
+    Spread(const Spread&) = delete;
+    Spread& operator=(const Spread&) = delete;
+    int threads(double work);
 
   private:
+    Team* team_;
+    Clock* clock_;
     int threads_;
-    double idle_ = 1e9;  // nanoseconds since the threads had work
+    double awake_, pause_;  // how long threads stay awake, and the longest pause between calls one after another
+    double now_ = -1;       // the clock's time when it was first asked, and the work since
+    bool shared_ = false;
 };
+
+// The calling thread's own.
+Team* team_of_thread();
+double now_ns();
 
 // Whether instructions of little work run on fewer threads; tests of threads say no.
 bool spares_threads();

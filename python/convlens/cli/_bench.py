@@ -60,9 +60,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--wait",
         choices=WAITS,
-        default="passive",
-        help="passive (default): threads of OpenMP and BLAS sleep when idle, in every process alike; active: as each "
-        "library ships, and a pause after every turn in which they fall asleep",
+        default="active",
+        help="active (default): as each library ships, and a pause after every turn in which idle threads fall asleep; "
+        "passive: those of OpenMP and BLAS sleep at once, in every process alike",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write machine, versions and results")
     parser.set_defaults(run=run)

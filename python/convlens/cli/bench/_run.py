@@ -75,7 +75,7 @@ def measure(
     environment : mapping of str to str
         How the libraries' threads wait.
     pause : float
-        Seconds after each turn, for threads that spin before they sleep.
+        Seconds after each turn of more than one thread, for those that spin before they sleep.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def measure(
     factories: dict[str, Callable[..., Any]] = {name: partial(library, name) for name in libraries}
     with workers(factories, (threads,), threads=threads, environment=environment) as running:
         for text, n in cases:
-            yield _measure(case_of(text, n), (text, n), running, threads, rounds, pause)
+            yield _measure(case_of(text, n), (text, n), running, threads, rounds, pause if threads > 1 else 0.0)
 
 
 def _measure(
