@@ -10,6 +10,7 @@ import pytest
 
 import convlens as cl
 from convlens import explain, nn
+from convlens.explain import _task
 from convlens.program import Program
 from explain.interpreted import InterpretedNetwork
 from explain.networks import (
@@ -177,6 +178,13 @@ def test_chunks_do_not_change_the_bits(name, batch_size, make):
     net = make()
     x = given(net, 5)
     assert same_bits(call(name, net, x).values, call(name, net, x, batch_size=batch_size).values)
+
+
+def test_a_plan_that_went_before_its_program_is_made_anew():
+    net, x = small(), images(2)
+    first = explain.saliency(net, x, target=1).values
+    del _task._PLANS[net]
+    assert same_bits(explain.saliency(net, x, target=1).values, first)
 
 
 @ALL

@@ -252,14 +252,15 @@ def _compiled(
     """The plan and Program of a call, kept for the next one. Both depend on the graph's structure, not its weights."""
     key = ("explain", program, layer, output, input, *options.items())
     plans = _PLANS.setdefault(net, {})
-    if key not in plans:
-        plans[key] = make_plan(net, program or (), layer=layer, output=output, input=input, **options)[1]
 
     def build() -> tuple[Graph, Mapping[str, Entry]]:
-        graph, plan = make_plan(net, program or (), layer=layer, output=output, input=input, **options)
-        return graph, plan.entries
+        graph, plans[key] = make_plan(net, program or (), layer=layer, output=output, input=input, **options)
+        return graph, plans[key].entries
 
-    return plans[key], net.program(key, build)
+    made = net.program(key, build)
+    if key not in plans:  # the Program is of an earlier network of the same file and size
+        build()
+    return plans[key], made
 
 
 def check_finite(array: Array, name: str) -> None:
