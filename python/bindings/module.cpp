@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "base/allocator.hpp"
 #include "base/cpu.hpp"
 #include "base/parallel.hpp"
@@ -69,6 +71,23 @@ py::dict info() {
     return result;
 }
 
+// Whether the exponent of any number has all of its bits: one pass, where NumPy needs two or a temporary array.
+template <class Real, class Bits>
+bool all_finite(const py::array_t<Real, py::array::c_style>& array) {
+    constexpr Bits exponent = sizeof(Real) == 4 ? Bits{0xff} << 23 : Bits{0x7ff} << (sizeof(Bits) * 8 - 12);
+    constexpr Bits least = exponent & (~exponent + 1);
+    const char* data = reinterpret_cast<const char*>(array.data());
+    const py::ssize_t size = array.size();
+    Bits carried = 0;  // out of an exponent, into the sign
+    const py::gil_scoped_release released;
+    for (py::ssize_t i = 0; i < size; ++i) {
+        Bits bits;
+        std::memcpy(&bits, data + static_cast<std::size_t>(i) * sizeof(bits), sizeof(bits));
+        carried |= (bits & exponent) + least;
+    }
+    return carried >> (sizeof(Bits) * 8 - 1) == 0;
+}
+
 void set_num_threads(int threads) {
     if (threads < 1) throw py::value_error("`num_threads` (=" + std::to_string(threads) + ") must be 1 or more");
     convlens::set_max_threads(threads);
@@ -93,6 +112,9 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
         "Make Programs opened from now on use the kernels of `isa`.");
     m.def("aligned_empty", aligned_empty, py::arg("bytes"),
           "Allocate uint8 that are aligned to 64 bytes, not initialised.");
+    const char* finite = "Whether no element is NaN or infinite.";
+    m.def("all_finite", all_finite<float, std::uint32_t>, py::arg("array").noconvert(), finite);
+    m.def("all_finite", all_finite<double, std::uint64_t>, py::arg("array").noconvert(), finite);
     bind_program(m);
     bind_lowering(m);
     bind_pool(m);

@@ -61,6 +61,18 @@ std::vector<Slot> states(const convlens::Program& core) {
     return result;
 }
 
+// An array that is not filled; in `data` it owns nothing.
+py::object new_array(Element element, const std::vector<Py_intptr_t>& shape, void* data = nullptr) {
+    const auto& api = py::detail::npy_api::get();
+    PyObject* descr = descr_of(element);
+    Py_INCREF(descr);  // which the call takes over
+    const int flags = data == nullptr ? 0 : api.NPY_ARRAY_WRITEABLE_;
+    PyObject* made = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, static_cast<int>(shape.size()), shape.data(),
+                                               nullptr, data, flags, nullptr);
+    if (made == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(made);
+}
+
 }  // namespace
 
 Buffers::Buffers(const py::sequence& arrays, bool writeable) : writeable_(writeable) {
@@ -101,6 +113,28 @@ Element element_of(DType dtype, bool float64) {
            : dtype == DType::uint8 ? Element::uint8
            : float64               ? Element::float64
                                    : Element::float32;
+}
+
+py::object empty(Element element, const std::vector<Py_intptr_t>& shape, bool aligned) {
+    if (!aligned) return new_array(element, shape);
+    auto bytes = static_cast<Py_intptr_t>(size_of(element));
+    for (const Py_intptr_t size : shape) bytes *= size;
+    py::object memory = new_array(Element::uint8, {bytes + static_cast<Py_intptr_t>(convlens::kAlignment)});
+    char* data = py::detail::array_proxy(memory.ptr())->data;
+    data += -reinterpret_cast<std::uintptr_t>(data) % convlens::kAlignment;
+    py::object made = new_array(element, shape, data);
+    if (py::detail::npy_api::get().PyArray_SetBaseObject_(made.ptr(), memory.release().ptr()) != 0) {
+        throw py::error_already_set();
+    }
+    return made;
+}
+
+bool is_aligned(const convlens::Port& port, Element element) {
+    if (port.rank < 4) return false;
+    std::int64_t run = size_of(element);
+    for (auto axis = port.batched != 0 ? port.rank - 2 : 1; axis < port.rank; ++axis) run *= port.dims[axis];
+    constexpr std::int64_t line = convlens::kAlignment, large = 1024;
+    return run % line == 0 && run >= large;
 }
 
 Program::Program(const py::buffer& data) : view_(data.request()) {
@@ -165,11 +199,15 @@ void Program::give_back(std::shared_ptr<convlens::Workspace> workspace) const {
     free_.push_back(std::move(workspace));
 }
 
-void Program::run(int entry, convlens::Workspace& workspace, const py::sequence& arrays, std::int64_t n,
-                  const Buffers* weights, const Buffers* states, int threads) const {
+const convlens::RawEntry& Program::raw_entry(int entry) const {
     if (entry < 0 || entry >= core_.n_entries())
         throw py::value_error("`entry` (=" + std::to_string(entry) + ") is no entry of this Program");
-    const convlens::RawEntry& raw = core_.entry(entry);
+    return core_.entry(entry);
+}
+
+void Program::run(int entry, convlens::Workspace& workspace, const py::sequence& arrays, std::int64_t n,
+                  const Buffers* weights, const Buffers* states, int threads) const {
+    const convlens::RawEntry& raw = raw_entry(entry);
     const std::uint32_t ports = raw.n_inputs + raw.n_outputs;
     if (arrays.size() != ports) {
         throw py::value_error("`arrays` (" + std::to_string(arrays.size()) + ") must be one a port (" +
@@ -197,6 +235,55 @@ void Program::run(int entry, convlens::Workspace& workspace, const py::sequence&
         status = core_.run(entry, workspace, binding, n, threads);
     }
     check(status);
+}
+
+py::list Program::outputs(int entry, std::int64_t n) const {
+    const convlens::RawEntry& raw = raw_entry(entry);
+    py::list made;
+    for (std::uint32_t p = raw.n_inputs; p < raw.n_inputs + raw.n_outputs; ++p) {
+        const convlens::Port& port = core_.port(raw, p);
+        std::vector<Py_intptr_t> shape(port.dims, port.dims + port.rank);
+        if (port.batched != 0) shape[0] = static_cast<Py_intptr_t>(n);
+        const Element element = element_of(port.dtype, core_.float64());
+        made.append(empty(element, shape, is_aligned(port, element)));
+    }
+    return made;
+}
+
+py::list Program::run_through(const std::vector<int>& entries, const py::sequence& inputs, std::int64_t n,
+                              const Buffers* weights) const {
+    const py::tuple held(inputs);
+    check_buffers(weights, core_.n_weights(), false);
+    py::list made;
+    std::vector<void*> externals;
+    std::size_t at = 0;
+    for (const int entry : entries) {
+        const convlens::RawEntry& raw = raw_entry(entry);
+        if (at + raw.n_inputs > held.size()) throw py::value_error("`inputs` must be one a port of all `entries`");
+        std::uint32_t port = 0;
+        for (; port < raw.n_inputs; ++port) externals.push_back(pointer(core_.port(raw, port), held[at++], n));
+        for (const py::handle array : outputs(entry, n)) {
+            externals.push_back(py::detail::array_proxy(array.ptr())->data);
+            made.append(array);
+        }
+    }
+    if (at != held.size()) throw py::value_error("`inputs` must be one a port of all `entries`");
+    convlens::Binding binding;
+    binding.weights = weights == nullptr ? nullptr : weights->pointers();
+    auto workspace = take(n);
+    convlens::Status status;
+    {
+        const py::gil_scoped_release release;
+        void** next = externals.data();
+        for (std::size_t i = 0; i < entries.size() && status.ok(); ++i) {
+            binding.externals = next;
+            status = core_.run(entries[i], *workspace, binding, n, 0);
+            next += core_.entry(entries[i]).n_inputs + core_.entry(entries[i]).n_outputs;
+        }
+    }
+    give_back(std::move(workspace));
+    check(status);
+    return made;
 }
 
 void* Program::pointer(const convlens::Port& port, const py::handle& item, std::int64_t n) const {
@@ -313,7 +400,10 @@ void bind_program(py::module_& m) {
             },
             py::arg("i"))
         .def("run", &Program::run, py::arg("entry"), py::arg("workspace"), py::arg("arrays"), py::arg("n"),
-             py::arg("weights") = py::none(), py::arg("states") = py::none(), py::arg("threads") = 0);
+             py::arg("weights") = py::none(), py::arg("states") = py::none(), py::arg("threads") = 0)
+        .def("outputs", &Program::outputs, py::arg("entry"), py::arg("n"))
+        .def("run_through", &Program::run_through, py::arg("entries"), py::arg("inputs"), py::arg("n"),
+             py::arg("weights") = py::none());
 }
 
 }  // namespace convlens_python

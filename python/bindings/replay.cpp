@@ -201,7 +201,7 @@ class Replay {
 
     void put(const py::tuple& args, const py::object& kwargs, const py::object& program, int entry, std::int64_t n,
              const py::object& weights, const py::list& sources, const py::list& outputs,
-             const std::vector<bool>& aligned, const std::vector<std::size_t>& results, const py::object& form) const;
+             const std::vector<std::size_t>& results, const py::object& form) const;
     void refuse(const py::tuple& args, const py::object& kwargs) const;
 
   private:
@@ -210,32 +210,6 @@ class Replay {
     std::vector<PyObject*> names_;
     std::int64_t function_ = 0;
 };
-
-// An array that is not filled; in `data` it owns nothing.
-py::object new_array(Element element, const std::vector<Py_intptr_t>& shape, void* data = nullptr) {
-    const auto& api = py::detail::npy_api::get();
-    PyObject* descr = descr_of(element);
-    Py_INCREF(descr);  // which the call takes over
-    const int flags = data == nullptr ? 0 : api.NPY_ARRAY_WRITEABLE_;
-    PyObject* made = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, static_cast<int>(shape.size()), shape.data(),
-                                               nullptr, data, flags, nullptr);
-    if (made == nullptr) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(made);
-}
-
-py::object empty(const Output& output) {
-    if (!output.aligned) return new_array(output.port, output.shape);
-    auto bytes = static_cast<Py_intptr_t>(size_of(output.port));
-    for (const Py_intptr_t size : output.shape) bytes *= size;
-    py::object memory = new_array(Element::uint8, {bytes + static_cast<Py_intptr_t>(convlens::kAlignment)});
-    char* data = py::detail::array_proxy(memory.ptr())->data;
-    data += -reinterpret_cast<std::uintptr_t>(data) % convlens::kAlignment;
-    py::object made = new_array(output.port, output.shape, data);
-    if (py::detail::npy_api::get().PyArray_SetBaseObject_(made.ptr(), memory.release().ptr()) != 0) {
-        throw py::error_already_set();
-    }
-    return made;
-}
 
 PyObject* shaped(const Recorded& call, std::vector<py::object>& made) {
     if (call.form.is_none()) return made[call.results[0]].release().ptr();
@@ -273,7 +247,8 @@ PyObject* run(const Recorded& call, const Key& key) {
         externals[i] = py::detail::array_proxy(array)->data;
     }
     for (std::size_t i = 0; i < n_outputs; ++i) {
-        made[i] = empty(call.outputs[i]);
+        const Output& output = call.outputs[i];
+        made[i] = empty(output.port, output.shape, output.aligned);
         externals[n_inputs + i] = py::detail::array_proxy(made[i].ptr())->data;
     }
     convlens::Binding binding;
@@ -324,8 +299,7 @@ bool fits(PyObject* array, const convlens::Port& port, std::int64_t n, Element w
 
 void Replay::put(const py::tuple& args, const py::object& kwargs, const py::object& program, int entry, std::int64_t n,
                  const py::object& weights, const py::list& sources, const py::list& outputs,
-                 const std::vector<bool>& aligned, const std::vector<std::size_t>& results,
-                 const py::object& form) const {
+                 const std::vector<std::size_t>& results, const py::object& form) const {
     const Key key(function_, names_, args.ptr(), kwargs.ptr());
     if (!key.fits()) throw py::value_error("`args` hold something that calls are not told apart by");
     const auto made = std::make_shared<Recorded>();
@@ -344,8 +318,8 @@ void Replay::put(const py::tuple& args, const py::object& kwargs, const py::obje
     }
     if (entry < 0 || entry >= core.n_entries()) throw py::value_error("`entry` is no entry of the Program");
     const convlens::RawEntry& raw = core.entry(entry);
-    if (sources.size() != raw.n_inputs || outputs.size() != raw.n_outputs || aligned.size() != raw.n_outputs) {
-        throw py::value_error("`sources`, `outputs` and `aligned` must be one a port");
+    if (sources.size() != raw.n_inputs || outputs.size() != raw.n_outputs) {
+        throw py::value_error("`sources` and `outputs` must be one a port");
     }
     for (std::uint32_t p = 0; p < raw.n_inputs; ++p) {
         const convlens::Port& port = core.port(raw, p);
@@ -365,7 +339,8 @@ void Replay::put(const py::tuple& args, const py::object& kwargs, const py::obje
     for (std::uint32_t p = 0; p < raw.n_outputs; ++p) {
         const convlens::Port& port = core.port(raw, raw.n_inputs + p);
         const py::object array = outputs[p];
-        Output output{element_of(port.dtype, core.float64()), false, aligned[p], {}};
+        Output output{element_of(port.dtype, core.float64()), false, false, {}};
+        output.aligned = is_aligned(port, output.port);
         if (!fits(array.ptr(), port, n, output.port, &output.converted)) {
             throw py::value_error("`outputs` do not fit the ports of the Program");
         }
@@ -439,8 +414,8 @@ void bind_replay(py::module_& m) {
         .def(py::init<std::shared_ptr<Table>, const py::tuple&>(), py::arg("table"), py::arg("parameters"))
         .def_property_readonly("call", caller)
         .def("put", &Replay::put, py::arg("args"), py::arg("kwargs"), py::arg("program"), py::arg("entry"),
-             py::arg("n"), py::arg("weights"), py::arg("sources"), py::arg("outputs"), py::arg("aligned"),
-             py::arg("results"), py::arg("form"))
+             py::arg("n"), py::arg("weights"), py::arg("sources"), py::arg("outputs"), py::arg("results"),
+             py::arg("form"))
         .def("refuse", &Replay::refuse, py::arg("args"), py::arg("kwargs"));
     m.def("set_recording", set_recording, py::arg("recording"),
           "Whether calls of this thread are being recorded, so that none is replayed; returns what it was.");

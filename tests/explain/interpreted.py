@@ -28,6 +28,14 @@ class InterpretedProgram:
         with self.workspace(len(next(iter(inputs.values())))) as workspace:
             return workspace.run(entry, inputs, weights)
 
+    def run_through(self, entries, inputs, n, weights):
+        results = {}
+        with self.workspace(n) as workspace:
+            for entry in entries:
+                taken = {name: inputs[name] for name in self.entries[entry].inputs}
+                results |= workspace.run(entry, taken, weights)
+        return results
+
 
 class InterpretedWorkspace:
     def __init__(self, program, n):

@@ -10,6 +10,7 @@ import pytest
 
 import convlens as cl
 from convlens import explain, nn
+from convlens.explain import _task
 from convlens.program import Program
 from explain.interpreted import InterpretedNetwork
 from explain.networks import (
@@ -179,16 +180,28 @@ def test_chunks_do_not_change_the_bits(name, batch_size, make):
     assert same_bits(call(name, net, x).values, call(name, net, x, batch_size=batch_size).values)
 
 
+def test_a_plan_that_went_before_its_program_is_made_anew():
+    net, x = small(), images(2)
+    first = explain.saliency(net, x, target=1).values
+    del _task._PLANS[net]
+    assert same_bits(explain.saliency(net, x, target=1).values, first)
+
+
 @ALL
 def test_no_workspace_is_larger_than_the_bound_of_the_network(name, monkeypatch):
-    sizes, own = [], Program.workspace
+    sizes, own, through = [], Program.workspace, Program.run_through
 
     def workspace(program, n):
         made = own(program, n)
         sizes.append(made.nbytes)
         return made
 
+    def run_through(program, entries, inputs, n, weights):
+        workspace(program, n).release()  # the one that it takes then
+        return through(program, entries, inputs, n, weights)
+
     monkeypatch.setattr(Program, "workspace", workspace)
+    monkeypatch.setattr(Program, "run_through", run_through)
     call(name, small(), images(1), batch_size=1)
     bound = max(sizes) + 5000
     sizes.clear()

@@ -8,7 +8,7 @@ import pytest
 from check import random_inputs, run_program
 from test_networks import build
 
-from convlens import UnsupportedError, ops
+from convlens import UnsupportedError, _core, ops
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Program, Weights, compile
 
@@ -93,6 +93,43 @@ def test_entries_run_in_order(made):
             ValueError, match=r"`entry` \(='backwards'\) is unknown; this Program has 'forward', 'backward'"
         ):
             workspace.run("backwards", {"seed": inputs["seed"]}, weights)
+
+
+def test_running_through_entries_gives_the_bits_of_one_after_the_other(made):
+    program, entries, weights, inputs = made
+    expected = {}
+    with program.workspace(2) as workspace:
+        for name, entry in entries.items():
+            expected |= workspace.run(name, {port: inputs[port] for port in entry.inputs}, weights)
+    given = {port: inputs[port] for entry in entries.values() for port in entry.inputs}
+    found = program.run_through(tuple(entries), given, 2, weights)
+    assert list(found) == list(expected)
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name])
+        assert array.dtype == expected[name].dtype
+
+
+def test_running_through_entries_says_what_does_not_fit(made):
+    program, _, weights, inputs = made
+    with pytest.raises(ValueError, match="entry 'backward' reads what 'forward' computes; run that first"):
+        program.run_through(("backward",), {"seed": inputs["seed"]}, 2, weights)
+    with pytest.raises(ValueError, match="input 'seed' is missing; entry 'backward' takes 'seed'"):
+        program.run_through(("forward", "backward"), {"images": inputs["images"]}, 2, weights)
+    with pytest.raises(ValueError, match="has 2 images, this run 3"):
+        program.run_through(("forward",), {"images": inputs["images"]}, 3, weights)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0,), (1,), (3, 5, 7), (2, 3, 16, 16)])
+def test_one_nan_or_infinity_anywhere_is_found(kind, shape):
+    bounds = np.finfo(kind)
+    x = np.resize(np.array([0, -0.0, bounds.max, bounds.min, bounds.tiny / 2, -1.5], kind), shape)
+    assert _core.all_finite(x)
+    for place in {0, x.size // 2, x.size - 1} if x.size else ():
+        for wrong in (np.nan, -np.nan, np.inf, -np.inf):
+            y = x.copy()
+            y.flat[place] = wrong
+            assert not _core.all_finite(y)
 
 
 def test_weights_that_lack_a_constant_say_which(made):

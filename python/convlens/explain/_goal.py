@@ -69,12 +69,12 @@ class Goal:
 
     def score(self, logits: Array) -> Array:
         """What is explained: shape (N,), float64."""
-        flat = rows(logits)
         if self.weights is not None:
-            return np.asarray((self.weights * flat.astype(np.float64)).sum(axis=1))
+            return np.asarray((self.weights * rows(logits).astype(np.float64)).sum(axis=1))
         assert self.index is not None
-        chosen = np.array([flat.item(place) for place in enumerate(self.index.tolist())], np.float64)
-        return _log_sum_exp(flat.astype(np.float64)) - chosen if self.of == "loss" else chosen
+        size = math.prod(self.shape)
+        chosen = np.array([logits.item(i * size + place) for i, place in enumerate(self.index.tolist())], np.float64)
+        return _log_sum_exp(rows(logits).astype(np.float64)) - chosen if self.of == "loss" else chosen
 
     def seed(self, logits: Array) -> Array:
         """The gradient of the score with respect to the logits, in their shape and dtype."""
@@ -210,20 +210,21 @@ def _classes(name: str, output: Output, n: int, target: Any, values: Array) -> A
             f"`{name}` (={target!r}) must be None, an int, an int array ({n},), a tuple index, or a float array of the "
             f"output's shape {_shape(output)}"
         )
-    if output.classes is None:
+    classes = output.classes
+    if classes is None:
         raise ValueError(
             f"`{name}` (={target!r}) cannot be a class: {output.name!r} has the shape {_shape(output)}; give a tuple "
             f"index such as {tuple(size // 2 for size in output.shape)}, or a float array of that shape"
         )
     if values.ndim > 1 or (values.ndim == 1 and len(values) != n):
         raise ValueError(f"`{name}` has the shape {values.shape} for {n} images; give an int, or an int array ({n},)")
-    classes = output.classes
-    wrong = next((label for label in values.ravel().tolist() if not 0 <= label < classes), None)
-    if wrong is not None:
-        raise ValueError(
-            f"`{name}` (={wrong}) is out of range: {output.name!r} has {classes} classes, 0 to {classes - 1}"
-        )
-    return values.astype(np.int64) if values.ndim else np.full(n, values, np.int64)
+    labels = values.tolist() if values.ndim else [values.item()] * n
+    for label in labels:
+        if not 0 <= label < classes:
+            raise ValueError(
+                f"`{name}` (={label}) is out of range: {output.name!r} has {classes} classes, 0 to {classes - 1}"
+            )
+    return values.astype(np.int64) if values.ndim else np.array(labels, np.int64)
 
 
 def _shape(output: Output) -> str:

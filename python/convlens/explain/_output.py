@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..nn import Network
 from ..nn._names import answer_of
@@ -17,7 +18,7 @@ class Output:
     probability: str | None = None
     operator: str | None = None
 
-    @property
+    @cached_property
     def classes(self) -> int | None:
         """The number of classes if one axis holds them all, None for maps and boxes."""
         long = [size for size in self.shape if size != 1]

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from .. import _core
 from ..graph import Graph
 from ..nn import Network
 from ..nn._run import images_at_once
@@ -136,14 +137,14 @@ class Task:
     def _sweep(self, results: Sequence[str]) -> tuple[Clean, list[Array]]:
         probability = self.output.probability
         names = [self.output.name, *([probability] if probability else []), *results]
-        n, done, score = len(self.images), 0, np.empty(0)
+        n, done, score = len(self.images), 0, None
         arrays: dict[str, Array] = {}
         try:
             for part in self.parts():
                 goal = self.goal.take(part)
                 given = self.run(self.images[part], part, goal if results else None)
                 score = self._checked_score(goal, given[self.output.name], part)
-                if part == slice(0, n):
+                if part.stop - part.start == n:
                     arrays = {name: given[name] for name in names}
                 else:
                     arrays = arrays or self._missing(names)
@@ -157,7 +158,7 @@ class Task:
         logits = arrays[self.output.name]
         self.goal = self.goal.resolve(logits, done)
         chances = self._probability(arrays[probability]) if probability else None
-        scores = score if len(score) == n else self.goal.score(logits)
+        scores = score if score is not None and len(score) == n else self.goal.score(logits)
         return Clean(scores, chances, done), [arrays[name] for name in results]
 
     def _missing(self, names: Sequence[str]) -> dict[str, Array]:
@@ -195,16 +196,17 @@ class Task:
         for name, array in self.held.items():
             given[name] = array[which]
         seeded = self.plan.seeds.get(self.entry) if goal is not None else None
-        with self.program.workspace(len(images)) as workspace:
-            if goal is None or seeded is None:
-                return workspace.run("forward", given, self.weights)
-            # What need not wait for the logits does not: idle threads fall asleep.
-            seed = goal.seed_before(len(images), images.dtype) if goal.foreseen else None
-            results = workspace.run("forward", given, self.weights)
-            if seed is None:
-                logits = results[self.output.name]
-                seed = goal.resolve(logits).seed(logits)
-            results.update(workspace.run(self.entry, {seeded: seed}, self.weights))
+        program, weights, n = self.program, self.weights, len(images)
+        if goal is None or seeded is None:
+            return program.run_through(("forward",), given, n, weights)
+        if goal.foreseen:  # what need not wait for the logits does not: idle threads fall asleep, caches grow cold
+            given[seeded] = goal.seed_before(n, images.dtype)
+            return program.run_through(("forward", self.entry), given, n, weights)
+        with program.workspace(n) as workspace:
+            results = workspace.run("forward", given, weights)
+            logits = results[self.output.name]
+            seed = goal.resolve(logits).seed(logits)
+            results.update(workspace.run(self.entry, {seeded: seed}, weights))
         return results
 
     def explanation(self, values: Array, clean: Clean, **more: Any) -> Explanation:
@@ -248,23 +250,24 @@ def _compiled(
     options: Mapping[str, Any],
 ) -> tuple[Plan, Program]:
     """The plan and Program of a call, kept for the next one. Both depend on the graph's structure, not its weights."""
-    key = ("explain", program, layer, output, input, tuple(sorted(options.items())))
+    key = ("explain", program, layer, output, input, *options.items())
     plans = _PLANS.setdefault(net, {})
-    if key not in plans:
-        plans[key] = make_plan(net, program or (), layer=layer, output=output, input=input, **options)[1]
 
     def build() -> tuple[Graph, Mapping[str, Entry]]:
-        graph, plan = make_plan(net, program or (), layer=layer, output=output, input=input, **options)
-        return graph, plan.entries
+        graph, plans[key] = make_plan(net, program or (), layer=layer, output=output, input=input, **options)
+        return graph, plans[key].entries
 
-    return plans[key], net.program(key, build)
+    made = net.program(key, build)
+    if key not in plans:  # the Program is of an earlier network of the same file and size
+        build()
+    return plans[key], made
 
 
 def check_finite(array: Array, name: str) -> None:
     """Refuse NaN and infinity: they have no explanation."""
     if array.dtype.kind != "f" or array.size == 0:
         return
-    if not (math.isfinite(np.maximum.reduce(array, None)) and math.isfinite(np.minimum.reduce(array, None))):
+    if not _core.all_finite(array):
         bad = np.flatnonzero(~rows(np.isfinite(array)).all(axis=1))
         raise ValueError(
             f"`{name}` has NaN or infinite values (first in image {bad[0]}, {len(bad)} in all): an explanation of them "

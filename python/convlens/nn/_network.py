@@ -303,8 +303,9 @@ class Network:
                 "of these names to arrays"
             )
         source = self.input_name
-        rows = None if self._takes_floats else table_rows(self.graph).get(source)
-        return check_images(name, images, self.graph.inputs[source], self.layouts[source], rows)
+        kind = self.graph.inputs[source]
+        rows = None if kind.dtype.startswith("float") else table_rows(self.graph).get(source)
+        return check_images(name, images, kind, self.layouts[source], rows)
 
     def check_inputs(self, images: Any, *, name: str = "images") -> dict[str, Array]:
         """Return every input as the network takes it, by name.
@@ -315,7 +316,7 @@ class Network:
         name : str
             What errors call the array of a network's only input.
         """
-        if not isinstance(images, Mapping):
+        if type(images) is np.ndarray or not isinstance(images, Mapping):  # the second takes long
             return {self.input_name: self.check_images(images, name=name)}
         return check_inputs(images, self.graph.inputs, self.layouts, table_rows(self.graph))
 
@@ -375,9 +376,10 @@ class Network:
         direct : bool
             Whether no convolution goes by Winograd's algorithm, whatever :attr:`winograd` is.
         """
-        from ..program import compile as compile_program
 
         def make() -> Program:
+            from ..program import compile as compile_program
+
             graph, entries = build()
             return compile_program(
                 graph,
@@ -396,6 +398,8 @@ class Network:
     @property
     def weights(self) -> Weights:
         """The weights of the current version, packed at first use and shared by every Program."""
+        if (weights := self._weights) is not None:
+            return weights
         with self._lock:
             if self._weights is None:
                 from ..program import Weights

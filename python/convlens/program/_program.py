@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import weakref
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,9 @@ from ._flow import Geometry, names
 from ._pack import Bytes
 from ._replay import Run, note
 from ._state import State, StateSlot
-from ._tensors import ALIGNMENT
 from ._weights import Weights
 
 Array = npt.NDArray[Any]
-
-_LARGE = 1024  # bytes
 
 
 class _Port:
@@ -88,24 +84,6 @@ class _Port:
 _Sized = tuple[_Port, tuple[int, ...], np.dtype[Any]]
 
 
-def _is_aligned(port: _Port, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether an output begins at the start of a cache line: large planes, or filters, that are whole lines do.
-
-    NumPy's own begin 16 bytes into a line, and every vector that is stored touches two. (c24 to k144 56 x 56, AVX-512:
-    0.92 of the time; the gradient of 2048 filters c1024 1 x 1: 0.93.)
-    """
-    run = math.prod(shape[-2:] if port.batched else shape[1:]) * dtype.itemsize
-    return len(shape) >= 4 and run % ALIGNMENT == 0 and run >= _LARGE and 0 not in shape
-
-
-def _room(port: _Port, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    if not _is_aligned(port, shape, dtype):
-        return np.empty(shape, dtype)
-    memory = np.empty(math.prod(shape) * dtype.itemsize + ALIGNMENT, np.uint8)
-    made: Array = np.ndarray(shape, dtype, memory, -memory.__array_interface__["data"][0] % ALIGNMENT)
-    return made
-
-
 class _Entry:
     def __init__(self, index: int, entry: Any, dtypes: list[str], reads: list[int]) -> None:
         self.index, self.name, self.reads = index, entry.name, frozenset(reads)
@@ -114,24 +92,47 @@ class _Entry:
         self.outputs = [_Port(p, d) for p, d in zip(entry.outputs, dtypes[len(self.inputs) :], strict=True)]
         self.has_bool = any(p.is_bool for p in self.outputs)
         self.batched = next((p.name for p in self.inputs if p.batched), None)
-        self._sized: tuple[int, list[_Sized], list[_Sized]] = (-1, [], [])
+        self._sized: tuple[int, list[_Sized]] = (-1, [])
 
-    def sized(self, n: int) -> tuple[int, list[_Sized], list[_Sized]]:
-        """`n`, and what the inputs and outputs of that many images are; kept, as calls come in runs of equal ones."""
+    def taken(self, inputs: Mapping[str, Array], n: int) -> list[Array]:
+        """The inputs as the run takes them."""
+        arrays: list[Array] = []
+        for port, shape, dtype in self._inputs_of(n):
+            try:
+                value = inputs[port.name]
+            except KeyError:
+                raise ValueError(
+                    f"input {port.name!r} is missing; entry {self.name!r} takes {names(p.name for p in self.inputs)}"
+                ) from None
+            usual = type(value) is np.ndarray and value.dtype is dtype and value.shape == shape
+            arrays.append(value if usual and value.flags.carray else port.check(value, n))
+        return arrays
+
+    def _inputs_of(self, n: int) -> list[_Sized]:
+        """What the inputs of `n` images are; kept, as calls come in runs of equal ones."""
         sized = self._sized
         if sized[0] != n:
-            inputs, outputs = ([(p, p.shape(n), p.dtype) for p in ports] for ports in (self.inputs, self.outputs))
-            self._sized = sized = (n, inputs, outputs)
-        return sized
+            self._sized = sized = (n, [(p, p.shape(n), p.dtype) for p in self.inputs])
+        return sized[1]
 
     def run_of(self, core: Any, n: int, inputs: Mapping[str, Array], made: list[Array], weights: Any) -> Run:
         """What was run, for the next call of its kind."""
-        aligned = [_is_aligned(*make) for make in self.sized(n)[2]]
-        return Run(core, self.index, n, tuple(port.name for port in self.inputs), inputs, made, aligned, weights)
+        return Run(core, self.index, n, tuple(port.name for port in self.inputs), inputs, made, weights)
 
     def named(self, made: list[Array]) -> dict[str, Array]:
         """Outputs by name."""
         return {port.name: array for port, array in zip(self.outputs, made, strict=True)}
+
+    def as_bool(self, made: list[Array]) -> list[Array]:
+        """Outputs with masks as NumPy has them; they pass a port as numbers."""
+        if not self.has_bool:
+            return made
+        ports = zip(self.outputs, made, strict=True)
+        return [array.astype(np.bool_) if port.is_bool else array for port, array in ports]
+
+
+def _no_run() -> None:
+    """What is noted of runs that cannot be made again."""
 
 
 class Program:
@@ -266,6 +267,55 @@ class Program:
         finally:
             workspace.release()
 
+    def run_through(
+        self, entries: Sequence[str], inputs: Mapping[str, Array], n: int, weights: Weights | None = None
+    ) -> dict[str, Array]:
+        """Run entries one after the other in one workspace, without states.
+
+        Parameters
+        ----------
+        entries : sequence of str
+            Those that read another one after it.
+        inputs : mapping of name to ndarray
+            Of all of them, for `n` images; C-contiguous arrays of the Program's dtype run without a copy.
+        n : int
+        weights : Weights
+            As :meth:`Workspace.run` takes them.
+
+        Returns
+        -------
+        dict of name to ndarray, newly allocated
+            The outputs of all of them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When an input is missing, or of another shape or dtype; when an entry reads what none before it computes.
+        """
+        found = [self._entry(name) for name in entries]
+        ran: set[int] = set()
+        arrays: list[Array] = []
+        for entry in found:
+            self._check_read(entry, ran)
+            ran.add(entry.index)
+            arrays += entry.taken(inputs, n)
+        made = self._core.run_through([entry.index for entry in found], arrays, n, self._bind(weights))
+        note(_no_run)
+        results: dict[str, Array] = {}
+        for entry in found:
+            count = len(entry.outputs)
+            results |= entry.named(entry.as_bool(made[:count]))
+            del made[:count]
+        return results
+
+    def _check_read(self, found: _Entry, ran: set[int]) -> None:
+        """Refuse an entry that reads what has not run."""
+        if not found.reads <= ran:
+            missing = [name for name, e in self._entries.items() if e.index in found.reads - ran]
+            raise ValueError(
+                f"entry {found.name!r} reads what {names(missing)} computes; run that first in this workspace"
+            )
+
     def _entry(self, name: str) -> _Entry:
         found = self._entries.get(name)
         if found is None:
@@ -388,28 +438,14 @@ class Workspace:
         program, n = self.program, self.n
         if self._core is None:
             raise ValueError("this workspace was released; take another with program.workspace(n)")
-        if found.reads and not self._ran.issuperset(found.reads):
-            missing = [name for name, e in program._entries.items() if e.index in found.reads - self._ran]
-            raise ValueError(
-                f"entry {found.name!r} reads what {names(missing)} computes; run that first in this workspace"
-            )
-        _, takes, makes = found.sized(n)
-        arrays: list[Array] = []
-        for port, shape, dtype in takes:
-            try:
-                value = inputs[port.name]
-            except KeyError:
-                raise ValueError(
-                    f"input {port.name!r} is missing; entry {found.name!r} takes {names(p.name for p in found.inputs)}"
-                ) from None
-            usual = type(value) is np.ndarray and value.dtype is dtype and value.shape == shape
-            arrays.append(value if usual and value.flags.carray else port.check(value, n))
-        if len(inputs) != len(takes):
+        program._check_read(found, self._ran)
+        arrays = found.taken(inputs, n)
+        if len(inputs) != len(arrays):
             unknown = [name for name in inputs if name not in {p.name for p in found.inputs}]
             raise ValueError(
                 f"input {names(unknown)} is unknown; entry {found.name!r} takes {names(p.name for p in found.inputs)}"
             )
-        made = [_room(*make) for make in makes]
+        made = program._core.outputs(found.index, n)
         bound = program._bind(weights)
         states = None
         if program._state_slots:
@@ -422,11 +458,7 @@ class Workspace:
             self._ran -= found.read_by  # what they computed belongs to the run before
         program._core.run(found.index, self._core, [*arrays, *made], n, bound, states, threads)
         self._ran.add(found.index)
-        if found.has_bool:
-            made = [
-                array.astype(np.bool_) if port.is_bool else array
-                for port, array in zip(found.outputs, made, strict=True)
-            ]
+        made = found.as_bool(made)
         note(lambda: None if found.reads or states is not None else found.run_of(program._core, n, inputs, made, bound))
         return made
 

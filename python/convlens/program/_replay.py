@@ -33,7 +33,6 @@ class Run:
     names: tuple[str, ...]
     inputs: Mapping[str, Array]
     outputs: list[Array]
-    aligned: list[bool]  # which outputs begin at the start of a cache line
     weights: Any
 
 
@@ -83,9 +82,7 @@ class Replay:
             self._core.refuse(args, kwargs)
             return
         outputs, results, form = returned
-        self._core.put(
-            args, kwargs, run.program, run.entry, run.n, run.weights, sources, outputs, run.aligned, results, form
-        )
+        self._core.put(args, kwargs, run.program, run.entry, run.n, run.weights, sources, outputs, results, form)
 
     def _sources(self, run: Run, values: Mapping[str, Any]) -> list[int | Array] | None:
         """By port, which argument it is, or the array of a number; None when one is something else."""
