@@ -70,7 +70,7 @@ class InterpretedNetwork(nn.Network):
     def weights(self):
         return None
 
-    def program(self, key, build, *, updates=None, inside=None, direct=False):
+    def program(self, key, build, *, updates=None, inside=None, blocked=(), direct=False):
         program = InterpretedProgram(*build(), updates)
         network = self
 

@@ -360,6 +360,7 @@ class Network:
         *,
         updates: Mapping[str, str] | None = None,
         inside: Collection[str] | None = None,
+        blocked: Collection[str] = (),
         direct: bool = False,
     ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
@@ -370,7 +371,7 @@ class Network:
             Says everything that the graph of `build` depends on, but for the weights.
         build : callable
             Returns a graph over this network's constants and the entry points to compile.
-        updates, inside
+        updates, inside, blocked
             See :func:`convlens.program.compile`.
         direct : bool
             Whether no convolution goes by Winograd's algorithm, whatever :attr:`winograd` is.
@@ -385,6 +386,7 @@ class Network:
                 dtype=self.dtype,
                 updates=updates,
                 inside=inside,
+                blocked=blocked,
                 winograd=self.winograd and not direct,
                 memory=self.memory,
             )

@@ -59,11 +59,13 @@ def normalise(
     numbers: Mapping[str, float] | None = None,
     *,
     inside: Collection[str] | None = None,
+    blocked: Collection[str] = (),
 ) -> Flow:
     """Check the request and bring the graph into the form the other passes read.
 
     `numbers` holds constants of rank 0 that are known better than the graph's type has them; `inside` names
-    the inputs of a part of a larger graph that the larger graph makes itself.
+    the inputs of a part of a larger graph that the larger graph makes itself; `blocked` those and the outputs that
+    cross in blocks of channels.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def normalise(
         When a node has no instruction; it is named.
     """
     check_request(graph, entries, updates)
-    flow = Flow(graph, dict(entries), dict(updates), types=dict(graph.types), inside=inside)
+    flow = Flow(graph, dict(entries), dict(updates), types=dict(graph.types), inside=inside, blocked=blocked)
     for index, entry in enumerate(entries.values()):
         for name in entry.inputs:
             flow.input_entry[name] = index

@@ -95,12 +95,18 @@ def _is_aligned(port: _Port, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bo
     0.92 of the time; the gradient of 2048 filters c1024 1 x 1: 0.93.)
     """
     run = math.prod(shape[-2:] if port.batched else shape[1:]) * dtype.itemsize
+    if len(shape) == 5 and shape[-1] * dtype.itemsize == ALIGNMENT:
+        return 0 not in shape  # blocks of channels
     return len(shape) >= 4 and run % ALIGNMENT == 0 and run >= _LARGE and 0 not in shape
 
 
 def _room(port: _Port, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    if not _is_aligned(port, shape, dtype):
-        return np.empty(shape, dtype)
+    return aligned_room(shape, dtype) if _is_aligned(port, shape, dtype) else np.empty(shape, dtype)
+
+
+def aligned_room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An array that begins at the start of a cache line, its values not set."""
+    dtype = np.dtype(dtype)
     memory = np.empty(math.prod(shape) * dtype.itemsize + ALIGNMENT, np.uint8)
     made: Array = np.ndarray(shape, dtype, memory, -memory.__array_interface__["data"][0] % ALIGNMENT)
     return made
