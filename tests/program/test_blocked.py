@@ -66,3 +66,14 @@ def test_blocks_off_a_cache_line_are_refused():
     off = aligned_room((1, 1, 2, 3, 16), np.float32).reshape(-1)[1:65].reshape(1, 1, 2, 2, 16)
     with pytest.raises(ValueError, match=r"`x`.*must be memory aligned to 64 bytes"):
         program.run("forward", {"x": off})
+
+
+@pytest.mark.parametrize("tiled", [(), ("second",)])
+def test_winograds_tiles_are_taken_where_they_were_asked_for(tiled):
+    b = GraphBuilder()
+    b.input("x", "float32", ("N", 16, 16, 16))
+    w = _weight(b, 16, 16, 3)
+    first = b.add("Conv", ["x", w], {"pads": (1, 1, 1, 1)}, outputs=("first",))
+    second = b.add("Conv", [first, w], {"pads": (1, 1, 1, 1)}, name="later", outputs=("second",))
+    program = compile(b.build([second]), {"forward": Entry(("x",), (second,))}, tiled=tiled)
+    assert [choice.node for choice in program.convolutions if "Winograd" in choice.algorithm] == ["later"] * len(tiled)

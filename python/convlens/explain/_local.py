@@ -13,9 +13,7 @@ import numpy.typing as npt
 from .. import _core
 from ..graph import Graph, channels_first
 from ..nn import Network
-from ._output import Output
-from ._regions import Box, Read, Regions, Span, find_regions, region_graph, rest_graph
-from ._subject import Subject
+from ._regions import Box, Read, Regions, find_regions, region_graph, rest_graph
 from ._task import Task
 
 if TYPE_CHECKING:
@@ -48,10 +46,9 @@ class Local:
         self._crossing = [name for name in {**crossing, **dict.fromkeys(regions.kept)} if name != task.subject.name]
 
         # Blocks of channels cross: rows of them are long to copy, and no instruction brings them into another layout.
-        def program(of: Any, build: Any, inside: Sequence[str], made: Sequence[str], *, direct: bool = True) -> Program:
-            return task.net.program(
-                ("patches", of, key), build, inside=inside, blocked={*inside, *made}, direct=direct
-            )
+        def program(of: Any, build: Any, inside: Sequence[str], made: Sequence[str], whole: bool = False) -> Program:
+            blocked, tiled = {*inside, *made}, None if whole else regions.tiled
+            return task.net.program(("patches", of, key), build, inside=inside, blocked=blocked, tiled=tiled)
 
         clean = partial(_entry, graph.subgraph(self._crossing), (task.subject.name,))
         self._clean = program("clean", clean, (), self._crossing)
@@ -62,7 +59,7 @@ class Local:
             for i, region in enumerate(regions.regions)
         ]
         kept = [name for name in regions.kept if name != task.subject.name]
-        self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept, (), direct=False)
+        self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept, (), whole=True)
         made = [each for each in (*self._parts, self._rest) if each is not None]
         self.batch_size = min(task.fitting(each) for each in made)
         task.fitting(self._clean)  # one image does, or this says so
@@ -175,21 +172,18 @@ class LocalImage:
 
 def find_local(task: Task, windows: Sequence[tuple[slice, ...]]) -> Local | None:
     """The Programs for these patches, or None where to run the network whole costs less; no values decide it."""
-    subject, output = task.subject, task.output
+    subject, output, net = task.subject, task.output, task.net
     if subject.held or len(task.images.shape) != 4 or not channels_first(subject.layout) or not windows:
         return None
     rows = sorted({(place[0].start, place[0].stop) for place in windows})
     columns = sorted({(place[1].start, place[1].stop) for place in windows})
     key = (subject.name, output.name, tuple(rows), tuple(columns))
-    known = _KNOWN.setdefault(task.net, {})
+    known = _KNOWN.setdefault(net, {})
     if key not in known:
-        known[key] = _regions(subject, output, rows, columns)
+        tiles = net.winograd is True and net.dtype == "float32"
+        known[key] = find_regions(subject.graph, subject.name, output.name, rows, columns, tiles=tiles)
     regions = known[key]
     return None if regions is None else Local(task, regions, key)
-
-
-def _regions(subject: Subject, output: Output, rows: list[Span], columns: list[Span]) -> Regions | None:
-    return find_regions(subject.graph, subject.name, output.name, rows, columns)
 
 
 def _made(reads: Sequence[Read], source: str) -> list[str]:

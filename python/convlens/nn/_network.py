@@ -361,7 +361,7 @@ class Network:
         updates: Mapping[str, str] | None = None,
         inside: Collection[str] | None = None,
         blocked: Collection[str] = (),
-        direct: bool = False,
+        tiled: Collection[str] | None = None,
     ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
 
@@ -371,10 +371,8 @@ class Network:
             Says everything that the graph of `build` depends on, but for the weights.
         build : callable
             Returns a graph over this network's constants and the entry points to compile.
-        updates, inside, blocked
+        updates, inside, blocked, tiled
             See :func:`convlens.program.compile`.
-        direct : bool
-            Whether no convolution goes by Winograd's algorithm, whatever :attr:`winograd` is.
         """
         from ..program import compile as compile_program
 
@@ -387,7 +385,8 @@ class Network:
                 updates=updates,
                 inside=inside,
                 blocked=blocked,
-                winograd=self.winograd and not direct,
+                winograd=self.winograd,
+                tiled=tiled,
                 memory=self.memory,
             )
 

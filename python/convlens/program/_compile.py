@@ -33,6 +33,7 @@ def compile(
     inside: Collection[str] | None = None,
     blocked: Collection[str] = (),
     winograd: bool | str = True,
+    tiled: Collection[str] | None = None,
     memory: str = "fast",
 ) -> Program:
     """Lower a graph to a Program.
@@ -57,6 +58,9 @@ def compile(
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
         some three times as much. In float64 never. A tile by name: wherever it is defined, in float64 too.
+    tiled : collection of str, optional
+        The results of the convolutions that go by Winograd's algorithm with tiles F(4,3), and no others, whatever
+        `winograd` is.
     memory : {"fast", "low"}
         "low": no weights are kept transformed; the bits are the same.
 
@@ -98,7 +102,7 @@ def compile(
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
     graph = mask_before_pools(graph, {name for entry in entries.values() for name in entry.outputs})
-    flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside, blocked=blocked)
+    flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside, blocked=blocked, tiled=tiled)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)
