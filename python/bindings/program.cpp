@@ -130,10 +130,11 @@ py::object empty(Element element, const std::vector<Py_intptr_t>& shape, bool al
 }
 
 bool is_aligned(const convlens::Port& port, Element element) {
-    if (port.rank < 4) return false;
-    std::int64_t run = size_of(element);
-    for (auto axis = port.batched != 0 ? port.rank - 2 : 1; axis < port.rank; ++axis) run *= port.dims[axis];
     constexpr std::int64_t line = convlens::kAlignment, large = 1024;
+    std::int64_t run = size_of(element);
+    if (port.rank == 5 && run * port.dims[4] == line) return true;  // blocks of channels
+    if (port.rank < 4) return false;
+    for (auto axis = port.batched != 0 ? port.rank - 2 : 1; axis < port.rank; ++axis) run *= port.dims[axis];
     return run % line == 0 && run >= large;
 }
 

@@ -72,16 +72,31 @@ def test_boxes_have_the_bits_of_the_whole(network, dtype, free, monkeypatch):
         assert np.array_equal(boxes.values, whole.values)
 
 
-def test_what_runs_whole_goes_by_winograd(free):
+def test_boxes_go_by_winograd_where_that_takes_less(free):
     net, direct, x = residual("float32"), residual("float32", winograd=False), images(1, "float32")
     local = find_local(Task(net, "", x, method="occlusion"), windows(SHAPE[1:], (24, 24), (12, 12)))
-    assert any("Winograd" in choice.algorithm for choice in local._rest.convolutions)
-    boxes = [*local._clean.convolutions, *(choice for part in local._parts if part for choice in part.convolutions)]
+    assert _by_winograd(local._rest)
+    boxes = set().union(*(_by_winograd(part) for part in local._parts if part))
     assert boxes
-    assert not any("Winograd" in choice.algorithm for choice in boxes)
+    assert boxes <= _by_winograd(local._clean)
+    assert {part.tile for part in local.regions.regions} == {1, _regions.TILE}
     maps = [explain.occlusion(each, x, 1, window=24, stride=12).values for each in (net, direct)]
     assert not np.array_equal(*maps)
     assert np.allclose(*maps, rtol=0, atol=1e-4 * np.abs(maps[1]).max())
+
+
+def _by_winograd(program):
+    return {choice.node for choice in program.convolutions if "Winograd" in choice.algorithm}
+
+
+@pytest.mark.parametrize("window", [5, (7, 12), 24])
+def test_tiles_in_boxes_have_the_bits_of_those_around(window, free, monkeypatch):
+    """What is covered with itself changes nothing."""
+    monkeypatch.setattr(_regions, "LEAST_TILED", -np.inf)
+    monkeypatch.setattr(_regions, "LARGEST_BOX", 1.0)
+    net, x = residual("float32"), images(2, "float32")
+    values = explain.occlusion(net, x, 1, window=window, stride=5, baselines=x).values
+    assert np.array_equal(values, np.zeros_like(values))
 
 
 @pytest.mark.parametrize("bounded", [False, True])

@@ -29,7 +29,8 @@
 //     of 64 with offset + bytes <= arena_fixed_bytes (not batched) or arena_image_bytes (batched), or as blocks of
 //     channels within another one there; elsewhere at offset 0 of a slot at least as large (a port: exactly as large,
 //     and batched as the tensor is);
-//   - weights and states are not batched and hold no masks; externals are plain without halo, and not masks;
+//   - weights and states are not batched and hold no masks; externals have no halo, are no masks, and are plain, or
+//     blocked when they are real and batched;
 //   - weights and input ports are never written; an instruction uses only ports of the entry it runs in;
 //   - what an instruction writes is either exactly the bytes of one of its inputs or apart from all of them, and apart
 //   from

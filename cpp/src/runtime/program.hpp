@@ -23,7 +23,7 @@ struct Binding {
     // One pointer a weight, 64-byte aligned; null: all of them from the file.
     const void* const* weights = nullptr;
     void* const* states = nullptr;     // one pointer a state, 64-byte aligned
-    void* const* externals = nullptr;  // one pointer a port of the entry, inputs then outputs, aligned to its elements
+    void* const* externals = nullptr;  // of the ports, inputs then outputs, aligned to elements or blocks
 };
 
 class Program;

@@ -76,10 +76,11 @@ Status Program::check_binding(const RawEntry& e, const Binding& binding, std::in
             if (t.place == Place::external) {
                 const Port& p = ports_[t.slot];
                 const void* data = binding.externals == nullptr ? nullptr : binding.externals[t.slot - e.first_port];
-                const std::size_t element = t.dtype == DType::int64   ? 8
-                                            : t.dtype == DType::uint8 ? 1
-                                            : float64()               ? 8
-                                                                      : 4;
+                const std::size_t element = t.layout == Layout::blocked ? kBlockBytes
+                                            : t.dtype == DType::int64   ? 8
+                                            : t.dtype == DType::uint8   ? 1
+                                            : float64()                 ? 8
+                                                                        : 4;
                 if ((data == nullptr && (n > 0 || t.batched == 0)) || misaligned(data, element)) {
                     return fail(Code::invalid_argument, "`%.80s` (=%p) must be memory aligned to %zu bytes",
                                 name(p.name), data, element);

@@ -91,6 +91,26 @@ TEST(tensors_stay_within_their_place) {
     refuses(original, "no such value", [](AlignedBytes& f) { tensor(f, 1).dtype = static_cast<DType>(9); });
 }
 
+TEST(a_port_may_be_blocks_without_a_halo) {
+    AlignedBytes file = through_the_arena(16, 4, 5).build();  // tensor 0 arena, 1 port x, 2 port y
+    tensor(file, 1).layout = Layout::blocked;                 // as many bytes
+    CHECK_OK(seal(file.data(), file.size()));
+    Program program;
+    CHECK_OK(program.open(file.data(), file.size()));
+    refuses(file, "has a halo", [](AlignedBytes& f) { tensor(f, 1).halo_top = 1, tensor(f, 1).height = 3; });
+    refuses(file, "differs from its port", [](AlignedBytes& f) { tensor(f, 1).batched = 0; });
+    Workspace workspace;
+    CHECK_OK(workspace.create(program, 1, 1));
+    AlignedBytes x;
+    x.assign(file.data(), 16 * 4 * 5 * 4 + 4);
+    void* in[] = {x.data() + 4};
+    Binding binding;
+    binding.externals = in;
+    CHECK(program.run(program.find_entry("in"), workspace, binding, 1, 1).code == Code::invalid_argument);
+    in[0] = x.data();
+    CHECK_OK(program.run(program.find_entry("in"), workspace, binding, 1, 1));
+}
+
 TEST(parts_are_blocks_of_a_batched_tensor) {
     Builder b;
     const std::int32_t whole = b.arena(Layout::blocked, 40, 3, 2, true, DType::real, 1);  // 20 pixels, three blocks

@@ -13,9 +13,7 @@ import numpy.typing as npt
 from .. import _core
 from ..graph import Graph, channels_first
 from ..nn import Network
-from ._output import Output
-from ._regions import Box, Read, Regions, Span, find_regions, region_graph, rest_graph
-from ._subject import Subject
+from ._regions import Box, Read, Regions, find_regions, region_graph, rest_graph
 from ._task import Task
 
 if TYPE_CHECKING:
@@ -47,19 +45,21 @@ class Local:
         crossing = dict.fromkeys(read.tensor for region in regions.regions for read in region.reads)
         self._crossing = [name for name in {**crossing, **dict.fromkeys(regions.kept)} if name != task.subject.name]
 
-        def program(of: Any, build: Any, inside: Sequence[str], *, direct: bool = True) -> Program:
-            return task.net.program(("patches", of, key), build, inside=inside, direct=direct)
+        # Blocks of channels cross: rows of them are long to copy, and no instruction brings them into another layout.
+        def program(of: Any, build: Any, inside: Sequence[str], made: Sequence[str], whole: bool = False) -> Program:
+            blocked, tiled = {*inside, *made}, None if whole else regions.tiled
+            return task.net.program(("patches", of, key), build, inside=inside, blocked=blocked, tiled=tiled)
 
         clean = partial(_entry, graph.subgraph(self._crossing), (task.subject.name,))
-        self._clean = program("clean", clean, ())
+        self._clean = program("clean", clean, (), self._crossing)
         self._parts = [
-            program(i, partial(_region_entry, graph, region), _made(region.reads, task.subject.name))
+            program(i, partial(_region_entry, graph, region), _made(region.reads, task.subject.name), region.outputs)
             if region.outputs
             else None
             for i, region in enumerate(regions.regions)
         ]
         kept = [name for name in regions.kept if name != task.subject.name]
-        self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept, direct=False)
+        self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept, (), whole=True)
         made = [each for each in (*self._parts, self._rest) if each is not None]
         self.batch_size = min(task.fitting(each) for each in made)
         task.fitting(self._clean)  # one image does, or this says so
@@ -80,7 +80,7 @@ class Local:
 
 
 class LocalImage:
-    """One image's tensors as they are without a patch."""
+    """One image's tensors as they are without a patch: (blocks, H, W, lanes), but for the image itself."""
 
     def __init__(self, local: Local, image: Array, cover: Array) -> None:
         self.local = local
@@ -108,7 +108,8 @@ class LocalImage:
                 made.update(program.run("forward", inputs, local.task.weights, threads=threads))
         whole = {}
         for name in regions.kept:
-            whole[name] = np.repeat(self.clean[name][np.newaxis], len(patches), axis=0)
+            whole[name] = _room(len(patches), self.clean[name], *self.clean[name].shape[1:3])
+            whole[name][:] = self.clean[name]
             box = local.boxes[regions.home[name]]
             for array, part, (row, column) in zip(whole[name], made[name], patches, strict=True):
                 top, left = box.tops[row], box.lefts[column]
@@ -134,7 +135,7 @@ class LocalImage:
         scale, before, extent = _geometry(read)
         height, width = ((side - 1) * scale[i] + extent[i] for i, side in enumerate((box.height, box.width)))
         clean = self._clean_around(read, box)
-        array = np.empty((len(patches), len(clean), height, width), clean.dtype)
+        array = _room(len(patches), clean, height, width)
         for to, part, (row, column) in zip(array, made[read.tensor], patches, strict=True):
             top, left = box.tops[row] * scale[0], box.lefts[column] * scale[1]
             to[:] = clean[:, top : top + height, left : left + width]
@@ -159,29 +160,30 @@ class LocalImage:
                 (max(box.tops) + box.height - 1) * scale[0] + extent[0],
                 (max(box.lefts) + box.width - 1) * scale[1] + extent[1],
             )
-            after = [max(0, end - pad - size) for end, pad, size in zip(ends, before, clean.shape[1:], strict=True)]
-            widths = ((0, 0), (before[0], after[0]), (before[1], after[1]))
-            self._padded[read.name] = np.pad(clean, widths, constant_values=clean.dtype.type(read.fill))
+            after = [max(0, end - pad - size) for end, pad, size in zip(ends, before, clean.shape[1:3], strict=True)]
+            widths = ((0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0))[: clean.ndim]
+            padded = np.pad(clean, widths, constant_values=clean.dtype.type(read.fill))
+            if clean.ndim == 4 and read.fill:
+                channels = int(self.local.task.subject.graph.types[read.tensor].shape[1])
+                padded[-1, ..., channels - (len(clean) - 1) * clean.shape[-1] :] = 0  # the last block's lanes of none
+            self._padded[read.name] = padded
         return self._padded[read.name]
 
 
 def find_local(task: Task, windows: Sequence[tuple[slice, ...]]) -> Local | None:
     """The Programs for these patches, or None where to run the network whole costs less; no values decide it."""
-    subject, output = task.subject, task.output
+    subject, output, net = task.subject, task.output, task.net
     if subject.held or len(task.images.shape) != 4 or not channels_first(subject.layout) or not windows:
         return None
     rows = sorted({(place[0].start, place[0].stop) for place in windows})
     columns = sorted({(place[1].start, place[1].stop) for place in windows})
     key = (subject.name, output.name, tuple(rows), tuple(columns))
-    known = _KNOWN.setdefault(task.net, {})
+    known = _KNOWN.setdefault(net, {})
     if key not in known:
-        known[key] = _regions(subject, output, rows, columns)
+        tiles = net.winograd is True and net.dtype == "float32"
+        known[key] = find_regions(subject.graph, subject.name, output.name, rows, columns, tiles=tiles)
     regions = known[key]
     return None if regions is None else Local(task, regions, key)
-
-
-def _regions(subject: Subject, output: Output, rows: list[Span], columns: list[Span]) -> Regions | None:
-    return find_regions(subject.graph, subject.name, output.name, rows, columns)
 
 
 def _made(reads: Sequence[Read], source: str) -> list[str]:
@@ -208,6 +210,13 @@ def _geometry(read: Read) -> tuple[tuple[int, int], tuple[int, int], tuple[int, 
     if read.window is None:
         return (1, 1), (0, 0), (1, 1)
     return read.window.stride, (read.window.pads[0], read.window.pads[1]), read.window.extent
+
+
+def _room(n: int, like: Array, height: int, width: int) -> Array:
+    """Room for `n` boxes of a tensor."""
+    from ..program import aligned_room
+
+    return aligned_room((n, like.shape[0], height, width, *like.shape[3:]), like.dtype)
 
 
 def _moved(place: slice, by: int) -> slice:

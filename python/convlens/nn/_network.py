@@ -361,7 +361,8 @@ class Network:
         *,
         updates: Mapping[str, str] | None = None,
         inside: Collection[str] | None = None,
-        direct: bool = False,
+        blocked: Collection[str] = (),
+        tiled: Collection[str] | None = None,
     ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
 
@@ -371,10 +372,8 @@ class Network:
             Says everything that the graph of `build` depends on, but for the weights.
         build : callable
             Returns a graph over this network's constants and the entry points to compile.
-        updates, inside
+        updates, inside, blocked, tiled
             See :func:`convlens.program.compile`.
-        direct : bool
-            Whether no convolution goes by Winograd's algorithm, whatever :attr:`winograd` is.
         """
 
         def make() -> Program:
@@ -387,7 +386,9 @@ class Network:
                 dtype=self.dtype,
                 updates=updates,
                 inside=inside,
-                winograd=self.winograd and not direct,
+                blocked=blocked,
+                winograd=self.winograd,
+                tiled=tiled,
                 memory=self.memory,
             )
 

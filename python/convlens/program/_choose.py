@@ -127,7 +127,7 @@ class Homes:
     def _choose_reorder(self, step: Step) -> None:
         """A padded image nobody computes with goes out as it came."""
         out = step.outputs[0]
-        if not self._wanted.get(out) and not self.flow.uses(out):
+        if not self._wanted.get(out) and not self.flow.uses(out) and out not in self.flow.blocked:
             self.layout[out] = PLAIN
 
     def _join_layout(self, step: Step) -> str:
@@ -187,6 +187,8 @@ class Homes:
         extras = any(step.inputs[3:]) or any(step.outputs[1:]) or geometry.groups > 1
         if self.flow.base_of(out)[1:] == (1, 1):
             return False  # one pixel is the same bytes
+        if out in self.flow.blocked:
+            return False
         users = self.flow.uses(out)
         return not extras and (all(op.op == "Copy" for op in users) if users else out in self.flow.requested)
 
@@ -266,12 +268,13 @@ class Homes:
                 root = flow.root_of(name)
                 if step.op == "elementwise" and not is_full(flow, step, name):
                     continue
-                home = self.layout.get(root, PLAIN)
+                home = self.layout.get(root, BLOCKED if root in flow.blocked else PLAIN)
                 for layout in cost:
                     if layout != home and layout not in self._wanted.get(root, ()):
                         cost[layout] += 1
         for name in step.outputs:
-            wanted = self._wanted.get(name, set()) | ({PLAIN} if name in flow.requested else set())
+            asked = BLOCKED if name in flow.blocked else PLAIN
+            wanted = self._wanted.get(name, set()) | ({asked} if name in flow.requested else set())
             for layout in cost:
                 cost[layout] += len(wanted - {layout})
         return min(cost, key=lambda layout: cost[layout])

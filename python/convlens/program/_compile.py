@@ -31,7 +31,9 @@ def compile(
     dtype: str | None = None,
     updates: Mapping[str, str] | None = None,
     inside: Collection[str] | None = None,
+    blocked: Collection[str] = (),
     winograd: bool | str = True,
+    tiled: Collection[str] | None = None,
     memory: str = "fast",
 ) -> Program:
     """Lower a graph to a Program.
@@ -49,9 +51,16 @@ def compile(
     inside : collection of str, optional
         Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
         Winograd's tiles lie on the grid of a whole tensor: a part of one goes without, or has other bits.
+    blocked : collection of str, optional
+        Inputs and outputs, float tensors (N, C, H, W), that one Program hands to the next as it holds them: arrays
+        (N, C / lanes, H, W, lanes) aligned to 64 bytes, which is what a block has: 16 lanes in float32, 8 in float64.
+        Lanes beyond C are zeros.
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds
         some three times as much. In float64 never. A tile by name: wherever it is defined, in float64 too.
+    tiled : collection of str, optional
+        The results of the convolutions that go by Winograd's algorithm with tiles F(4,3), and no others, whatever
+        `winograd` is.
     memory : {"fast", "low"}
         "low": no weights are kept transformed; the bits are the same.
 
@@ -93,7 +102,7 @@ def compile(
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
     graph = mask_before_pools(graph, {name for entry in entries.values() for name in entry.outputs})
-    flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside)
+    flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside, blocked=blocked, tiled=tiled)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)

@@ -149,6 +149,8 @@ class Flow:
     requested : entry index -> tensors its caller gets
     input_entry : graph input -> index of the entry it is given to
     inside : inputs that the larger graph makes itself, where this is a part of one; else None
+    blocked : inputs and outputs that cross in blocks of channels
+    tiled : results of the convolutions that alone go by Winograd's algorithm; None where that is chosen for each
     """
 
     graph: Graph
@@ -162,6 +164,8 @@ class Flow:
     types: dict[str, TensorType] = field(default_factory=dict)
     input_entry: dict[str, int] = field(default_factory=dict)
     inside: Collection[str] | None = None
+    blocked: Collection[str] = ()
+    tiled: Collection[str] | None = None
     geometry: dict[tuple[str, bool], Geometry] = field(default_factory=dict)
     _uses: dict[str, list[Op]] = field(default_factory=dict)
     _producer: dict[str, Op] = field(default_factory=dict)

@@ -78,10 +78,13 @@ class Layouter:
             for is_output, names in ((False, entry.inputs), (True, entry.outputs)):
                 for name in names:
                     kind = self.flow.types[name]
-                    tensor = self._new(name, kind, PLAIN, chw(kind), EXTERNAL)
+                    blocks = name in self.flow.blocked
+                    tensor = self._new(name, kind, BLOCKED if blocks else PLAIN, chw(kind), EXTERNAL)
                     tensor.dtype = REAL if kind.dtype == "bool" else tensor.dtype
                     tensor.slot, tensor.entry = slot, index
                     dims = tuple(-1 if d == "N" else int(d) for d in kind.shape)
+                    if blocks:
+                        dims = (-1, -(-dims[1] // self.target.lanes), *dims[2:], self.target.lanes)
                     ports.append(Port(name, tensor.dtype, kind.batched, dims, is_output, kind.dtype))
                     if is_output:
                         self.outputs.setdefault(self.flow.root_of(name), []).append((index, tensor))
@@ -179,7 +182,7 @@ class Layouter:
         if v.shape != shape:
             return False
         if v.place == EXTERNAL:  # an instruction on blocks steps over a plain tensor channel by channel
-            return layout == PLAIN or (pixel and shape[0] == self.target.lanes and v.dtype == REAL)
+            return layout == v.layout or (pixel and shape[0] == self.target.lanes and v.dtype == REAL)
         if v.layout != layout and pixel:
             if v.place == ARENA and v.batched:
                 v.layout = BLOCKED  # the same bytes, but a halo makes a difference
@@ -320,7 +323,8 @@ class Layouter:
             return self.get(name, shape, PLAIN, entry, exact=exact)
         if port in "VPLS" or (step.plain and port in "BO"):
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
-        return self.get(name, shape, BLOCKED, entry, exact=True)
+        looks = name == step.inputs[0] and _looks_around(step)
+        return self.get(name, shape, BLOCKED, entry, exact=not looks)
 
     def _made_outside(self, name: str) -> bool:
         """Whether an instruction of the larger graph made `name`: blocked, as images are."""
@@ -338,16 +342,19 @@ class Layouter:
         return self._version(name, flow.base_of(name), layout, step.entry, geometry)
 
     def _direct_output(self, step: Step, name: str, layout: str) -> Tensor | None:
-        """The caller's own memory, when nothing else reads the tensor and the instruction writes exact plain ones."""
+        """The caller's own memory, when nothing else reads the tensor and the instruction writes exact ones."""
         wanted = self.outputs.get(name, [])
         shape = self.flow.base_of(name)
-        pixel = shape[1:] == (1, 1)
-        writes = step.plain or step.op in (WRITES_PIXELS if pixel else WRITES_IMAGES)
-        if not writes or len(wanted) != 1 or self.flow.uses(name):
+        if len(wanted) != 1 or self.flow.uses(name):
             return None
         entry, tensor = wanted[0]
-        plain = layout == PLAIN or (layout == BLOCKED and pixel)
-        if entry != step.entry or not plain or _DTYPES[self.flow.types[name].dtype] != tensor.dtype:
+        pixel = shape[1:] == (1, 1)
+        if tensor.layout == BLOCKED:
+            fits = layout == BLOCKED and shape == tensor.shape
+        else:
+            writes = step.plain or step.op in (WRITES_PIXELS if pixel else WRITES_IMAGES)
+            fits = writes and (layout == PLAIN or (layout == BLOCKED and pixel))
+        if entry != step.entry or not fits or _DTYPES[self.flow.types[name].dtype] != tensor.dtype:
             return None
         tensor.shape = shape
         del self.outputs[name]
@@ -445,8 +452,11 @@ class Layouter:
             inside = [v for v in usable if v.place != EXTERNAL or v.entry == entry]
             if not inside:
                 inside = [self.get(root, usable[0].shape, PLAIN, entry)]
-            source = next((v for v in inside if v.layout == PLAIN), inside[0])
-        port.shape = source.shape
+            source = next((v for v in inside if v.layout == port.layout), inside[0])
+        if port.layout == PLAIN:
+            port.shape = source.shape
+        elif source.shape != port.shape:
+            source = self.get(root, port.shape, BLOCKED, entry)
         self._append(entry, "reorder", [source], [port], [0, 0, 0.0], root)
 
 

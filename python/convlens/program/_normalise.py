@@ -59,11 +59,14 @@ def normalise(
     numbers: Mapping[str, float] | None = None,
     *,
     inside: Collection[str] | None = None,
+    blocked: Collection[str] = (),
+    tiled: Collection[str] | None = None,
 ) -> Flow:
     """Check the request and bring the graph into the form the other passes read.
 
     `numbers` holds constants of rank 0 that are known better than the graph's type has them; `inside` names
-    the inputs of a part of a larger graph that the larger graph makes itself.
+    the inputs of a part of a larger graph that the larger graph makes itself; `blocked` those and the outputs that
+    cross in blocks of channels; `tiled` the results of convolutions that alone go by Winograd's algorithm.
 
     Raises
     ------
@@ -73,7 +76,8 @@ def normalise(
         When a node has no instruction; it is named.
     """
     check_request(graph, entries, updates)
-    flow = Flow(graph, dict(entries), dict(updates), types=dict(graph.types), inside=inside)
+    types = dict(graph.types)
+    flow = Flow(graph, dict(entries), dict(updates), types=types, inside=inside, blocked=blocked, tiled=tiled)
     for index, entry in enumerate(entries.values()):
         for name in entry.inputs:
             flow.input_entry[name] = index

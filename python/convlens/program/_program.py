@@ -84,6 +84,13 @@ class _Port:
 _Sized = tuple[_Port, tuple[int, ...], np.dtype[Any]]
 
 
+def aligned_room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An array that begins at the start of a cache line, its values not set."""
+    dtype = np.dtype(dtype)
+    made: Array = _core.aligned_empty(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+    return made
+
+
 class _Entry:
     def __init__(self, index: int, entry: Any, dtypes: list[str], reads: list[int]) -> None:
         self.index, self.name, self.reads = index, entry.name, frozenset(reads)

@@ -25,7 +25,10 @@ def take_winograd(flow: Flow, step: Step, wanted: int | None, memory: str) -> bo
 
     Its weights are transformed beforehand where `memory` is "fast" and :func:`keeps_transformed` says so.
     """
-    unit = _pays(flow, step) if wanted is None else wanted
+    if flow.tiled is not None:
+        unit = 4 if any(out in flow.tiled for op in step.ops for out in op.outputs) else 0
+    else:
+        unit = _pays(flow, step) if wanted is None else wanted
     if unit == 0 or step.op not in _TWINS or not _is_defined(flow, step):
         return False
     g = step.geometry

@@ -1,0 +1,79 @@
+"""Tensors that one Program hands to the next in blocks of channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convlens.graph import GraphBuilder
+from convlens.program import Entry, Weights, aligned_room, compile
+
+CHANNELS = 20  # a block and a part of one
+
+
+def _weight(b, k, c, side):
+    dtype = b.types["x"].dtype
+    return b.constant(np.random.default_rng(k).standard_normal((k, c, side, side)).astype(dtype), f"w{k}{c}{side}")
+
+
+CONSUMERS = {
+    "relu": lambda b, x: b.add("Relu", [x]),
+    "sum": lambda b, x: b.add("Add", [x, b.add("Sigmoid", [x])]),
+    "padded conv": lambda b, x: b.add("Conv", [x, _weight(b, 18, CHANNELS, 3)], {"pads": (1, 1, 1, 1)}),
+    "conv": lambda b, x: b.add("Relu", [b.add("Conv", [x, _weight(b, 18, CHANNELS, 3)])]),
+    "pixel conv": lambda b, x: b.add("Conv", [x, _weight(b, 18, CHANNELS, 1)]),
+    "residual": lambda b, x: b.add("Add", [x, b.add("Conv", [x, _weight(b, CHANNELS, CHANNELS, 1)])]),
+    "depthwise": lambda b, x: b.add("Conv", [x, _weight(b, CHANNELS, 1, 3)], {"group": CHANNELS, "strides": (2, 2)}),
+    "pool": lambda b, x: b.add("MaxPool", [x], {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}),
+    "concat": lambda b, x: b.add("Concat", [x, x], {"axis": 1}),
+    "pad": lambda b, x: b.add("Pad", [x, b.constant(np.array([0, 0, 1, 0, 0, 0, 2, 0]), "widths")]),
+    "itself": lambda b, x: b.add("Identity", [x]),
+}
+
+
+def _blocks(array):
+    """As a Program holds it."""
+    n, c, h, w = array.shape
+    lanes = 64 // array.itemsize
+    padded = np.zeros((n, -(-c // lanes) * lanes, h, w), array.dtype)
+    padded[:, :c] = array
+    made = aligned_room((n, padded.shape[1] // lanes, h, w, lanes), array.dtype)
+    made[:] = padded.reshape(n, -1, lanes, h, w).transpose(0, 1, 3, 4, 2)
+    return made
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_blocks_have_the_bits_of_planes(consumer, dtype):
+    b = GraphBuilder()
+    b.input("x", dtype, ("N", CHANNELS, 9, 8))
+    y = CONSUMERS[consumer](b, "x")
+    graph = b.build([y])
+    entries, weights = {"forward": Entry(("x",), (y,))}, Weights(graph.constants)
+    x = np.random.default_rng(0).standard_normal((3, CHANNELS, 9, 8)).astype(dtype)
+    # Parts of a larger graph, so that both take the instructions of blocks.
+    planes = compile(graph, entries, dtype=dtype, inside=("x",)).run("forward", {"x": x}, weights)[y]
+    program = compile(graph, entries, dtype=dtype, inside=("x",), blocked=("x", y))
+    blocks = program.run("forward", {"x": _blocks(x)}, weights)[y]
+    assert np.array_equal(blocks, _blocks(planes))
+
+
+def test_blocks_off_a_cache_line_are_refused():
+    b = GraphBuilder()
+    b.input("x", "float32", ("N", 16, 2, 2))
+    y = b.add("Relu", ["x"])
+    program = compile(b.build([y]), {"forward": Entry(("x",), (y,))}, blocked=("x",))
+    off = aligned_room((1, 1, 2, 3, 16), np.float32).reshape(-1)[1:65].reshape(1, 1, 2, 2, 16)
+    with pytest.raises(ValueError, match=r"`x`.*must be memory aligned to 64 bytes"):
+        program.run("forward", {"x": off})
+
+
+@pytest.mark.parametrize("tiled", [(), ("second",)])
+def test_winograds_tiles_are_taken_where_they_were_asked_for(tiled):
+    b = GraphBuilder()
+    b.input("x", "float32", ("N", 16, 16, 16))
+    w = _weight(b, 16, 16, 3)
+    first = b.add("Conv", ["x", w], {"pads": (1, 1, 1, 1)}, outputs=("first",))
+    second = b.add("Conv", [first, w], {"pads": (1, 1, 1, 1)}, name="later", outputs=("second",))
+    program = compile(b.build([second]), {"forward": Entry(("x",), (second,))}, tiled=tiled)
+    assert [choice.node for choice in program.convolutions if "Winograd" in choice.algorithm] == ["later"] * len(tiled)
