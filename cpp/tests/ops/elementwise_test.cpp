@@ -69,6 +69,12 @@ double apply(int code, double a, double b, double c) {
             return std::pow(a, b);
         case kElementwise_round:
             return std::nearbyint(a);
+        case kElementwise_silu:
+            return a / (1 + std::exp(-a));
+        case kElementwise_hard_swish:
+            return a * std::fmin(std::fmax(a + 3, 0), 6) / 6;
+        case kElementwise_gelu:
+            return a / 2 * (1 + std::erf(a * std::sqrt(0.5)));
         default:
             return nan;
     }
@@ -122,8 +128,10 @@ void check_operation(int code, const Tensor& a, const Tensor& b, const Tensor& c
                                         broadcast(ins[2], i, ch, h, w));
             const double got = y.get(i, ch, h, w);
             worst = std::fmax(worst, std::fabs(got - wanted));
-            // A power errs by its logarithm's rounding, |b log a| <= 2 log 10, too.
-            const double bound = (code == kElementwise_pow ? 10 : 4) * eps<Real>;
+            // A power errs by its logarithm's rounding, |b log a| <= 2 log 10, too; gelu by that of its operand, which
+            // is up to 44 times as large.
+            const double factor = code == kElementwise_pow ? 10 : code == kElementwise_gelu ? 4 * 44 : 4;
+            const double bound = factor * eps<Real>;
             right = right && close(got, y_tensor.dtype == DType::mask ? wanted != 0 : wanted, bound);
         });
         CHECK_SAY(right, "%s: wrong on %s, worst %g", what, kernels->isa, worst);
@@ -318,6 +326,11 @@ void check_specials() {
         check_special<Real>(kElementwise_expm1, x, x == -1 || x == -2 ? std::expm1(Real(x)) : std::expm1(x));
         if (x != 1e30) check_special<Real>(kElementwise_log1p, x, std::log1p(x));
         if (std::fabs(x) != 1 && std::fabs(x) != 2) check_special<Real>(kElementwise_erf, x, std::erf(x));
+    }
+    for (double x : {0.0, inf, nan, 1e4, -1e4, 1e30, -1e30}) {
+        check_special<Real>(kElementwise_gelu, x, x < 0 ? 0 : double(Real(x)));
+        if (x < 1e30) check_special<Real>(kElementwise_silu, x, x < 0 ? 0 : x);
+        if (x <= 1e4) check_special<Real>(kElementwise_hard_swish, x, x < 0 ? 0 : Real(x * 6) * Real(1.0 / 6));
     }
     for (double x : {0.5, 1.5, 2.5, -0.5, -1.5, 1048576.5, 1e9, -0.0, inf, -inf, nan}) {
         check_special<Real>(kElementwise_round, x, std::nearbyint(x));

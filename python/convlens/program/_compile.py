@@ -103,7 +103,7 @@ def compile(
     graph, numbers = decompose(graph, dtype)
     graph = mask_before_pools(graph, {name for entry in entries.values() for name in entry.outputs})
     flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside, blocked=blocked, tiled=tiled)
-    steps = group(flow, *select(flow))
+    steps = group(flow, *select(flow), 1e-6 if dtype == "float32" else 1e-15)
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)
     entries_left, layout, moves = arrange(made.entries, target)

@@ -173,7 +173,10 @@ def _softplus(e: Emitter, call: Call, x: str) -> str:
 
 @_formula("Mish")
 def _mish(e: Emitter, call: Call, x: str) -> str:
-    return e.mul(x, e.emit("Tanh", [softplus(e, x)]))
+    """With a = exp(x) and b = a (a + 2), tanh(log(1 + a)) is b / (b + 2): nothing cancels, and from 20 on it is 1."""
+    a = e.emit("Exp", [e.emit("Min", [x, e.scalar(20.0)])])
+    b = e.mul(a, e.add(a, e.scalar(2.0)))
+    return e.mul(x, e.div(b, e.add(b, e.scalar(2.0))))
 
 
 @_formula("HardSigmoid")
@@ -182,21 +185,13 @@ def _hard_sigmoid(e: Emitter, call: Call, x: str) -> str:
     return e.emit("Clip", [line, e.zero, e.scalar(1.0)])
 
 
-@_formula("HardSwish")
-def _hard_swish(e: Emitter, call: Call, x: str) -> str:
-    line = e.emit("Clip", [e.add(x, e.scalar(3.0)), e.zero, e.scalar(6.0)])
-    return e.times(e.mul(x, line), 1 / 6)  # a division takes as long as all the rest
-
-
 @_formula("Gelu")
-def _gelu(e: Emitter, call: Call, x: str) -> str:
-    one = e.scalar(1.0)
-    if call.attribute("approximate") == "tanh":
-        cubic = e.add(one, e.times(e.mul(x, x), 0.044715))
-        share = e.emit("Tanh", [e.times(e.mul(x, cubic), math.sqrt(2 / math.pi))])
-    else:
-        share = e.emit("Erf", [e.times(x, math.sqrt(0.5))])
-    return e.mul(e.times(x, 0.5), e.add(one, share))
+def _gelu(e: Emitter, call: Call, x: str) -> str | None:
+    """The approximation: (1 + tanh(u)) / 2 is sigmoid(2 u), which cancels nothing. The other one is an operation."""
+    if call.attribute("approximate") != "tanh":
+        return None
+    cubic = e.add(e.scalar(1.0), e.times(e.mul(x, x), 0.044715))
+    return e.mul(x, e.emit("Sigmoid", [e.times(e.mul(x, cubic), 2 * math.sqrt(2 / math.pi))]))
 
 
 @_formula("Reciprocal")

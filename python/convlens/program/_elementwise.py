@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ._flow import Flow, Op, Step, chw
+from ._joined import Code, joined, registers
 
 MAX_INPUTS, MAX_OUTPUTS, MAX_REGISTERS = 16, 8, 16
 
@@ -17,7 +18,7 @@ OPERATIONS = {
     "Sign": "sign", "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu",
     "Greater": "greater", "GreaterOrEqual": "greater_equal", "Less": "less", "Equal": "equal", "And": "logical_and",
     "Or": "logical_or", "Not": "logical_not", "Where": "where", "LessOrEqual": "less_equal", "Erf": "erf",
-    "Expm1": "expm1", "Log1p": "log1p", "Pow": "pow", "Round": "round",
+    "Expm1": "expm1", "Log1p": "log1p", "Pow": "pow", "Round": "round", "HardSwish": "hard_swish", "Gelu": "gelu",
 }  # fmt: skip
 
 
@@ -50,17 +51,19 @@ class ElementwiseStep(Step):
     formula: Formula = field(default_factory=lambda: Formula([], [], [], [], set()))
 
 
-def formula(flow: Flow, ops: Iterable[Op], outputs: list[str]) -> Formula | None:
+def formula(flow: Flow, ops: Iterable[Op], outputs: list[str], near: float) -> Formula | None:
     """Write the program of `ops`, in order; None when it needs more operands or registers than there are.
 
     Parameters
     ----------
     outputs : list of str
         Tensors that others read. States written by Assign ops are appended, as ``state:<name>``.
+    near : float
+        By how much of itself a number may differ from the one that it stands for, which is irrational.
     """
     inputs: list[str] = []
     constants: list[float] = []
-    code: list[tuple[str, int, tuple[int, ...]]] = []  # op, virtual destination, virtual operands or an index
+    code: Code = []
     value: dict[str, int] = {}
     last: list[tuple[int, str]] = []
 
@@ -110,7 +113,7 @@ def formula(flow: Flow, ops: Iterable[Op], outputs: list[str]) -> Formula | None
         code.append(("store", new(), (len(stores) - 1, register)))
     if len(inputs) > MAX_INPUTS or len(stores) > MAX_OUTPUTS:
         return None
-    operations = _allocate(code)
+    operations = _allocate(joined(code, constants, near))
     if operations is None:
         return None
     loads = {o.a: i for i, o in enumerate(operations) if o.op == "load"}
@@ -120,25 +123,23 @@ def formula(flow: Flow, ops: Iterable[Op], outputs: list[str]) -> Formula | None
     return Formula(operations, constants, inputs, stores, late)
 
 
-def _allocate(code: list[tuple[str, int, tuple[int, ...]]]) -> list[Operation] | None:
+def _allocate(code: Code) -> list[Operation] | None:
     """Linear scan: a register is free again after the last operation that reads it."""
     end: dict[int, int] = {}
     for position, (op, _, operands) in enumerate(code):
-        for virtual in _registers(op, operands):
+        for virtual in registers(op, operands):
             end[virtual] = position
     free = list(range(MAX_REGISTERS))
     place: dict[int, int] = {}
     operations = []
     for position, (op, dst, operands) in enumerate(code):
-        read = [place[v] for v in _registers(op, operands)]
-        for virtual in set(_registers(op, operands)):
+        read = [place[v] for v in registers(op, operands)]
+        for virtual in set(registers(op, operands)):
             if end[virtual] == position:
                 heapq.heappush(free, place[virtual])
         if op == "store":
             operations.append(Operation("store", operands[0], read[0]))
             continue
-        if dst not in end:
-            continue  # nobody reads it
         if not free:
             return None
         place[dst] = heapq.heappop(free)
@@ -147,12 +148,6 @@ def _allocate(code: list[tuple[str, int, tuple[int, ...]]]) -> list[Operation] |
         else:
             operations.append(Operation(op, place[dst], *read))
     return operations
-
-
-def _registers(op: str, operands: tuple[int, ...]) -> tuple[int, ...]:
-    if op in ("load", "constant"):
-        return ()
-    return operands[1:] if op == "store" else operands
 
 
 class Clusters:
@@ -225,7 +220,7 @@ def _domain(flow: Flow, op: Op) -> tuple[int, bool, tuple[int, int, int]]:
     return op.entry, flow.types[out].batched, flow.base_of(out)
 
 
-def group(flow: Flow, steps: list[Step], rest: list[Op]) -> list[Step]:
+def group(flow: Flow, steps: list[Step], rest: list[Op], near: float = 0.0) -> list[Step]:
     """Merge element-wise ops into programs and put all steps in an order that can run."""
     clusters = Clusters(flow, steps, rest)
     for op in rest:
@@ -239,13 +234,13 @@ def group(flow: Flow, steps: list[Step], rest: list[Op]) -> list[Step]:
             if clusters.reaches(theirs, mine, op.index):
                 continue
             merged = sorted(clusters.ops[theirs] + clusters.ops[mine], key=lambda o: o.index)
-            if formula(flow, merged, clusters.outputs(merged)) is not None:
+            if formula(flow, merged, clusters.outputs(merged), near) is not None:
                 clusters.merge(theirs, mine)
     made: dict[int, Step] = dict(enumerate(steps))
     for index in range(clusters.n_steps, len(clusters.ops)):
         ops = clusters.ops[index]
         if ops:
-            found = formula(flow, ops, clusters.outputs(ops))
+            found = formula(flow, ops, clusters.outputs(ops), near)
             if found is None:
                 ops[0].unsupported("it needs more operands than one element-wise instruction has")
             outputs = ["" if name.startswith("state:") else name for name in found.outputs]

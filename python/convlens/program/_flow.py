@@ -18,7 +18,7 @@ Chw = tuple[int, int, int]
 ELEMENTWISE = frozenset(
     {
         *("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Sign", "Clip"),
-        *("Erf", "Expm1", "Log1p", "Pow", "Round"),
+        *("Erf", "Expm1", "Log1p", "Pow", "Round", "HardSwish", "Gelu"),
         *("Add", "Sub", "Mul", "Div", "Max", "Min", "Where"),
         *("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not"),
         *("Fill", "Assign"),

@@ -194,6 +194,12 @@ void arithmetic(uint8_t code, int64_t n, Real* y, const Real* a, const Real* b, 
             return map(n, y, a, b, [](V p, V q) { return pow(p, q); });
         case kElementwise_round:
             return map(n, y, a, [](V p) { return nearest_integer(p); });
+        case kElementwise_silu:
+            return map(n, y, a, [](V p) { return p * sigmoid(p); });
+        case kElementwise_hard_swish:
+            return map(n, y, a, [](V p) { return hard_swish(p); });
+        case kElementwise_gelu:
+            return map(n, y, a, [](V p) { return gelu(p); });
         default:  // where
             for (int64_t i = 0; i < n; i += V::width) {
                 select(V::load(a + i) != zero, V::load(b + i), V::load(c + i)).store(y + i);
