@@ -227,11 +227,54 @@ inline void max_pool_grad_apart(const PoolGradArgs<Real>& a) {
     zero_pixels(a.dx, done, p.width);
 }
 
+// Windows of 3 x 3 two apart, as a network's usually are where they overlap: what is read of a window serves the three
+// columns it holds. A row has one or two rows of windows; the sums are those of gather().
+template <int Rows, class Real>
+inline void max_pool_grad_pairs(const PoolGradArgs<Real>& a, const Holders& ys) {
+    typedef Vec<Real> V;
+    constexpr int64_t lanes = kPoolLanes<Real>;
+    const PoolWindow& p = *a.window;
+    for (int64_t part = 0; part < lanes; part += V::width) {
+        Ints<Real> winner[Rows], left_winner[Rows];
+        V dy[Rows], left[Rows];
+        for (int i = 0; i < Rows; ++i) winner[i] = splat_ints<Real>(-1), dy[i] = V::zero();
+        int64_t column = 0;
+        for (int64_t x = -p.pad_left; x < p.width; x += 2, ++column) {
+            V even = V::zero(), odd = V::zero();
+            for (int i = 0; i < Rows; ++i) {
+                const int64_t row = ys.output - i, place = (ys.index + 2 * i) * 3;
+                left_winner[i] = winner[i], left[i] = dy[i];
+                if (column < a.dy_width) {
+                    const uint8_t* offset = a.offset + (row * a.dy_width + column) * lanes + part;
+                    winner[i] = (Ints<Real>)to_ints(widen_bytes(offset, V()));
+                    dy[i] = V::load(a.dy + row * a.dy_row_stride + column * lanes + part);
+                } else {
+                    dy[i] = V::zero();
+                }
+                const auto add = [&](V sum, Ints<Real> won, V v, int64_t kx) {
+                    return sum + keep(Mask<Real>{(Ints<Real>)(won == splat_ints<Real>(place + kx))}, v);
+                };
+                even = add(add(even, winner[i], dy[i], 0), left_winner[i], left[i], 2);
+                odd = add(odd, winner[i], dy[i], 1);
+            }
+            if (x >= 0) even.store(a.dx + x * lanes + part);
+            if (x + 1 >= 0 && x + 1 < p.width) odd.store(a.dx + (x + 1) * lanes + part);
+        }
+    }
+}
+
 template <class Real>
 void max_pool_grad(const PoolGradArgs<Real>& a) {
     typedef Vec<Real> V;
     constexpr int64_t lanes = kPoolLanes<Real>;
     const PoolWindow& p = *a.window;
+    if (p.dilation_height == 1 && p.dilation_width == 1 && p.kernel_height == 3 && p.kernel_width == 3 &&
+        p.stride_height == 2 && p.stride_width == 2) {
+        const int64_t y = a.row + p.pad_top;
+        const Holders ys = cut(phase_of(y % 2, 3, 2, 1), y / 2, a.dy_height);
+        if (ys.count == 0) return zero_pixels(a.dx, 0, p.width);
+        return ys.count == 1 ? max_pool_grad_pairs<1>(a, ys) : max_pool_grad_pairs<2>(a, ys);
+    }
     if (p.dilation_height == 1 && p.dilation_width == 1 && p.stride_height >= p.kernel_height &&
         p.stride_width >= p.kernel_width) {
         return p.kernel_width == 2 ? max_pool_grad_apart<2>(a) : max_pool_grad_apart<0>(a);
