@@ -19,6 +19,7 @@ SHAPES = {
     "depthwise-small": ((2, 40, 7, 7), (40, 3, 3), {"padding": 1, "groups": 40}),
     "depthwise-small-5x5": ((1, 21, 7, 7), (21, 5, 5), {"padding": 2, "groups": 21}),
     "depthwise-small-strided": ((2, 18, 7, 7), (18, 3, 3), {"padding": 1, "stride": 2, "groups": 18}),
+    "depthwise-narrow-strided": ((2, 18, 15, 14), (18, 3, 3), {"padding": 1, "stride": 2, "groups": 18}),
     "depthwise-wide": ((1, 3, 9, 53), (3, 3, 3), {"padding": 1, "groups": 3}),
     "depthwise-wide-strided": ((1, 3, 12, 70), (3, 5, 5), {"padding": 2, "stride": 2, "groups": 3}),
     "depthwise-in-pieces": ((1, 2, 90, 112), (2, 3, 3), {"padding": 1, "groups": 2}),

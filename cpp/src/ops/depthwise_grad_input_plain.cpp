@@ -11,7 +11,9 @@
 namespace convlens {
 namespace {
 
-bool by_planes(const Problem& p) { return slides_over_planes(ConvAttributes::of(p), *p.inputs[0]); }
+bool by_planes(const Problem& p) {
+    return slides_over_planes(ConvAttributes::of(p), *p.inputs[0]) && p.outputs[0]->width >= kLeastColumns;
+}
 template <class Real>
 DepthwiseBlocks<Real> in_blocks(const Problem& p) {
     return {p, p.inputs[0], p.outputs[0], true};
@@ -25,8 +27,7 @@ template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.outputs[0], p.inputs[0], p.inputs[1], "dx", "dy", "w"));
-    scratch->per_thread_bytes = by_planes(p) ? DepthwisePlanes<Real>::bytes(copied_plane<Real>(*p.inputs[0]))
-                                             : in_blocks<Real>(p).scratch_bytes();
+    scratch->per_thread_bytes = by_planes(p) ? planes_scratch(in_planes<Real>(p)) : in_blocks<Real>(p).scratch_bytes();
     return {};
 }
 
@@ -43,34 +44,28 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     const ConvAttributes& a = s.a;
     const auto& kernels = call.kernels->set<Real>();
     Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    ConvTap taps[kMostDepthwiseTaps];
-    for (std::int64_t i = 0; i < a.S; ++i) taps[i] = {i + a.pad_left - (a.S - 1), a.S - 1 - i};
     DepthwiseRows<Real> sum;
     sum.height = s.source->height, sum.width = s.source->width;
-    sum.taps = taps, sum.n_taps = a.S, sum.R = a.R, sum.weight_row_step = -a.S;
+    sum.R = a.R, sum.first_column = a.pad_left - (a.S - 1), sum.weight_step = -1;
     sum.output_row_step = sum.columns = s.output->width;
     DepthwiseSpread<Real> spread;
     spread.height = sum.height, spread.width = sum.width, spread.columns = sum.columns;
     spread.pad_top = a.pad_top, spread.pad_left = a.pad_left;
     s.schedule(call.n * call.inputs[0].image_stride, &sum);
     each_piece_of_planes(
-        s, task, call.n,
-        [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next,
-            std::int64_t* planes) {
+        s, call, task, copy + copied_plane<Real>(*s.source),
+        [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, Real* dx, std::int64_t* planes) {
             const Real* source = readable_planes<Real>(call.inputs[0], call.n, image, c, copy, planes);
             const Real* weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * a.R * a.S;
-            Real* end = image_data<Real>(call.outputs[0], image) + next;
-            Real* dx = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + y0 * s.output->width;
             if (a.stride_h == 1) {
-                sum.source = source, sum.weight = weight + (a.R - 1) * a.S, sum.output = dx, sum.output_end = end;
+                sum.source = source, sum.weight = weight + a.R * a.S - 1, sum.output = dx;
                 sum.first_row = y0 + a.pad_top - (a.R - 1), sum.rows = y1 - y0, sum.planes = *planes;
                 kernels.depthwise_rows(sum);
             } else {
-                spread.source = source, spread.weight = weight, spread.output = dx, spread.output_end = end;
+                spread.source = source, spread.weight = weight, spread.output = dx;
                 spread.first_row = y0, spread.rows = y1 - y0, spread.planes = *planes;
                 kernels.depthwise_spread(spread);
             }
-            if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
         });
 }
 

@@ -5,7 +5,7 @@
 // attributes those of depthwise_plain
 //
 // A tap's products are added up for each strip of rows, then strip after strip; or, where they are taken from the
-// planes as they lie, per lane over a plane, then over the lanes in pairs. Images follow in order.
+// planes as they lie, per lane over a plane, image after image, then over the lanes in pairs.
 #include "ops/depthwise_plane.hpp"
 
 namespace convlens {
@@ -17,13 +17,18 @@ DepthwiseBlocks<Real> in_blocks(const Problem& p) {
     return {p, p.inputs[1], p.inputs[0], false};
 }
 
+// Planes whose sums over the images, a vector for each tap, are in scratch at a time; vectors of others may be read.
+constexpr std::int64_t kPlanesAtOnce = 32, kTaps = 9;
+template <class Real>
+constexpr std::int64_t kLaneSums = (kPlanesAtOnce * kTaps + kSumLanes<Real>)*kSumLanes<Real>;
+
 template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.inputs[1], p.inputs[0], p.outputs[0], "x", "dy", "dw"));
+    const std::int64_t copies = copied_plane<Real>(*p.inputs[1]) + copied_plane<Real>(*p.inputs[0]);
     scratch->per_thread_bytes =
-        by_planes(p) ? DepthwisePlanes<Real>::bytes(copied_plane<Real>(*p.inputs[1]) + copied_plane<Real>(*p.inputs[0]))
-                     : in_blocks<Real>(p).scratch_bytes();
+        by_planes(p) ? DepthwisePlanes<Real>::bytes(copies + kLaneSums<Real>) : in_blocks<Real>(p).scratch_bytes();
     return {};
 }
 
@@ -56,18 +61,23 @@ void run_planes(const Call& call, std::int64_t first, std::int64_t last, Real* c
     add.rows = s.output->height, add.columns = s.output->width;
     const bool far = call.n * (call.inputs[0].image_stride + call.inputs[1].image_stride) > 8 << 20;
     add.ahead = far && add.columns > 32 ? 1024 : 0;
-    const std::int64_t count = s.a.R * s.a.S;
-    Real* dw = reinterpret_cast<Real*>(call.outputs[0].data);
-    std::memset(static_cast<void*>(dw + first * count), 0, static_cast<std::size_t>(s.bytes((last - first) * count)));
-    for (std::int64_t image = 0; image < call.n; ++image) {
-        for (std::int64_t c = first; c < last; c += add.planes) {
-            add.planes = last - c;
-            add.source = readable_planes<Real>(call.inputs[1], call.n, image, c, copy, &add.planes);
-            add.grad = readable_planes<Real>(call.inputs[0], call.n, image, c, copy + copied_plane<Real>(*s.source),
-                                             &add.planes);
-            add.sums = dw + c * count;
-            call.kernels->set<Real>().depthwise_rows_grad_weight(add);
+    const auto& kernels = call.kernels->set<Real>();
+    Real *const copied_grad = copy + copied_plane<Real>(*s.source), *const sums =
+                                                                        copied_grad + copied_plane<Real>(*s.output);
+    for (std::int64_t begin = first, end; begin < last; begin = end) {
+        end = min_of(last, begin + kPlanesAtOnce);
+        const std::int64_t count = (end - begin) * kTaps;
+        std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.bytes(count * kSumLanes<Real>)));
+        for (std::int64_t image = 0; image < call.n; ++image) {
+            for (std::int64_t c = begin; c < end; c += add.planes) {
+                add.planes = end - c;
+                add.source = readable_planes<Real>(call.inputs[1], call.n, image, c, copy, &add.planes);
+                add.grad = readable_planes<Real>(call.inputs[0], call.n, image, c, copied_grad, &add.planes);
+                add.sums = sums + (c - begin) * kTaps * kSumLanes<Real>;
+                kernels.depthwise_rows_grad_weight(add);
+            }
         }
+        kernels.sum_lanes({sums, count, reinterpret_cast<Real*>(call.outputs[0].data) + begin * kTaps});
     }
 }
 

@@ -33,8 +33,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
                         p.outputs[0]->channels);
         }
     }
-    scratch->per_thread_bytes = by_planes(p) ? DepthwisePlanes<Real>::bytes(copied_plane<Real>(*p.inputs[0]))
-                                             : in_blocks<Real>(p).scratch_bytes();
+    scratch->per_thread_bytes = by_planes(p) ? planes_scratch(in_planes<Real>(p)) : in_blocks<Real>(p).scratch_bytes();
     return {};
 }
 
@@ -49,27 +48,21 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     const DepthwisePlanes<Real> s = in_planes<Real>(*call.problem);
     const auto& kernels = call.kernels->set<Real>();
     Real* copy = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    ConvTap taps[kMostDepthwiseTaps];
-    for (std::int64_t i = 0; i < s.a.S; ++i) taps[i] = {i - s.a.pad_left, i};
     DepthwiseRows<Real> sum;
     sum.height = s.source->height, sum.width = s.source->width, sum.stride = s.a.stride_h;
-    sum.taps = taps, sum.n_taps = s.a.S, sum.R = s.a.R, sum.weight_row_step = s.a.S;
+    sum.R = s.a.R, sum.first_column = -s.a.pad_left;
     sum.output_row_step = sum.columns = s.output->width;
     s.schedule(call.n * call.inputs[0].image_stride, &sum);
-    each_piece_of_planes(s, task, call.n,
-                         [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, std::int64_t next,
-                             std::int64_t* planes) {
-                             sum.source = readable_planes<Real>(call.inputs[0], call.n, image, c, copy, planes);
-                             sum.planes = *planes;
-                             sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
-                             sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
-                             if (call.inputs[2]) sum.bias = reinterpret_cast<const Real*>(call.inputs[2].data) + c;
-                             Real* y = image_data<Real>(call.outputs[0], image);
-                             sum.output = y + c * pixels_of(*s.output) + y0 * s.output->width;
-                             sum.rows = y1 - y0, sum.output_end = y + next;
-                             kernels.depthwise_rows(sum);
-                             if (c == 0 && y0 == 0) zero_beyond_channels<Real>(call.outputs[0], image);
-                         });
+    each_piece_of_planes(
+        s, call, task, copy + copied_plane<Real>(*s.source),
+        [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, Real* y, std::int64_t* planes) {
+            sum.source = readable_planes<Real>(call.inputs[0], call.n, image, c, copy, planes);
+            sum.weight = reinterpret_cast<const Real*>(call.inputs[1].data) + c * s.a.R * s.a.S;
+            if (call.inputs[2]) sum.bias = reinterpret_cast<const Real*>(call.inputs[2].data) + c;
+            sum.first_row = y0 * s.a.stride_h - s.a.pad_top;
+            sum.output = y, sum.rows = y1 - y0, sum.planes = *planes;
+            kernels.depthwise_rows(sum);
+        });
 }
 
 template <class Real>

@@ -41,6 +41,12 @@ template <class Real>
 std::int64_t copied_plane(const Tensor& t) {
     return round_up(pixels_of(t), kLanes<Real>) + 2 * kPlaneSlack<Real>;
 }
+// Of the task's own: a copy of a plane of the source, and room for a piece of the output.
+template <class Real>
+std::int64_t planes_scratch(const DepthwisePlanes<Real>& s) {
+    const std::int64_t spare = s.output->width < kLanesBehind<Real> ? s.chunk * s.output->width : 0;
+    return s.bytes(copied_plane<Real>(*s.source) + spare + kLanesBehind<Real>);
+}
 // Planes from the c-th of an image on, around which kernels may read, of n images: `planes` of them, or fewer. The
 // first and last ones are copied.
 template <class Real>
@@ -58,19 +64,26 @@ CONVLENS_SHARED const Real* readable_planes(const View& view, std::int64_t n, st
     return copy + kPlaneSlack<Real>;
 }
 
-// Task `task` of images, planes and their pieces: visit(image, plane, first row, end, next, &planes), for whole pieces
-// or several planes, of which it leaves how many it went through. The task writes the image's planes up to their
-// element `next`, in order.
+// Task `task` of images, planes and their pieces: visit(image, plane, first row, end, output, &planes), for whole
+// pieces or several planes, of which it leaves how many it went through. What rows of few columns write behind the last
+// one of a task or an image lies in `spare`.
 template <class Real, class Visit>
-void each_piece_of_planes(const DepthwisePlanes<Real>& s, std::int64_t task, std::int64_t n, Visit visit) {
-    const std::int64_t first = task * s.units_a_task(), last = min_of(first + s.units_a_task(), s.units(n));
+void each_piece_of_planes(const DepthwisePlanes<Real>& s, const Call& call, std::int64_t task, Real* spare,
+                          Visit visit) {
+    const std::int64_t first = task * s.units_a_task(), last = min_of(first + s.units_a_task(), s.units(call.n));
     std::int64_t row = first % s.chunks * s.chunk, plane = first / s.chunks;
     std::int64_t image = plane / s.source->channels, c = plane % s.source->channels;
-    const std::int64_t pixels = pixels_of(*s.output), all = s.source->channels * pixels;
-    const std::int64_t end = last / s.chunks * pixels + last % s.chunks * s.chunk * s.output->width;
+    const std::int64_t columns = s.output->width;
     for (std::int64_t unit = first, planes; unit < last; unit += planes) {
+        const std::int64_t end = min_of(row + s.chunk, std::int64_t{s.output->height});
         planes = s.chunks > 1 ? 1 : min_of(last - unit, s.source->channels - c);
-        visit(image, c, row, min_of(row + s.chunk, s.output->height), min_of(all, end - image * all), &planes);
+        const bool ends = unit + planes == last || (c + planes == s.source->channels && end == s.output->height);
+        const bool behind = ends && columns < kLanesBehind<Real>, spared = behind && planes == 1;
+        if (behind && !spared) --planes;
+        Real* to = image_data<Real>(call.outputs[0], image) + c * pixels_of(*s.output) + row * columns;
+        visit(image, c, row, end, spared ? spare : to, &planes);
+        if (spared) std::memcpy(to, spare, static_cast<std::size_t>(s.bytes((end - row) * columns)));
+        if (c == 0 && row == 0) zero_beyond_channels<Real>(call.outputs[0], image);
         row += s.chunk;
         if (row >= s.output->height) row = 0, c += planes;
         if (c == s.source->channels) c = 0, ++image;

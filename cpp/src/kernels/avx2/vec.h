@@ -152,7 +152,8 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = _mm256_permute2f128_pd(even, odd, 0x20);
     high->v = _mm256_permute2f128_pd(even, odd, 0x31);
 }
-// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes; it
+// also makes that order.
 inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
     even->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(2, 0, 2, 0));
     odd->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 3, 1));

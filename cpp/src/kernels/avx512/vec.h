@@ -27,14 +27,21 @@ struct HalfVec {
     void store(float* p) const { _mm256_storeu_ps(p, v); }
 };
 inline HalfVec fma(HalfVec a, HalfVec b, HalfVec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline HalfVec operator+(HalfVec a, HalfVec b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline HalfVec keep_where(unsigned bits, HalfVec a) { return {_mm256_maskz_mov_ps(static_cast<__mmask8>(bits), a.v)}; }
 inline void store_anywhere(float* p, HalfVec a) { a.store(p); }
-inline void unzip(HalfVec a, HalfVec b, HalfVec* even, HalfVec* odd) {
-    even->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(2, 0, 2, 0));
-    odd->v = _mm256_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 3, 1));
+inline void zip(HalfVec a, HalfVec b, HalfVec* low, HalfVec* high) {
+    low->v = _mm256_permutex2var_ps(a.v, _mm256_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11), b.v);
+    high->v = _mm256_permutex2var_ps(a.v, _mm256_setr_epi32(4, 12, 5, 13, 6, 14, 7, 15), b.v);
 }
-inline HalfVec in_order(HalfVec a) {
-    return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a.v), _MM_SHUFFLE(3, 1, 2, 0)))};
+inline void unzip(HalfVec a, HalfVec b, HalfVec* even, HalfVec* odd) {
+    even->v = _mm256_permutex2var_ps(a.v, _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14), b.v);
+    odd->v = _mm256_permutex2var_ps(a.v, _mm256_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15), b.v);
+}
+inline HalfVec in_order(HalfVec a) { return a; }
+// Each lane's next one; the last lane's does not matter.
+inline HalfVec next_lanes(HalfVec a) {
+    return {_mm256_permutevar8x32_ps(a.v, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 7))};
 }
 
 template <class Real>
@@ -167,19 +174,22 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = _mm512_permutex2var_pd(a.v, lower, b.v);
     high->v = _mm512_permutex2var_pd(a.v, upper, b.v);
 }
-// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes; it
+// also makes that order.
 inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
-    even->v = _mm512_shuffle_ps(a.v, b.v, _MM_SHUFFLE(2, 0, 2, 0));
-    odd->v = _mm512_shuffle_ps(a.v, b.v, _MM_SHUFFLE(3, 1, 3, 1));
+    const __m512i first = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i second = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    even->v = _mm512_permutex2var_ps(a.v, first, b.v);
+    odd->v = _mm512_permutex2var_ps(a.v, second, b.v);
 }
 inline void unzip(Vec<double> a, Vec<double> b, Vec<double>* even, Vec<double>* odd) {
-    even->v = _mm512_unpacklo_pd(a.v, b.v);
-    odd->v = _mm512_unpackhi_pd(a.v, b.v);
+    even->v = _mm512_permutex2var_pd(a.v, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b.v);
+    odd->v = _mm512_permutex2var_pd(a.v, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), b.v);
 }
-inline Vec<double> in_order(Vec<double> a) {
-    return {_mm512_permutexvar_pd(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), a.v)};
+template <class Real>
+inline Vec<Real> in_order(Vec<Real> a) {
+    return a;
 }
-inline Vec<float> in_order(Vec<float> a) { return {_mm512_castpd_ps(in_order(Vec<double>{_mm512_castps_pd(a.v)}).v)}; }
 // Even lanes of `a`, odd lanes of `b` ...: a0 a2 ... b1 b3 ...: every second of twice as many neighbours, when b begins
 // one before a ends.
 inline Vec<float> every_second(Vec<float> a, Vec<float> b) {

@@ -1,6 +1,5 @@
 // Depthwise convolution of plain planes: lanes are the pixels of a row.
 #include "kernels/args/depthwise_plane.hpp"
-#include "kernels/body/apart.h"
 #include "kernels/unroll.hpp"
 
 namespace convlens {
@@ -8,161 +7,137 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-// The lanes of columns c, c + 2^shift ... that lie within the width.
-inline unsigned lanes_inside(int64_t c, int shift, int64_t width, int64_t lanes) {
-    const int64_t none = c < 0 ? (shift - c) >> shift : 0, some = c < width ? (width - c + shift) >> shift : 0;
-    const unsigned all = some < lanes ? (1u << some) - 1 : ~0u;
-    return none < lanes ? all >> none << none : 0;
+// Bit i is set where column c + i lies within the width.
+inline uint64_t columns_within(int64_t c, int64_t width) {
+    const int64_t none = c < 0 ? -c : 0, some = width > c ? width - c : 0;
+    const uint64_t all = some < 64 ? (uint64_t{1} << some) - 1 : ~uint64_t{0};
+    return all >> none << none;
 }
-// By a call, where the code's size counts for more: of integers alone, it leaves vectors where they are.
-__attribute__((noinline)) unsigned lanes_within(int64_t c, int shift, int64_t width, int64_t lanes) {
-    return lanes_inside(c, shift, width, lanes);
-}
-
-// Only the first `count` lanes that are left, when a whole vector would leave the memory. (No call: it would take all
-// vectors out of their registers.)
 template <class V, class Real>
-inline void store_within(V v, Real* to, int64_t count, const Real* end) {
-    if (count >= V::width || to + V::width <= end) return store_anywhere(to, v);
-    Real lanes[V::width];
-    v.store(lanes);
-    CONVLENS_KEEP_LOOP
-    for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
+inline V load_where(uint64_t bits, const Real* p) {
+    return keep_where(static_cast<unsigned>(bits), V::load(p));
 }
 
-// Rows [first, first + count) of a plane; those above and below it count as zeros.
-struct RowPlace {
-    int64_t offset;
-    bool within;
-};
-__attribute__((noinline)) void place_rows(RowPlace* rows, int64_t first, int64_t count, int64_t height, int64_t width) {
-    CONVLENS_KEEP_LOOP
-    for (int64_t i = 0; i < count; ++i) {
-        const int64_t row = first + i;
-        rows[i] = {row * width, row >= 0 && row < height};
-    }
-}
-
-// Windows of 5 x 5. A load serves all of the rows whose windows it lies in.
-template <class Real>
+// Windows of 5 x 5. A load serves all of the rows whose windows it lies in; rows beyond the plane are passed over.
+template <class V, int kRows, class Real>
 void sum_five_rows(const DepthwiseRows<Real>& a) {
-    typedef Vec<Real> V;
-    constexpr int kRows = V::registers < 32 ? 7 : 14, R = 5, kSources = kRows - 1 + R;
-    RowPlace rows[kSources];
-    int64_t placed = -1;
+    // Few rows' chains of sums would wait for themselves: every second row of weights has sums of its own.
+    constexpr bool kTwice = V::width < Vec<Real>::width;
+    constexpr int R = 5, kSources = kRows - 1 + R, kSums = kTwice ? 2 * kRows : kRows;
+    const int64_t height = a.height, width = a.width, step = a.weight_step;
     for (int64_t plane = 0; plane < a.planes; ++plane)
         for (int64_t row = 0; row < a.rows; row += kRows) {
-            if (placed != row) place_rows(rows, a.first_row + row, kSources, a.height, a.width);
-            placed = row;
-            const Real *source = a.source + plane * a.height * a.width, *weight = a.weight + plane * R * R;
+            const int64_t first = a.first_row + row;
+            const uint64_t rows = columns_within(first, height);
+            const Real *source = a.source + (plane * height + first) * width, *weight = a.weight + plane * R * R;
             for (int64_t next = 0; next < a.columns; next += V::width) {
                 // The last vector overlaps the one before: the sums are the same.
                 const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
-                V sums[kRows];
+                const int64_t c = column + a.first_column;
+                uint64_t bits = columns_within(c, width);
+                V sums[kSums];
                 CONVLENS_UNROLL
-                for (int t = 0; t < kRows; ++t) sums[t] = V::splat(a.bias == nullptr ? Real(0) : a.bias[plane]);
-                for (int64_t tap = 0; tap < a.n_taps; ++tap) {
+                for (int t = 0; t < kSums; ++t) {
+                    sums[t] = V::splat(a.bias == nullptr || t >= kRows ? Real(0) : a.bias[plane]);
+                }
+                CONVLENS_KEEP_LOOP
+                for (int64_t s = 0; s < R; ++s, bits >>= 1) {
+                    const Real* from = source + c + s;
                     V w[R];
                     CONVLENS_UNROLL
-                    for (int r = 0; r < R; ++r) w[r] = V::splat(weight[a.taps[tap].weight + r * a.weight_row_step]);
-                    const int64_t c = column + a.taps[tap].source;
-                    const unsigned bits = lanes_within(c, 0, a.width, V::width);
+                    for (int r = 0; r < R; ++r) w[r] = V::splat(weight[(r * R + s) * step]);
                     CONVLENS_UNROLL
-                    for (int i = 0; i < kSources; ++i) {
-                        V v = V::zero();
-                        if (rows[i].within) v = keep_where(bits, V::load(source + c + rows[i].offset));
+                    for (int i = 0; i < kSources; ++i, from += width) {
+                        if ((rows >> i & 1) == 0) continue;
+                        const V v = load_where<V>(bits, from);
                         CONVLENS_UNROLL
                         for (int t = 0; t < kRows; ++t) {
-                            if (i >= t && i < t + R) sums[t] = fma(v, w[i - t], sums[t]);
+                            V& sum = sums[kTwice && (i - t) % 2 != 0 ? kRows + t : t];
+                            if (i >= t && i < t + R) sum = fma(v, w[i - t], sum);
                         }
                     }
                 }
                 Real* to = a.output + (plane * a.rows + row) * a.output_row_step + column;
-                const int64_t left = a.rows - row, count = left < kRows ? left : kRows;
-                if (left >= kRows && to + (kRows - 1) * a.output_row_step + V::width <= a.output_end) {
-                    CONVLENS_UNROLL
-                    for (int t = 0; t < kRows; ++t, to += a.output_row_step) store_anywhere(to, sums[t]);
-                    continue;
-                }
-                alignas(64) Real tile[kRows][V::width];
                 CONVLENS_UNROLL
-                for (int t = 0; t < kRows; ++t) sums[t].store(tile[t]);
-                CONVLENS_KEEP_LOOP
-                for (int64_t t = 0; t < count; ++t, to += a.output_row_step) {
-                    store_within(V::load(tile[t]), to, a.columns - column, a.output_end);
+                for (int t = 0; t < kRows; ++t, to += a.output_row_step) {
+                    if (kTwice) sums[t] = sums[t] + sums[kSums - kRows + t];
+                    if (row + t < a.rows) store_anywhere(to, sums[t]);
                 }
             }
         }
 }
 
-// Windows of 3 x 3. A row of the source is loaded once for all windows that see it, and what lies two apart in it taken
-// apart once for all of its taps, which are neighbours then.
+// Windows of 3 x 3. A row of the source is added to the sums of all windows that see it, once it is loaded; what lies
+// two apart in it is taken apart once for all of its taps, which are neighbours then.
 template <int Stride, class V, class Real>
 void sum_three_rows(const DepthwiseRows<Real>& a) {
-    constexpr int kLoads = Stride == 1 ? 3 : 4;
-    int64_t places[kLoads] = {};
-    unsigned bits[kLoads] = {};
     constexpr bool kWholeRow = V::width < Vec<Real>::width;  // which a vector holds
-    const auto see = [&](int64_t column) {
-        CONVLENS_UNROLL
-        for (int i = 0; i < kLoads; ++i) {
-            places[i] = Stride == 1 ? a.taps[i % 3].source : a.taps[0].source + i / 2 * 2 + i % 2 * V::width;
-            const int64_t c = column * Stride + places[i];
-            bits[i] = kWholeRow ? lanes_within(c, 0, a.width, V::width) : lanes_inside(c, 0, a.width, V::width);
-        }
-    };
-    if (kWholeRow) see(0);
+    const int64_t height = a.height, width = a.width, row_step = a.output_row_step, step = a.weight_step;
+    const int64_t tile = kWholeRow ? 1 : a.tile, columns = kWholeRow ? V::width : a.columns;
+    const uint64_t first_bits = columns_within(a.first_column, width);
     for (int64_t plane = 0; plane < a.planes; ++plane) {
         const Real* weight = a.weight + plane * 9;
         const V bias = V::splat(a.bias == nullptr ? Real(0) : a.bias[plane]);
-        V w[3][3];
+        V w[9];
         CONVLENS_UNROLL
-        for (int r = 0; r < 3; ++r) {
-            CONVLENS_UNROLL
-            for (int s = 0; s < 3; ++s) w[r][s] = V::splat(weight[a.taps[s].weight + r * a.weight_row_step]);
-        }
-        for (int64_t row = 0; row < a.rows; row += a.tile) {
-            const int64_t end = row + a.tile < a.rows ? row + a.tile : a.rows;
-            for (int64_t next = 0; next < a.columns; next += V::width) {
+        for (int i = 0; i < 9; ++i) w[i] = V::splat(weight[i * step]);
+        for (int64_t row = 0; row < (kWholeRow ? 1 : a.rows); row += tile) {
+            const int64_t end = !kWholeRow && row + tile < a.rows ? row + tile : a.rows;
+            for (int64_t next = 0; next < columns; next += V::width) {
                 // The last vector overlaps the one before: the sums are the same.
-                const int64_t last = a.columns - V::width, column = next > last && last > 0 ? last : next;
+                const int64_t last = columns - V::width, column = next > last && last > 0 ? last : next;
+                const int64_t c = column * Stride + a.first_column;
+                const uint64_t bits = kWholeRow ? first_bits : columns_within(c, width);
                 int64_t y = a.first_row + row * Stride;
-                if (!kWholeRow) see(column);
-                const Real* source = a.source + column * Stride + (plane * a.height + y) * a.width;
+                const Real* source = a.source + (plane * height + y) * width + c;
                 const auto take = [&](V* v) {
-                    v[0] = v[1] = v[2] = V::zero();
-                    if (y >= 0 && y < a.height) {
+                    const bool within = y >= 0 && y < height;
+                    if (within) {
                         if (a.ahead > 0) {
                             CONVLENS_UNROLL
                             for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
                         }
-                        V at[kLoads];
-                        CONVLENS_UNROLL
-                        for (int i = 0; i < kLoads; ++i) at[i] = keep_where(bits[i], V::load(source + places[i]));
+                        const auto at = [&](int place) { return load_where<V>(bits >> place, source + place); };
                         if constexpr (Stride == 1) {
-                            v[0] = at[0], v[1] = at[1], v[2] = at[2];
+                            v[0] = at(0), v[1] = at(1), v[2] = at(2);
                         } else {
-                            unzip(at[0], at[1], &v[0], &v[1]);
-                            unzip(at[2], at[3], &v[2], &at[0]);
+                            unzip(at(0), at(V::width), &v[0], &v[1]);
+                            if constexpr (kWholeRow) {
+                                v[2] = next_lanes(v[0]);
+                            } else {
+                                V odd;
+                                unzip(at(2), at(V::width + 2), &v[2], &odd);
+                            }
                         }
                     }
-                    ++y, source += a.width;
+                    ++y, source += width;
+                    return within;
                 };
-                V top[3], middle[3], bottom[3];
-                take(top);
-                if (Stride == 1) take(middle);
-                Real* to = a.output + (plane * a.rows + row) * a.output_row_step + column;
-                for (int64_t t = row; t < end; ++t, to += a.output_row_step) {
-                    if (Stride == 2) take(middle);
-                    take(bottom);
-                    V sum = bias;
-                    CONVLENS_UNROLL
-                    for (int s = 0; s < 3; ++s) {
-                        sum = fma(bottom[s], w[2][s], fma(middle[s], w[1][s], fma(top[s], w[0][s], sum)));
-                        top[s] = Stride == 1 ? middle[s] : bottom[s];
-                        middle[s] = bottom[s];
+                // Of the windows that the next row lies in: those that it is the last and the second row of.
+                V third = bias, second = bias, v[3];
+                Real* to = a.output + (plane * a.rows + row) * row_step + column;
+                for (int64_t t = row - 3 + Stride; t < end; ++t) {
+                    if constexpr (Stride == 2) {
+                        if (t >= row && take(v)) {
+                            CONVLENS_UNROLL
+                            for (int s = 0; s < 3; ++s) third = fma(v[s], w[3 + s], third);
+                        }
                     }
-                    store_within(Stride == 1 ? sum : in_order(sum), to, a.columns - column, a.output_end);
+                    V first = bias;
+                    if (take(v)) {
+                        CONVLENS_UNROLL
+                        for (int s = 0; s < 3; ++s) {
+                            third = fma(v[s], w[6 + s], third);
+                            if constexpr (Stride == 1) second = fma(v[s], w[3 + s], second);
+                            first = fma(v[s], w[s], first);
+                        }
+                    }
+                    if (t >= row) {
+                        store_anywhere(to, Stride == 1 ? third : in_order(third));
+                        to += row_step;
+                    }
+                    third = Stride == 1 ? second : first;
+                    second = first;
                 }
             }
         }
@@ -173,80 +148,146 @@ template <class Real>
 void depthwise_rows(const DepthwiseRows<Real>& a) {
     typedef Vec<Real> V;
     typedef typename V::Narrow Narrow;
-    if (a.R == 5) return sum_five_rows(a);
-    if (a.columns <= Narrow::width) {
+    if (a.R == 5) {
+        constexpr int kRows = V::registers < 32 ? 7 : 14;
+        constexpr int kNarrowRows = Narrow::width < V::width ? 7 : kRows;
+        return a.columns <= Narrow::width ? sum_five_rows<Narrow, kNarrowRows>(a) : sum_five_rows<V, kRows>(a);
+    }
+    if (a.columns < Narrow::width) {
         return a.stride == 1 ? sum_three_rows<1, Narrow>(a) : sum_three_rows<2, Narrow>(a);
     }
     a.stride == 1 ? sum_three_rows<1, V>(a) : sum_three_rows<2, V>(a);
 }
 
 // Neighbouring columns and rows of the output see one and two of the source. Two vectors of columns are put in turn.
-template <class Real>
-void depthwise_spread(const DepthwiseSpread<Real>& a) {
-    typedef Vec<Real> V;
+template <class V, class Real>
+void spread_rows(const DepthwiseSpread<Real>& a) {
     constexpr int64_t kRows = 14, kColumns = 2 * V::width;
-    const bool odd = a.pad_left % 2 != 0;
+    const int64_t height = a.height, width = a.width, columns = a.columns;
     for (int64_t plane = 0; plane < a.planes; ++plane) {
-        V w[3][3];
+        V w[9];
         CONVLENS_UNROLL
-        for (int i = 0; i < 9; ++i) w[i / 3][i % 3] = V::splat(a.weight[plane * 9 + i]);
+        for (int i = 0; i < 9; ++i) w[i] = V::splat(a.weight[plane * 9 + i]);
         for (int64_t row = 0; row < a.rows; row += kRows) {
-            const int64_t rows = row + kRows < a.rows ? row + kRows : a.rows;
-            for (int64_t next = 0; next < a.columns; next += kColumns) {
-                // The last vectors overlap those before, or end with the row: what lies below has sums already.
-                const int64_t last = a.columns - kColumns,
-                              column = next > last && last > 0 && last % 2 == 0 ? last : next,
-                              left = a.columns - column, c = (a.pad_left + 1) / 2 - 1 + column / 2;
-                const unsigned low_bits = lanes_within(c, 0, a.width, V::width),
-                               high_bits = lanes_within(c + 1, 0, a.width, V::width);
-                int64_t padded = a.first_row + row + a.pad_top, y = (padded - 1) >> 1;
-                const Real* source = a.source + (plane * a.height + y) * a.width + c;
-                Real* to = a.output + (plane * a.rows + row) * a.columns + column;
-                const Real* end = column > 0 && left < kColumns ? to : a.output_end;
-                V low, high;
-                const auto take = [&] {
-                    low = high = V::zero();
-                    if (y >= 0 && y < a.height) {
-                        low = keep_where(low_bits, V::load(source)), high = keep_where(high_bits, V::load(source + 1));
-                    }
-                    ++y, source += a.width;
-                };
-                take();
-                for (int64_t t = row; t < rows; ++t, ++padded, to += a.columns) {
-                    V one = V::zero(), two = V::zero();
-                    const auto add = [&](const V* weight) {
-                        V middle = high;  // a choice between variables would put both in memory
-                        if (odd) middle = low;
-                        one = fma(middle, weight[1], one);
-                        two = fma(high, weight[0], fma(low, weight[2], two));
-                    };
-                    if (padded % 2 != 0) {
-                        add(w[1]);
-                    } else {
-                        add(w[2]);
-                        take();
-                        add(w[0]);
-                    }
-                    V first, second;
-                    if (odd) {
-                        zip(one, two, &first, &second);
-                    } else {
-                        zip(two, one, &first, &second);
-                    }
-                    if (left >= kColumns || to + kColumns <= end) {
+            const int64_t end = row + kRows < a.rows ? row + kRows : a.rows;
+            for (int64_t next = 0; next < columns; next += kColumns) {
+                // The last vectors overlap those before: the sums are the same.
+                const int64_t last = columns - kColumns, column = next > last && last > 0 ? last : next;
+                const int64_t padded = column + a.pad_left, c = (padded + 1) / 2 - 1, top = a.first_row + a.pad_top;
+                const bool odd = padded % 2 != 0;
+                const uint64_t bits = columns_within(c, width);
+                int64_t y = (row + top - 1) >> 1;
+                const Real* source = a.source + (plane * height + y) * width + c;
+                Real* to = a.output + (plane * a.rows + 2 * y - top) * columns + column;
+                V one = V::zero(), two = V::zero();
+                const auto store = [&](int64_t t) {
+                    if (t >= row && t < end) {
+                        V first, second;
+                        if (odd) {
+                            zip(one, two, &first, &second);
+                        } else {
+                            zip(two, one, &first, &second);
+                        }
                         store_anywhere(to, first), store_anywhere(to + V::width, second);
-                    } else {
-                        Real lanes[kColumns];
-                        first.store(lanes), second.store(lanes + V::width);
-                        int64_t i = 0;
-                        if (left >= V::width) store_anywhere(to, first), i = V::width;
-                        CONVLENS_KEEP_LOOP
-                        for (; i < left; ++i) to[i] = lanes[i];
                     }
+                    to += columns;
+                };
+                for (int64_t t = 2 * y - top; t < end; t += 2, ++y, source += width) {
+                    V low = V::zero(), high = low, middle = low;
+                    if (y >= 0 && y < height) {
+                        low = load_where<V>(bits, source), high = load_where<V>(bits >> 1, source + 1);
+                        middle = high;
+                        if (odd) middle = low;
+                    }
+                    one = fma(middle, w[1], one), two = fma(high, w[0], fma(low, w[2], two));
+                    store(t);
+                    one = fma(middle, w[4], V::zero()), two = fma(high, w[3], fma(low, w[5], V::zero()));
+                    store(t + 1);
+                    one = fma(middle, w[7], V::zero()), two = fma(high, w[6], fma(low, w[8], V::zero()));
                 }
             }
         }
     }
+}
+template <class Real>
+void depthwise_spread(const DepthwiseSpread<Real>& a) {
+    typedef typename Vec<Real>::Narrow Narrow;
+    a.columns <= 2 * Narrow::width ? spread_rows<Narrow>(a) : spread_rows<Vec<Real>>(a);
+}
+
+// A row of the source serves the rows of the gradient whose windows it lies in: these stay in registers. Taps of what
+// lies two apart in it share loads, too: the last tap's source is the first one's of the next column.
+template <int Stride, class V, class Real>
+void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
+    constexpr int kKept = 4 - Stride, kShifts = Stride;
+    constexpr bool kWholeRow = V::width < Vec<Real>::width;
+    const bool beyond = Stride == 2 && a.first_column + a.columns * 2 < a.width;
+    const int64_t columns = kWholeRow ? V::width : a.columns + beyond;
+    for (int64_t plane = 0; plane < a.planes; ++plane) {
+        V sums[9];
+        CONVLENS_UNROLL
+        for (int i = 0; i < 9; ++i) sums[i] = V::zero();
+        for (int64_t column = 0; column < columns; column += V::width) {
+            const int64_t c = column * Stride + a.first_column;
+            const uint64_t there = columns_within(column, a.columns), before = columns_within(column - 1, a.columns),
+                           bits = columns_within(c, a.width);
+            V grad[kKept][kShifts];
+            CONVLENS_UNROLL
+            for (int k = 0; k < kKept * kShifts; ++k) grad[k / kShifts][k % kShifts] = V::zero();
+            const Real* next = a.grad + plane * a.rows * a.columns + column;
+            int64_t row = a.first_row;
+            const Real* source = a.source + (plane * a.height + row) * a.width + c;
+            for (int64_t y = 0; y < a.rows + kKept - 1; ++y, next += a.columns) {
+                CONVLENS_UNROLL
+                for (int k = kKept - 1; k > 0; --k) {
+                    CONVLENS_UNROLL
+                    for (int i = 0; i < kShifts; ++i) grad[k][i] = grad[k - 1][i];
+                }
+                if (a.ahead > 0) __builtin_prefetch(next + a.ahead);
+                CONVLENS_UNROLL
+                for (int i = 0; i < kShifts; ++i) {
+                    grad[0][i] = V::zero();
+                    if (y < a.rows) grad[0][i] = load_where<V>(i == 0 ? there : before, next - i);
+                    if (Stride == 2) grad[0][i] = in_order(grad[0][i]);
+                }
+                CONVLENS_UNROLL
+                for (int phase = 0; phase < Stride; ++phase, ++row, source += a.width) {
+                    if (row < 0 || row >= a.height) continue;
+                    if (a.ahead > 0) {
+                        CONVLENS_UNROLL
+                        for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
+                    }
+                    const auto at = [&](int place) { return load_where<V>(bits >> place, source + place); };
+                    V v[3];
+                    if constexpr (Stride == 1) {
+                        v[0] = at(0), v[1] = at(1), v[2] = at(2);
+                    } else {
+                        unzip(at(0), at(V::width), &v[0], &v[1]);
+                    }
+                    CONVLENS_UNROLL
+                    for (int s = 0; s < 3; ++s) {
+                        CONVLENS_UNROLL
+                        for (int r = phase; r < 3; r += Stride) {
+                            const V g = grad[(r - phase) / Stride][Stride == 2 ? s / 2 : 0];
+                            sums[r * 3 + s] = fma(g, v[Stride == 2 ? s % 2 : s], sums[r * 3 + s]);
+                        }
+                    }
+                }
+            }
+        }
+        Real* to = a.sums + plane * 9 * kSumLanes<Real>;
+        CONVLENS_UNROLL
+        for (int i = 0; i < 9; ++i, to += kSumLanes<Real>) (V::load(to) + sums[i]).store(to);
+    }
+}
+template <class Real>
+void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
+    typedef Vec<Real> V;
+    typedef typename V::Narrow Narrow;
+    if (a.columns < Narrow::width) {
+        return a.stride == 1 ? grad_weight_rows<1, Narrow>(a) : grad_weight_rows<2, Narrow>(a);
+    }
+    a.stride == 1 ? grad_weight_rows<1, V>(a) : grad_weight_rows<2, V>(a);
 }
 
 // Lane l of the result is the sum over the lanes of v[l], added up in pairs.
@@ -263,71 +304,19 @@ inline Vec<Real> add_lanes(Vec<Real>* v) {
     }
     return v[0];
 }
-
-// A row of the source serves the rows of the gradient whose windows it lies in: these stay in registers.
-template <int R, int Stride, class Real>
-void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
-    typedef Vec<Real> V;
-    constexpr int kKept = (R - 1) / Stride + 1, kGroups = (R * R + V::width - 1) / V::width;
-    unsigned there = 0, bits[R] = {};
-    int64_t seen = -1;
-    for (int64_t plane = 0; plane < a.planes; ++plane) {
-        V sums[R * R];
-        CONVLENS_UNROLL
-        for (int i = 0; i < R * R; ++i) sums[i] = V::zero();
-        for (int64_t column = 0; column < a.columns; column += V::width) {
-            there = lanes_within(column, 0, a.columns, V::width);
-            CONVLENS_KEEP_LOOP
-            for (int s = 0; s < R && seen != column; ++s) {
-                bits[s] = there & lanes_within(column * Stride + a.first_column + s, Stride - 1, a.width, V::width);
-            }
-            seen = column;
-            V grad[kKept];
-            CONVLENS_UNROLL
-            for (int k = 0; k < kKept; ++k) grad[k] = V::zero();
-            const Real* next = a.grad + plane * a.rows * a.columns + column;
-            int64_t row = a.first_row;
-            const Real* source = a.source + (plane * a.height + row) * a.width + column * Stride + a.first_column;
-            for (int64_t y = 0; y < a.rows + kKept - 1; ++y, next += a.columns) {
-                CONVLENS_UNROLL
-                for (int k = kKept - 1; k > 0; --k) grad[k] = grad[k - 1];
-                if (a.ahead > 0) __builtin_prefetch(next + a.ahead);
-                grad[0] = y < a.rows ? keep_where(there, V::load(next)) : V::zero();
-                CONVLENS_UNROLL
-                for (int phase = 0; phase < Stride; ++phase, ++row, source += a.width) {
-                    if (row < 0 || row >= a.height) continue;
-                    if (a.ahead > 0) {
-                        CONVLENS_UNROLL
-                        for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
-                    }
-                    CONVLENS_UNROLL
-                    for (int s = 0; s < R; ++s) {
-                        const V v = keep_where(bits[s], load_apart<Stride>(source + s, Stride));
-                        CONVLENS_UNROLL
-                        for (int r = phase; r < R; r += Stride) {
-                            sums[r * R + s] = fma(grad[(r - phase) / Stride], v, sums[r * R + s]);
-                        }
-                    }
-                }
-            }
-        }
-        Real totals[kGroups * V::width];
-        CONVLENS_UNROLL
-        for (int g = 0; g < kGroups; ++g) {
-            V group[V::width];
-            CONVLENS_UNROLL
-            for (int i = 0; i < V::width; ++i) {
-                const int t = g * V::width + i;
-                group[i] = t < R * R ? sums[t < R * R ? t : 0] : V::zero();
-            }
-            add_lanes(group).store(totals + g * V::width);
-        }
-        for (int i = 0; i < R * R; ++i) a.sums[plane * R * R + i] += totals[i];
-    }
-}
 template <class Real>
-void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
-    a.stride == 1 ? grad_weight_rows<3, 1>(a) : grad_weight_rows<3, 2>(a);
+void sum_lanes(const SumLanes<Real>& a) {
+    typedef Vec<Real> V;
+    for (int64_t i = 0; i < a.count; i += V::width) {
+        V v[V::width];
+        CONVLENS_UNROLL
+        for (int k = 0; k < V::width; ++k) v[k] = V::load(a.sums + (i + k) * kSumLanes<Real>);
+        Real sums[V::width];
+        add_lanes(v).store(sums);
+        const int64_t left = a.count - i, count = left < V::width ? left : V::width;
+        CONVLENS_KEEP_LOOP
+        for (int64_t k = 0; k < count; ++k) a.output[i + k] = sums[k];
+    }
 }
 
 }  // namespace
@@ -338,3 +327,4 @@ void depthwise_rows_grad_weight(const DepthwiseRowsGradWeight<Real>& a) {
 CONVLENS_EXPORT_KERNEL(depthwise_rows, DepthwiseRows)
 CONVLENS_EXPORT_KERNEL(depthwise_spread, DepthwiseSpread)
 CONVLENS_EXPORT_KERNEL(depthwise_rows_grad_weight, DepthwiseRowsGradWeight)
+CONVLENS_EXPORT_KERNEL(sum_lanes, SumLanes)

@@ -137,7 +137,8 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = vzip1q_f64(a.v, b.v);
     high->v = vzip2q_f64(a.v, b.v);
 }
-// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes; it
+// also makes that order.
 inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
     even->v = vuzp1q_f32(a.v, b.v);
     odd->v = vuzp2q_f32(a.v, b.v);

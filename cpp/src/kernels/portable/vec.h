@@ -153,7 +153,8 @@ inline void zip(Vec<double> a, Vec<double> b, Vec<double>* low, Vec<double>* hig
     low->v = Vector_double{a.v[0], b.v[0]};
     high->v = Vector_double{a.v[1], b.v[1]};
 }
-// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes.
+// And apart again: the even and the odd ones of a's lanes followed by b's, both in an order that in_order() undoes; it
+// also makes that order.
 inline void unzip(Vec<float> a, Vec<float> b, Vec<float>* even, Vec<float>* odd) {
     even->v = Vector_float{a.v[0], a.v[2], b.v[0], b.v[2]};
     odd->v = Vector_float{a.v[1], a.v[3], b.v[1], b.v[3]};
