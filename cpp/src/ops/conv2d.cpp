@@ -161,6 +161,9 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
         tile.output = operand_at<Real>(call.outputs[0], image, panel.first_block, row0, 0);
     } else {
         tile.output = {stage, y.width * w.lanes, w.lanes, (row1 - row0) * y.width * w.lanes};
+        const std::int64_t plane = pixels_of(y), first = panel.first_block * w.lanes * plane + row0 * y.width;
+        tile.ahead = {image_data<Real>(call.outputs[0], image) + first, y.width, 1, w.lanes * plane};
+        tile.ahead_lane_step = plane;
     }
     tile.rows = plan.flat ? 1 : row1 - row0;
     tile.columns = plan.flat ? (row1 - row0) * y.width : y.width;
@@ -225,9 +228,6 @@ void run_plain(const Call& call, const Plan& plan, std::int64_t image, std::int6
         const std::int64_t end = min_of(row1, row + plan.stage_rows), pixels = (end - row) * y.width;
         Real* to = image_data<Real>(call.outputs[0], image) + panel.first_block * lanes * plane + row * y.width;
         const std::int64_t channels = min_of(panel.blocks * lanes, y.channels - panel.first_block * lanes);
-        for (std::int64_t c = 0; c < channels; ++c) {
-            for (std::int64_t i = 0; i < pixels; i += lanes) __builtin_prefetch(to + c * plane + i, 1);
-        }
         run_panel<Real>(call, plan, image, p, row, end, stage);
         for (std::int64_t c = 0; c < channels; c += lanes) {
             call.kernels->set<Real>().deinterleave(

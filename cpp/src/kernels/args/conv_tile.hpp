@@ -61,6 +61,10 @@ struct ConvTile {
     int64_t elements = 0, last_elements = 0;  // a tap; in the last step
     int64_t source_element_step = 0, weight_element_step = 0;
 
+    // Planes that the output goes to afterwards, one a lane: called in while the sums are made. Steps as of `output`.
+    ConvOperand<const Real> ahead;
+    int64_t ahead_lane_step = 0;
+
     int finish = kConvStore;
     ConvEpilogue<Real> epilogue;
 };
