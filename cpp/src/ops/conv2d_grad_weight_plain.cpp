@@ -83,12 +83,13 @@ struct Shape : PlainConv<Real> {
         rows_in_place = rows_in_place && lanes_are_k;
         lane_count = lanes_are_k ? K : reduction, sum_rows = lanes_are_k ? reduction : K;
         lane_blocks = ceil_div(lane_count, lanes), sums_step = lane_blocks * lanes;
-        lane_parts = ceil_div(lane_blocks, kLaneBlocks);
+        // Parts of the lanes read rows in place as cheaply as one, and have fewer sums to add up.
+        lane_parts = ceil_div(lane_blocks, rows_in_place ? kLaneBlocks / 2 : kLaneBlocks);
         if (rows_in_place) {
             chunk = min_of(kMostPacked / columns, ceil_div(height, kPixelTasks)) * columns;
             chunks = ceil_div(this->pixels, chunk), row_step = round_up(chunk, lanes) + lanes;
         }
-        partials = min_of(kPixelTasks, n * chunks);
+        partials = min_of(rows_in_place ? max_of(1, kPixelTasks / lane_parts) : kPixelTasks, n * chunks);
     }
     std::int64_t first_block(std::int64_t lane_group) const {
         const std::int64_t full = blocks - apart, groups = lane_groups - (apart > 0 ? 1 : 0);
@@ -141,7 +142,7 @@ struct Packer {
 
     Packer(const Call& c, const Shape<Real>& shape, int operand, Real* rows, PanelRun* r)
         : call(c), s(shape), pixels(rows), runs(r), input(operand), taps(operand == 0 ? 1 : shape.taps) {
-        pack.width = s.row_step, pack.runs = runs, pack.stride = input == 0 ? 1 : s.a.stride_w;
+        pack.width = s.row_step, pack.spare = true, pack.runs = runs, pack.stride = input == 0 ? 1 : s.a.stride_w;
         pack.channel_step = input == 0 ? s.pixels : channel_stride<Real>(*s.x);
         pack.row_step = s.a.dilation_h * row_stride<Real>(*s.x), pack.column_step = s.a.dilation_w;
         const View& view = call.inputs[input];

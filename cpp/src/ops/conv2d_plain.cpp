@@ -6,7 +6,7 @@
 // attributes the first nine of conv2d
 //
 // The product of the weight, as it is, with panels of x's pixels (im2col, a panel at a time): lanes are pixels. Sums go
-// in the order of c, r, s, after the bias.
+// in the order of c, r, s, after the bias; of bands (below) in that of r, c, s.
 #include <atomic>
 
 #include "base/allocator.hpp"
@@ -19,11 +19,36 @@ namespace {
 // (Zen 4, of the time with panels of two blocks: c3 k64 r3 224 x 224 0.73, 8 images of c3 k32 r3 stride 2 0.72.)
 constexpr std::int64_t kWideBytes = 80 << 10, kWideBlocks = 32, kWidePieces = 24, kWideTiles = 5;
 
+// Of few channels panels may be whole rows of y. Those of a band share the rows of x: each is packed once, its edges
+// filled in on the way, so that x needs no halo; a kernel's rows come first in the reduction, so that what a row of y
+// reads lies together. (Zen 4, of the time before: c3 k64 r3 224 x 224 0.83, written past the caches; c3 k64 r7 stride
+// 2 0.94, c3 k32 r3 stride 2 0.98, 8 images 0.88.)
+constexpr std::int64_t kBandBytes = 192 << 10;
+
+template <class Real>
+struct Bands {
+    std::int64_t rows = 0;           // of y, in a band; 0: panels are of any pixels
+    std::int64_t step = 0;           // elements of a packed row of x, all of its channels and taps
+    std::int64_t row = 0, line = 0;  // of a row of the panel, an odd number of blocks; of one of x before it is packed
+    Bands(const ConvAttributes& a, const Tensor& x, const Tensor& y) {
+        constexpr std::int64_t lanes = kLanes<Real>;
+        const std::int64_t planes = x.channels * a.S;
+        if (a.groups > 1 || a.R == 1 || a.dilation_h > 1 || a.stride_h > a.R || y.width % lanes != 0) return;
+        if (planes * a.R > kChunkElements) return;
+        row = (y.width / lanes | 1) * lanes, step = planes * row;
+        line = round_up((y.width - 1) * a.stride_w + (a.S - 1) * a.dilation_w + 1 + lanes, lanes);
+        const std::int64_t fit = kBandBytes / (step * static_cast<std::int64_t>(sizeof(Real))) - a.R;
+        rows = fit < a.stride_h ? 0 : min_of(y.height, fit / a.stride_h + 1);
+    }
+};
+
 template <class Real>
 struct Shape : PlainConv<Real> {
+    Bands<Real> band;
     bool in_place;               // panels are read where they are
     std::int64_t together, row;  // panels packed together; elements of a row of one
-    explicit Shape(const Problem& p) : PlainConv<Real>(p, p.inputs[0], p.outputs[0]) {
+    explicit Shape(const Problem& p)
+        : PlainConv<Real>(p, p.inputs[0], p.outputs[0]), band(this->a, *this->x, *this->y) {
         this->weight_each = p.inputs[1]->batched;
         const std::int64_t channels = chunk(), sums = channels * this->taps;
         in_place = this->is_pointwise() && !has_halo(*this->x) && this->reads_in_place(this->k_group, channels);
@@ -31,14 +56,22 @@ struct Shape : PlainConv<Real> {
         const std::int64_t wide = min_of(fit, this->pixels / (kWidePieces * this->width));
         together = in_place ? max_of(kPackedPanels, fit) : wide > 1 ? 1 : kPackedPanels;
         if (!in_place && wide > 1) this->width *= wide;
-        this->panels = ceil_div(this->pixels, this->width);
         row = this->width + (is_wide() ? kLanes<Real> : 0);  // no power of two
+        if (band.rows > 0) this->width = this->y->width, row = band.row, together = band.rows;
+        this->panels = ceil_div(this->pixels, this->width);
     }
     bool is_wide() const { return this->width > kPanelBlocks * kLanes<Real>; }
     std::int64_t chunk() const { return this->chunk_channels(this->c_group, this->taps); }
     // Packing overruns a panel by less than a block.
-    std::int64_t panel_elements() const { return chunk() * this->taps * row + kLanes<Real>; }
-    std::int64_t packed_elements() const { return (in_place ? 1 : together) * panel_elements(); }
+    std::int64_t panel_elements() const {
+        return band.rows > 0 ? this->a.stride_h * band.step : chunk() * this->taps * row + kLanes<Real>;
+    }
+    std::int64_t packed_elements() const {
+        if (band.rows > 0) return band_rows(band.rows) * band.step + this->x->channels * band.line;
+        return (in_place ? 1 : together) * panel_elements();
+    }
+    // Rows of x that `count` rows of y read.
+    std::int64_t band_rows(std::int64_t count) const { return (count - 1) * this->a.stride_h + this->a.R; }
 };
 
 struct Grid {
@@ -50,7 +83,8 @@ Grid grid_of(const Shape<Real>& s) {
     const std::int64_t products = s.k_group * s.c_group * s.taps * s.panels * s.width;
     const std::int64_t pieces = min_of(kMostPieces, max_of(1, products / task));
     Grid grid;
-    grid.panel_groups = min_of(ceil_div(s.panels, kPackedPanels), pieces);
+    const std::int64_t cut = s.band.rows > 0 ? round_up(ceil_div(s.panels, 8), 8) : ceil_div(s.panels, kPackedPanels);
+    grid.panel_groups = min_of(min_of(cut, s.panels), pieces);
     grid.row_groups = min_of(ceil_div(s.k_group, 128), max_of(1, pieces / grid.panel_groups));
     return grid;
 }
@@ -60,6 +94,10 @@ Grid grid_of(const Shape<Real>& s) {
 template <class Real>
 bool is_spread(const Shape<Real>& s) {
     return !s.weight_each && s.k_group > 8 && s.c_group * s.taps * static_cast<std::int64_t>(sizeof(Real)) % 2048 == 0;
+}
+template <class Real>
+bool copies_weight(const Shape<Real>& s) {
+    return is_spread(s) || s.band.rows > 0;
 }
 template <class Real>
 std::int64_t weight_step(const Shape<Real>& s) {
@@ -86,15 +124,20 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *s.x, "x"));
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *p.inputs[1], "w"));
     const std::int64_t rows = ceil_div(s.k_group, grid_of(s).row_groups);
-    scratch->per_thread_bytes = (s.packed_elements() + rows * s.width) * static_cast<std::int64_t>(sizeof(Real));
-    if (is_spread(s)) {
+    const std::int64_t partial = s.band.rows > 0 ? 0 : rows * s.width;
+    scratch->per_thread_bytes = (s.packed_elements() + partial) * static_cast<std::int64_t>(sizeof(Real));
+    if (copies_weight(s)) {
         scratch->fixed_bytes = s.y->channels * weight_step(s) * static_cast<std::int64_t>(sizeof(Real));
     }
-    return check_halo(*s.x, "x", forward_rectangle(s.a, whole(*s.y)));
+    return s.band.rows > 0 ? Status{} : check_halo(*s.x, "x", forward_rectangle(s.a, whole(*s.y)));
 }
 
+template <class Real>
 Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
-    return input == 0 ? forward_rectangle(ConvAttributes::of(p), r) : Rectangle{0, 0, 0, 0};
+    const ConvAttributes a = ConvAttributes::of(p);
+    if (input != 0) return {0, 0, 0, 0};
+    if (Bands<Real>(a, *p.inputs[0], *p.outputs[0]).rows > 0) return whole(*p.inputs[0]);
+    return forward_rectangle(a, r);
 }
 
 // ---- phase 0: the copy ----
@@ -102,16 +145,24 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 template <class Real>
 std::int64_t spread_tasks(const Call& call) {
     const Shape<Real> s(*call.problem);
-    return call.n == 0 || !is_spread(s) ? 0 : ceil_div(s.y->channels, rows_a_task(s));
+    return call.n == 0 || !copies_weight(s) ? 0 : ceil_div(s.y->channels, rows_a_task(s));
 }
 template <class Real>
 void spread(const Call& call, std::int64_t task, int) {
     const Shape<Real> s(*call.problem);
     const std::int64_t reduction = s.c_group * s.taps, chunk = rows_a_task(s);
     for (std::int64_t k = task * chunk; k < min_of(s.y->channels, (task + 1) * chunk); ++k) {
-        std::memcpy(reinterpret_cast<Real*>(call.fixed_scratch) + k * weight_step(s),
-                    reinterpret_cast<const Real*>(call.inputs[1].data) + k * reduction,
-                    static_cast<std::size_t>(reduction) * sizeof(Real));
+        Real* to = reinterpret_cast<Real*>(call.fixed_scratch) + k * weight_step(s);
+        const Real* from = reinterpret_cast<const Real*>(call.inputs[1].data) + k * reduction;
+        if (s.band.rows == 0) {
+            std::memcpy(to, from, static_cast<std::size_t>(reduction) * sizeof(Real));
+            continue;
+        }
+        for (std::int64_t r = 0; r < s.a.R; ++r) {
+            for (std::int64_t c = 0; c < s.c_group; ++c, to += s.a.S) {
+                std::memcpy(to, from + (c * s.a.R + r) * s.a.S, static_cast<std::size_t>(s.a.S) * sizeof(Real));
+            }
+        }
     }
 }
 
@@ -119,13 +170,13 @@ void spread(const Call& call, std::int64_t task, int) {
 
 // A result beyond the caches is written past them: a line that is written whole needs not be read first. (8 images, by
 // OpenBLAS's product: c24 k144 56 x 56 1.60 and 0.88, c128 k512 28 x 28 1.00 and 0.91.) Lines are whole where rows are.
-// Not where panels are packed meanwhile. (8 images of c3 k32 r3 stride 2 224 x 224: 0.81 of the time without.)
+// Not where panels of any pixels are packed meanwhile: in bands y's rows grow in longer runs.
 constexpr std::int64_t kStreamedBytes = 4 << 20;
 template <class Real>
 bool streams(const Call& call, const Shape<Real>& s) {
     const View& y = call.outputs[0];
-    return s.in_place && call.n * y.image_stride > kStreamedBytes && s.pixels % kLanes<Real> == 0 &&
-           y.image_stride % static_cast<std::int64_t>(kAlignment) == 0 &&
+    return (s.in_place || s.band.rows > 0) && call.n * y.image_stride > kStreamedBytes &&
+           s.pixels % kLanes<Real> == 0 && y.image_stride % static_cast<std::int64_t>(kAlignment) == 0 &&
            reinterpret_cast<std::uintptr_t>(y.data) % kAlignment == 0;
 }
 
@@ -134,6 +185,31 @@ std::int64_t tasks(const Call& call) {
     const Shape<Real> s(*call.problem);
     const Grid grid = grid_of(s);
     return call.n * s.a.groups * grid.row_groups * grid.panel_groups;
+}
+
+// Packs the rows of x that rows [row, row + count) of y read.
+template <class Real>
+void pack_band(const Call& call, const Shape<Real>& s, Panel<Real> pack, std::int64_t image, std::int64_t row,
+               std::int64_t count) {
+    const std::int64_t line = s.band.line, left = s.a.pad_left, columns = min_of(s.x->width, line - left);
+    Real* lines = pack.panel + s.packed_elements() - s.c_group * line;
+    const PanelRun run = {0, s.width, 0};
+    pack.spare = true, pack.runs = &run, pack.n_runs = 1, pack.R = 1;
+    pack.image = lines, pack.image_end = lines + s.c_group * line, pack.channel_step = line;
+    std::memset(static_cast<void*>(lines), 0, static_cast<std::size_t>(s.c_group * line) * sizeof(Real));
+    for (std::int64_t i = 0; i < s.band_rows(count); ++i, pack.panel += s.band.step) {
+        const std::int64_t from = row * s.a.stride_h - s.a.pad_top + i;
+        if (from < 0 || from >= s.x->height) {
+            std::memset(static_cast<void*>(pack.panel), 0, static_cast<std::size_t>(s.band.step) * sizeof(Real));
+            continue;
+        }
+        const Real* x = image_data<Real>(call.inputs[0], image) + from * row_stride<Real>(*s.x);
+        for (std::int64_t c = 0; c < s.c_group && columns > 0; ++c) {
+            std::memcpy(lines + c * line + left, x + c * channel_stride<Real>(*s.x),
+                        static_cast<std::size_t>(columns) * sizeof(Real));
+        }
+        call.kernels->set<Real>().pack_panel(pack);
+    }
 }
 
 template <class Real>
@@ -147,7 +223,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     const std::int64_t rows = group * s.k_group + (part + 1) * s.k_group / grid.row_groups - k0;
     const std::int64_t chunk = s.chunk();
     const View& w = call.inputs[1];
-    const auto* weight = reinterpret_cast<const Real*>(is_spread(s) ? call.fixed_scratch : w.data);
+    const auto* weight = reinterpret_cast<const Real*>(copies_weight(s) ? call.fixed_scratch : w.data);
     if (s.weight_each) weight = image_data<Real>(w, image);
     const auto& kernels = call.kernels->set<Real>();
     Real* panels = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
@@ -174,36 +250,44 @@ void run(const Call& call, std::int64_t task, int thread) {
         for (std::int64_t packed = at * s.panels / grid.panel_groups; packed < last; packed += s.together) {
             const std::int64_t end = min_of(packed + s.together, last);
             const std::int64_t first = s.first_packed(packed, end, s.in_place);
-            if (first < end) {
+            if (s.band.rows > 0) {
+                pack_band(call, s, pack, image, packed, end - packed);
+            } else if (first < end) {
                 const std::int64_t pixel = first * s.width;
                 pack.n_runs = s.runs(pixel, min_of(end * s.width, s.pixels) - pixel, row_stride<Real>(*s.x), runs,
                                      s.panel_elements());
                 kernels.pack_panel(pack);
             }
             // A few rows by all panels, and then the next: the weight is read once, and y's rows grow in long pieces.
-            each_piece(rows, s.is_wide() ? kWideTiles : kPieceTiles, [&](std::int64_t row, std::int64_t count) {
-                tile.columns = count;
-                tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
-                for (std::int64_t p = packed; p < end; ++p) {
-                    const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
-                    const bool here = p < first;
-                    tile.blocks = filled / kLanes<Real>;
-                    tile.weight = here ? pack.image + p * s.width : panels + (p - first) * s.panel_elements();
-                    tile.weight_element_step = here ? pack.channel_step : s.row;
-                    tile.output.column_step = pixels == filled ? s.pixels : s.width;
-                    tile.output.data = (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;
-                    for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
-                        Real* sums = tile.output.data + k * tile.output.column_step;
-                        for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
-                    }
-                    kernels.conv_tile(tile);
-                    if (pixels == filled || c + chunk < s.c_group) continue;
-                    for (std::int64_t k = row; k < row + count; ++k) {
-                        std::memcpy(y + k * s.pixels + p * s.width, partial + k * s.width,
-                                    static_cast<std::size_t>(pixels) * sizeof(Real));
-                    }
-                }
-            });
+            each_piece(rows,
+                       s.band.rows > 0 ? 1
+                       : s.is_wide()   ? kWideTiles
+                                       : kPieceTiles,
+                       [&](std::int64_t row, std::int64_t count) {
+                           tile.columns = count;
+                           tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
+                           for (std::int64_t p = packed; p < end; ++p) {
+                               const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
+                               const bool here = p < first;
+                               tile.blocks = filled / kLanes<Real>;
+                               tile.weight =
+                                   here ? pack.image + p * s.width : panels + (p - first) * s.panel_elements();
+                               tile.weight_element_step = here ? pack.channel_step : s.row;
+                               tile.output.column_step = pixels == filled ? s.pixels : s.width;
+                               tile.output.data =
+                                   (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;
+                               for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
+                                   Real* sums = tile.output.data + k * tile.output.column_step;
+                                   for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
+                               }
+                               kernels.conv_tile(tile);
+                               if (pixels == filled || c + chunk < s.c_group) continue;
+                               for (std::int64_t k = row; k < row + count; ++k) {
+                                   std::memcpy(y + k * s.pixels + p * s.width, partial + k * s.width,
+                                               static_cast<std::size_t>(pixels) * sizeof(Real));
+                               }
+                           }
+                       });
         }
     }
     if (streams(call, s)) std::atomic_thread_fence(std::memory_order_seq_cst);  // such writes keep no order else
@@ -216,9 +300,12 @@ constexpr Op make_matmul() {
 }
 template <class Real>
 constexpr Op make_conv2d_plain() {
-    return {"conv2d_plain",  check<Real, false>,
-            input_rectangle, nullptr,
-            nullptr,         {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
+    return {"conv2d_plain",
+            check<Real, false>,
+            input_rectangle<Real>,
+            nullptr,
+            nullptr,
+            {{spread_tasks<Real>, spread<Real>}, {tasks<Real>, run<Real>}}};
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ from ._elementwise import ElementwiseStep, is_full, step_out
 from ._flow import Chw, Flow, Geometry, Step, chw
 from ._move import shape_of
 from ._ports import INPUTS, OUTPUTS, WRITES_IMAGES, WRITES_PIXELS
-from ._target import Target
+from ._target import Target, most_reach
 from ._tensors import (
     ARENA,
     BLOCKED,
@@ -318,13 +318,27 @@ class Layouter:
         if port == "Y":
             return self.get(name, flow.base_of(name), PLAIN, entry, exact=True)
         if port == "Z":
-            other = step.inputs[0] if step.op == "conv2d_grad_weight_plain" else step.outputs[0]
-            _, exact = self.target.image_layout(step, shape, flow.base_of(other))
-            return self.get(name, shape, PLAIN, entry, exact=exact)
+            return self.get(name, shape, PLAIN, entry, exact=self._stays_inside(step, name))
         if port in "VPLS" or (step.plain and port in "BO"):
             return self.get(name, shape, PLAIN, entry, exact=port != "V")
         looks = name == step.inputs[0] and _looks_around(step)
         return self.get(name, shape, BLOCKED, entry, exact=not looks)
+
+    def _stays_inside(self, step: Step, name: str) -> bool:
+        """Whether an instruction on plain tensors reads nothing beyond the edges of `name`."""
+        flow = self.flow
+
+        def trial(tensor: str) -> Tensor:
+            shape = flow.base_of(tensor) if tensor in step.outputs else chw(flow.types[tensor])
+            place = EXTERNAL if tensor in step.outputs else ARENA
+            return Tensor(tensor, REAL, PLAIN, place, flow.types[tensor].batched, shape)
+
+        inputs, outputs = ([trial(t) if t else None for t in part] for part in (step.inputs, step.outputs))
+        instruction = Instruction(step.op, inputs, outputs, [*step.attributes])
+        x = inputs[step.inputs.index(name)]
+        assert x is not None
+        x.halo = most_reach(instruction)
+        return not any(self.target.reach(instruction, step.inputs.index(name)))
 
     def _made_outside(self, name: str) -> bool:
         """Whether an instruction of the larger graph made `name`: blocked, as images are."""

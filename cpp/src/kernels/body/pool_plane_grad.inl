@@ -239,9 +239,13 @@ struct Lines {
         }
         return at;
     }
-    V take(int64_t at, Ints<Real> place) const {
-        const V v = V::load(dy + at);
-        return Given::kPlaces ? keep(Mask<Real>{(Ints<Real>)(Given::winners(places + at) == place)}, v) : v;
+    struct Windows {
+        V dy;
+        Ints<Real> winners;
+    };
+    Windows load(int64_t at) const { return {V::load(dy + at), Given::winners(places + (Given::kPlaces ? at : 0))}; }
+    static V take(const Windows& w, Ints<Real> place) {
+        return Given::kPlaces ? keep(Mask<Real>{(Ints<Real>)(w.winners == place)}, w.dy) : w.dy;
     }
 };
 
@@ -259,13 +263,12 @@ inline void put_pairs(Vec<Real> even, Vec<Real> odd, Real* to, int64_t count, co
 }
 
 // A row of dx from windows three wide and two apart, N rows of them. Of windows at `column` the first of the three
-// places is met, of those before them the last; of either the middle.
-template <int N, class Given, class Real>
+// places is met, of those before them the last; of either the middle: of those before, Shifted, where padding is odd.
+template <int N, bool Shifted, class Given, class Real>
 __attribute__((noinline)) void three_wide(const Lines<Given, Real>& lines, const Line* met, Real* dx,
                                           const Real* room) {
     typedef Vec<Real> V;
-    const int64_t pad = lines.a.window->pad_left, shifted = pad & 1;
-    int64_t at[N], column = (lines.x0 + pad + shifted) >> 1;
+    int64_t at[N], column = (lines.x0 + lines.a.window->pad_left + Shifted) >> 1;
     Ints<Real> places[N][3];
     CONVLENS_UNROLL
     for (int i = 0; i < N; ++i) {
@@ -276,11 +279,12 @@ __attribute__((noinline)) void three_wide(const Lines<Given, Real>& lines, const
         V outer = V::zero(), middle = V::zero();
         CONVLENS_UNROLL
         for (int i = 0; i < N; ++i) {
-            outer = outer + lines.take(at[i] + column, places[i][0]);
-            outer = outer + lines.take(at[i] + column - 1, places[i][2]);
-            middle = middle + lines.take(at[i] + column - shifted, places[i][1]);
+            const auto here = lines.load(at[i] + column), before = lines.load(at[i] + column - 1);
+            outer = outer + lines.take(here, places[i][0]);
+            outer = outer + lines.take(before, places[i][2]);
+            middle = middle + lines.take(Shifted ? before : here, places[i][1]);
         }
-        put_pairs(shifted ? middle : outer, shifted ? outer : middle, dx + x, lines.x1 - x, room);
+        put_pairs(Shifted ? middle : outer, Shifted ? outer : middle, dx + x, lines.x1 - x, room);
     }
 }
 
@@ -299,7 +303,8 @@ __attribute__((noinline)) void any_wide(const Lines<Given, Real>& lines, const L
                 for (int64_t kx = 0; kx < p.kernel_width; ++kx) {
                     const int64_t shift = x + phase + p.pad_left - kx * p.dilation_width;
                     if ((shift & (stride - 1)) != 0) continue;
-                    sum = sum + lines.take(met[i].at + (shift >> (stride - 1)), splat_ints<Real>(met[i].place + kx));
+                    const auto windows = lines.load(met[i].at + (shift >> (stride - 1)));
+                    sum = sum + lines.take(windows, splat_ints<Real>(met[i].place + kx));
                 }
             }
             sums[phase] = sum;
@@ -327,10 +332,11 @@ void grad_of_neighbours(const Plane<Real>& a, int64_t count, Range x) {
         for (int64_t ky = rows.ky, row = rows.row; ky < p.kernel_height && row >= 0; ky += steps.ky, row -= steps.row) {
             if (row < a.dy_height) met[n++] = {lines.of(row), ky * p.kernel_width};
         }
+        const bool shifted = (p.pad_left & 1) != 0;
         if (three && n == 1) {
-            three_wide<1>(lines, met, dx, room);
+            (shifted ? three_wide<1, true, Given, Real> : three_wide<1, false, Given, Real>)(lines, met, dx, room);
         } else if (three && n == 2) {
-            three_wide<2>(lines, met, dx, room);
+            (shifted ? three_wide<2, true, Given, Real> : three_wide<2, false, Given, Real>)(lines, met, dx, room);
         } else {
             any_wide(lines, met, n, dx, room);
         }
