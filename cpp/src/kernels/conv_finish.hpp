@@ -32,6 +32,15 @@ struct TilePlace {
     }
 };
 
+// What the sums of a tile begin with: its bias, so that no addition waits for their end, or zeros. (Zen 4, 1 x 1 of 16
+// channels with a clip: 4 %.)
+template <class Real>
+inline const Real* first_sums(const ConvTile<Real>& a, const TilePlace& place) {
+    alignas(64) static constexpr Real kZeros[kTileBlocks<Real> * kBlockLanes<Real>] = {};
+    if (a.finish != kConvEpilogue || a.epilogue.bias == nullptr) return kZeros;
+    return a.epilogue.bias + place.block * kBlockLanes<Real>;
+}
+
 // The lanes beyond `lanes` become zeros: zero weights times a NaN of the source are no zeros, and a clip's low need not
 // be one. An exact output has no room for them.
 template <class Real>
@@ -129,12 +138,10 @@ __attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real
             const Real* from = sums + b * kLanes + v;
             Real* output = first.at(a.output) + v;
             const Real* residual = e.residual.data == nullptr ? nullptr : first.at(e.residual) + v;
-            const V bias = finish && e.bias != nullptr ? V::load(e.bias + first.block * kLanes + v) : V::zero();
             for (int i = 0; i < rows; ++i, from += blocks * kLanes, output += a.output.column_step) {
                 V sum = V::load(from);
                 if (add) sum = V::load(output) + sum;
                 if (finish) {
-                    if (e.bias != nullptr) sum = sum + bias;
                     if (residual != nullptr) {
                         sum = sum + V::load(residual);
                         residual += e.residual.column_step;
@@ -194,14 +201,6 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
                 __asm__("" : "+r"(before));
             }
         } else if (a.finish == kConvEpilogue) {
-            if (e.bias != nullptr) {
-                CONVLENS_UNROLL
-                for (int v = 0; v < Blocks * kVecs; ++v) {
-                    const V bias = V::load(e.bias + place.block * kBlockLanes<Real> + v * V::width);
-                    CONVLENS_UNROLL
-                    for (int i = 0; i < Rows; ++i) sums[i][v] = sums[i][v] + bias;
-                }
-            }
             if (e.residual.data != nullptr) {
                 const Real* residual = place.at(e.residual);
                 CONVLENS_UNROLL

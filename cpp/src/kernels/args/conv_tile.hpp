@@ -16,7 +16,7 @@ enum ConvActivation : int { kConvNone = 0, kConvRelu = 1, kConvClip = 2 };
 enum ConvFinish : int {
     kConvStore = 0,     // output = sums
     kConvAdd = 1,       // output += sums
-    kConvEpilogue = 2,  // output = activation(sums + bias + residual), zero where `keep` is
+    kConvEpilogue = 2,  // output = activation(bias + sums + residual), zero where `keep` is
 };
 
 // Places of one operand of the epilogue: [block][row][column], steps in elements (masks: in bytes).
@@ -48,7 +48,7 @@ struct ConvTile {
     int64_t last_lanes = 0;
     bool exact = false;    // not together with `resume` or kConvAdd
     bool streams = false;  // write past the caches; `output` and its steps are whole vectors
-    bool resume = false;   // start from what `output` holds, where an earlier call over other steps left it
+    bool resume = false;   // start from what `output` holds, where an earlier call left it; not together with a bias
 
     ConvOperand<const Real> source;  // block_step unused
     const Real* weight = nullptr;

@@ -39,10 +39,12 @@ void depthwise_columns(const ConvTile<Real>& a, int64_t row, int64_t column, int
     using V = Vec<Real>;
     constexpr int kVecs = kBlockVecs<Real>;
     V sums[Columns][kVecs];
+    const Real* first = first_sums(a, place);
     CONVLENS_UNROLL
-    for (int i = 0; i < Columns; ++i) {
+    for (int v = 0; v < kVecs; ++v) {
+        const V sum = V::load(first + v * V::width);
         CONVLENS_UNROLL
-        for (int v = 0; v < kVecs; ++v) sums[i][v] = V::zero();
+        for (int i = 0; i < Columns; ++i) sums[i][v] = sum;
     }
     const Real* source = place.at(a.source);
     int64_t t = 0;

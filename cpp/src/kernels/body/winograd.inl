@@ -151,6 +151,7 @@ void transform_output(const WinogradOutput<Real>& a) {
                     for (int i = 0; i < Unit; ++i) half[j][i][v] = y[i];
                 }
             }
+            const Real* bias = first_sums(a.tile, {0, 0, b});
             CONVLENS_KEEP_LOOP
             for (int64_t i = a.row0; i < a.row1; ++i) {
                 V row[Unit][kVecs];
@@ -161,7 +162,7 @@ void transform_output(const WinogradOutput<Real>& a) {
                     for (int j = 0; j < kSize; ++j) m[j] = half[j][i][v];
                     backward_points(m, y);
                     CONVLENS_UNROLL
-                    for (int x = 0; x < Unit; ++x) row[x][v] = y[x];
+                    for (int x = 0; x < Unit; ++x) row[x][v] = y[x] + V::load(bias + v * V::width);
                 }
                 const TilePlace place = {i, t * a.next_columns + a.column0, b};
                 if constexpr (Unit == 4) {  // F(2,3), for small maps, is not worth the code
