@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #if defined(__linux__)
 #include <fcntl.h>
@@ -33,6 +34,16 @@ bool threads_sleep() {
         return policy != nullptr && (policy[0] == 'p' || policy[0] == 'P');
     }();
     return sleep;
+}
+
+double now_ns() {
+    timespec now;
+#if defined(_WIN32)
+    timespec_get(&now, TIME_UTC);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return 1e9 * static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec);
 }
 
 #if defined(__linux__)

@@ -12,6 +12,9 @@ int threads_from_environment(const char* name);
 // Whether OpenMP's threads were told to sleep as soon as they have nothing to do (OMP_WAIT_POLICY, GOMP_SPINCOUNT).
 bool threads_sleep();
 
+// Nanoseconds since some moment, for spans of time.
+double now_ns();
+
 // The processor this thread runs on; -1 where that cannot be asked.
 int current_processor();
 

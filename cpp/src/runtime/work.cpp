@@ -1,7 +1,6 @@
 #include "runtime/work.hpp"
 
 #include <atomic>
-#include <chrono>
 #include <cstring>
 
 namespace convlens {
@@ -114,11 +113,6 @@ Spread::~Spread() {
 Team* team_of_thread() {
     thread_local Team team;
     return &team;
-}
-
-double now_ns() {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
 bool spares_threads() { return g_spares.load(std::memory_order_relaxed); }

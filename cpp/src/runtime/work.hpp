@@ -52,7 +52,6 @@ class Spread {
 
 // The calling thread's own.
 Team* team_of_thread();
-double now_ns();
 
 // Whether instructions of little work run on fewer threads; tests of threads say no.
 bool spares_threads();
