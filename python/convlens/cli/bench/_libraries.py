@@ -57,7 +57,7 @@ def library(name: str, threads: int) -> Callable[..., Any]:
     """Answer a library's messages, in its process.
 
     ``"prepare", text, n`` makes a case; ``"output"`` gives its result; ``"time", count, warm`` makes `count` timed
-    calls, one before them if `warm`, and gives the seconds of one.
+    calls after `warm` others, and gives the seconds of one.
     """
     call: Call | None = None
 
@@ -73,7 +73,7 @@ def library(name: str, threads: int) -> Callable[..., Any]:
             return call.array(call.run())
         count, warm = arguments
         run = call.run
-        if warm:
+        for _ in range(warm):
             run()
         begun = time.perf_counter()
         for _ in range(count):

@@ -17,9 +17,9 @@ from ._libraries import OURS, library
 from ._process import PASSIVE, Worker, WorkerError, alternate, workers
 from ._statistics import Ratio, Spread, paired_ratio, spread
 
-#: Seconds that a turn lasts at least, a short call repeating; above LONG a turn is one call, without one to warm up.
-TURN = 0.004
-LONG = 0.05
+#: Seconds that a turn lasts at least, a short call repeating, and of the calls before it that wake the threads; above
+#: LONG a turn is one call, without one to warm up.
+TURN, WARM, LONG = 0.008, 0.001, 0.05
 #: Largest difference from convlens, as a part of the largest value: far above rounding (a weight gradient sums 400,000
 #: products), far below what a wrong weight, stride or padding does, which is of the size of the values.
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
@@ -108,12 +108,13 @@ def _measure(
             rows[name] = Row("error", str(error).splitlines()[0])
     for name in timed:
         _compare(rows[name], outputs[next(iter(outputs))], outputs[name], case.dtype)
-    counts, long = {}, False
+    counts: dict[str, tuple[int, ...]] = {}
+    long = False
     for name, worker in timed.items():
-        seconds = worker.ask("time", 1, True)
-        counts[name] = max(1, min(200, math.ceil(TURN / seconds)))
+        seconds = worker.ask("time", 1, 1)
+        counts[name] = tuple(max(1, min(200, math.ceil(span / seconds))) for span in (TURN, WARM))
         long = long or seconds > LONG
-    turns = {name: _Turn(worker, counts[name], warm=not long) for name, worker in timed.items()}
+    turns = {name: _Turn(timed[name], count, 0 if long else warm) for name, (count, warm) in counts.items()}
     times = alternate(turns, (), rounds, warm_up=1, pause=pause)
     for name, values in times.items():
         rows[name].ms = spread([1e3 * value for value in values])
@@ -124,11 +125,11 @@ def _measure(
 
 @dataclass(frozen=True)
 class _Turn:
-    """A worker asked to time the number of calls that suits it."""
+    """A worker asked to time the number of calls that suits it, after some others."""
 
     worker: Worker
     count: int
-    warm: bool
+    warm: int
 
     def ask(self) -> float:
         return float(self.worker.ask("time", self.count, self.warm))
