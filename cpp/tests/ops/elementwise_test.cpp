@@ -308,6 +308,25 @@ void check_special(int code, double x, double wanted) {
     }
 }
 
+// Where 1 + erf cancels nothing may be left, but nothing positive.
+template <class Real>
+void check_negative_gelus() {
+    const Tensor t = tensor_of<Real>(Layout::plain, 1, 40, 100);
+    Runner<Real> runner(
+        "elementwise", {&t}, {&t},
+        {0, word(kElementwise_load, 0, 0), word(kElementwise_gelu, 1, 0, 0), word(kElementwise_store, 0, 1)});
+    for (const Kernels* kernels : runnable_kernels()) {
+        Buffer<Real> in(t, 1), out(t, 1);
+        in.fill([&](std::int64_t, std::int64_t, std::int64_t h, std::int64_t w) { return -8 + 0.002 * (h * 100 + w); });
+        CHECK_OK(runner.run({&in}, {&out}, 1, kernels, 1));
+        bool right = true;
+        for (int h = 0; h < 40; ++h) {
+            for (int w = 0; w < 100; ++w) right = right && std::signbit(out.get(0, 0, h, w));
+        }
+        CHECK_SAY(right, "a gelu of a negative number is positive on %s", kernels->isa);
+    }
+}
+
 template <class Real>
 void check_specials() {
     const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
@@ -332,12 +351,14 @@ void check_specials() {
         if (x < 1e30) check_special<Real>(kElementwise_silu, x, x < 0 ? 0 : x);
         if (x <= 1e4) check_special<Real>(kElementwise_hard_swish, x, x < 0 ? 0 : Real(x * 6) * Real(1.0 / 6));
     }
+    check_special<Real>(kElementwise_gelu, -inf, nan);
     for (double x : {0.5, 1.5, 2.5, -0.5, -1.5, 1048576.5, 1e9, -0.0, inf, -inf, nan}) {
         check_special<Real>(kElementwise_round, x, std::nearbyint(x));
     }
     const double half = sizeof(Real) == 4 ? 0x1p22 + 0.5 : 0x1p51 + 0.5;  // the largest numbers with a half
     check_special<Real>(kElementwise_round, half, half - 0.5);
     check_special<Real>(kElementwise_round, -half - 1, -half - 1.5);
+    check_negative_gelus<Real>();
     check_special<Real>(kElementwise_max, nan, nan);
     check_special<Real>(kElementwise_min, nan, nan);
 }

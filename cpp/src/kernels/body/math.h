@@ -345,7 +345,8 @@ inline Vec<Real> gelu(Vec<Real> x) {
     if constexpr (sizeof(Real) == 4) {
         typedef Format<Real> F;
         const Vec<Real> z = x * x, share = polynomial(F::gelu_over, z) / polynomial(F::gelu_under, z);
-        return select(abs(x) >= Vec<Real>::splat(F::gelu_end), relu(x), x * fma(x, share, half));
+        const Vec<Real> zero = Vec<Real>::zero(), far = select(x < zero, zero, Vec<Real>::splat(1));
+        return x * select(abs(x) >= Vec<Real>::splat(F::gelu_end), far, max(fma(x, share, half), zero));
     } else {
         return x * half * (Vec<Real>::splat(1) + erf(x * Vec<Real>::splat(Real(0.70710678118654752440))));
     }
