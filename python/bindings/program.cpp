@@ -255,6 +255,7 @@ py::list Program::run_through(const std::vector<int>& entries, const py::sequenc
                               const Buffers* weights) const {
     const py::tuple held(inputs);
     check_buffers(weights, core_.n_weights(), false);
+    auto workspace = take(n);  // refuses an `n` that no memory has room for
     py::list made;
     std::vector<void*> externals;
     std::size_t at = 0;
@@ -271,7 +272,6 @@ py::list Program::run_through(const std::vector<int>& entries, const py::sequenc
     if (at != held.size()) throw py::value_error("`inputs` must be one a port of all `entries`");
     convlens::Binding binding;
     binding.weights = weights == nullptr ? nullptr : weights->pointers();
-    auto workspace = take(n);
     convlens::Status status;
     {
         const py::gil_scoped_release release;

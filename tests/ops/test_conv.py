@@ -180,6 +180,14 @@ def test_nan_stays_where_its_windows_are():
     assert np.isfinite(y).sum() == y.size - 4 * 9
 
 
+@pytest.mark.parametrize("size", [12, 16, 30])
+def test_pixels_that_no_window_sees_are_in_no_weight_gradient(size):
+    x, dy = normal(1, 1, 8, size, size), normal(2, 1, 8, size // 2 - 1, size // 2 - 1)
+    expected = ops.conv2d_grad_weight(dy, x, (8, 1, 3, 3), stride=2, groups=8)
+    x[..., -1, :] = x[..., :, -1] = np.nan
+    np.testing.assert_array_equal(ops.conv2d_grad_weight(dy, x, (8, 1, 3, 3), stride=2, groups=8), expected)
+
+
 @pytest.mark.parametrize(
     "change", [lambda a: np.asfortranarray(a), lambda a: a[::-1], lambda a: a.astype(a.dtype.newbyteorder())]
 )

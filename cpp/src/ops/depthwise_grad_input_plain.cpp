@@ -27,6 +27,12 @@ template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_depthwise<Real>(p, p.outputs[0], p.inputs[0], p.inputs[1], "dx", "dy", "w"));
+    const ConvAttributes a = ConvAttributes::of(p);
+    const Tensor* dx = p.outputs[0];
+    const Rectangle r = forward_rectangle(a, whole(*p.inputs[0]));
+    if (dx->height - r.y1 >= a.stride_h || dx->width - r.x1 >= a.stride_w) {
+        return fail(Code::corrupt_file, "`dx` must end less than a stride beyond the windows of `dy`");
+    }
     scratch->per_thread_bytes = by_planes(p) ? planes_scratch(in_planes<Real>(p)) : in_blocks<Real>(p).scratch_bytes();
     return {};
 }

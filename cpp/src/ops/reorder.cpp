@@ -174,8 +174,8 @@ void fill_row(const Call& call, const Sides& s, const Real* x, Real* y, std::int
 }
 
 // Between plain and blocked, with no gap between rows of what is read: they are one row. What is written in blocks may
-// have a halo. (Zen 4, with what it is read for, 8
-// images of c512 k512 r3 stride 2 14 x 14: 0.96 of the time row by row, a row being narrower than a square.)
+// have a halo. (Zen 4, with what it is read for, 8 images of c512 k512 r3 stride 2 14 x 14: 0.96 of the time row by
+// row, a row being narrower than a square.)
 bool gapless(const Problem& p, const Sides& s) {
     return s.x.layout != s.y.layout && s.x.width == s.y.width && s.x.height == s.y.height && p.attribute(0) == 0 &&
            p.attribute(1) == 0 && !has_halo(s.x) && (s.y.layout == Layout::blocked || !has_halo(s.y));

@@ -194,6 +194,23 @@ TEST(conv2d_grad_input_gives_an_image_the_same_bits_in_any_batch) {
     }
 }
 
+TEST(depthwise_gradients_refuse_pixels_far_beyond_the_windows) {
+    for (std::int64_t stride : {1, 2}) {
+        const std::vector<std::int64_t> attributes = {3, 3, stride, stride, 1, 1, 1, 1, 8};
+        const Tensor dy = tensor_of<float>(Layout::plain, 8, 7, 8),
+                     w = tensor_of<float>(Layout::plain, 72, 1, 1, {}, false);
+        const int whole = static_cast<int>(7 * stride + 1), rows = static_cast<int>(6 * stride + 1);
+        const auto accepts = [&](int height, int width) {
+            const Tensor dx = tensor_of<float>(Layout::plain, 8, height, width);
+            return Runner<float>("depthwise_grad_input_plain", {&dy, &w}, {&dx}, attributes).check().ok();
+        };
+        const int most = static_cast<int>(stride) - 1;
+        CHECK(accepts(rows, whole) && accepts(rows + most, whole + most));
+        CHECK(!accepts(rows, whole + most + 1 + 1) && !accepts(rows + most + 1 + 1, whole));
+        CHECK(!accepts(rows, 20000));
+    }
+}
+
 TEST(conv2d_gradients_refuse_what_would_leave_the_operands) {
     const ConvCase k{5, 6, 6, 7, 3, 3, 2, 2, 1, 1, 1, 1};
     const Tensor x = tensor_of<float>(Layout::blocked, k.c, k.h, k.w, pads_as_halo(k));

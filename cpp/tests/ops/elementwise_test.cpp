@@ -327,6 +327,27 @@ void check_negative_gelus() {
     }
 }
 
+// Whatever bits of a NaN's own it has: an operation may shift them.
+template <class Real>
+void check_nans() {
+    const Tensor t = tensor_of<Real>(Layout::plain, 1, 1, 1);
+    for (int code : {int(kElementwise_sigmoid), int(kElementwise_silu), int(kElementwise_tanh), int(kElementwise_erf),
+                     int(kElementwise_gelu), int(kElementwise_exp)}) {
+        Runner<Real> runner("elementwise", {&t}, {&t},
+                            {0, word(kElementwise_load, 0, 0), word(code, 1, 0, 0), word(kElementwise_store, 0, 1)});
+        for (const Kernels* kernels : runnable_kernels()) {
+            for (unsigned char low : {0x01, 0x40, 0xff}) {
+                Buffer<Real> in(t, 1), out(t, 1);
+                std::memset(in.data, 0xff, sizeof(Real));
+                in.data[0] = low, in.data[1] = low;
+                CHECK_OK(runner.run({&in}, {&out}, 1, kernels, 1));
+                const double got = out.get(0, 0, 0, 0);
+                CHECK_SAY(got != got, "operation %d of NaN is %g on %s", code, got, kernels->isa);
+            }
+        }
+    }
+}
+
 template <class Real>
 void check_specials() {
     const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
@@ -359,6 +380,7 @@ void check_specials() {
     check_special<Real>(kElementwise_round, half, half - 0.5);
     check_special<Real>(kElementwise_round, -half - 1, -half - 1.5);
     check_negative_gelus<Real>();
+    check_nans<Real>();
     check_special<Real>(kElementwise_max, nan, nan);
     check_special<Real>(kElementwise_min, nan, nan);
 }

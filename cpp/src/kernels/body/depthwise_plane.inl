@@ -223,6 +223,10 @@ void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
     constexpr bool kWholeRow = V::width < Vec<Real>::width;
     const bool beyond = Stride == 2 && a.first_column + a.columns * 2 < a.width;
     const int64_t columns = kWholeRow ? V::width : a.columns + beyond;
+    // No pixel that no window sees is multiplied, not even by zero.
+    const int64_t below = a.first_row + (a.rows - 1) * Stride + 3,
+                  right = a.first_column + (a.columns - 1) * Stride + 3;
+    const int64_t height = below < a.height ? below : a.height, width = right < a.width ? right : a.width;
     for (int64_t plane = 0; plane < a.planes; ++plane) {
         V sums[9];
         CONVLENS_UNROLL
@@ -230,7 +234,7 @@ void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
         for (int64_t column = 0; column < columns; column += V::width) {
             const int64_t c = column * Stride + a.first_column;
             const uint64_t there = columns_within(column, a.columns), before = columns_within(column - 1, a.columns),
-                           bits = columns_within(c, a.width);
+                           bits = columns_within(c, width);
             V grad[kKept][kShifts];
             CONVLENS_UNROLL
             for (int k = 0; k < kKept * kShifts; ++k) grad[k / kShifts][k % kShifts] = V::zero();
@@ -252,7 +256,7 @@ void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
                 }
                 CONVLENS_UNROLL
                 for (int phase = 0; phase < Stride; ++phase, ++row, source += a.width) {
-                    if (row < 0 || row >= a.height) continue;
+                    if (row < 0 || row >= height) continue;
                     if (a.ahead > 0) {
                         CONVLENS_UNROLL
                         for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);

@@ -232,7 +232,8 @@ inline Vec<Real> exp(Vec<Real> x) {
     return minus_one ? select(k == Vec<Real>::zero(), near, y - one) : y;
 }
 
-// exp(-x) = 2^k exp(-r) where 2^k is a normal number: the exponent's bits are added to the polynomial's.
+// exp(-x) = 2^k exp(-r) where 2^k is a normal number: the exponent's bits are added to the polynomial's. NaN gives
+// anything.
 template <class Real>
 inline Vec<Real> exp_minus(Vec<Real> x) {
     typedef Format<Real> F;
@@ -252,7 +253,8 @@ template <class Real>
 inline Vec<Real> sigmoid(Vec<Real> x) {
     typedef Format<Real> F;
     const Vec<Real> one = Vec<Real>::splat(1);
-    return one / (one + exp_minus(min(Vec<Real>::splat(F::sigmoid_high), max(Vec<Real>::splat(F::sigmoid_low), x))));
+    const Vec<Real> bounded = min(Vec<Real>::splat(F::sigmoid_high), max(Vec<Real>::splat(F::sigmoid_low), x));
+    return select(is_nan(x), x, one / (one + exp_minus(bounded)));
 }
 
 // log(x) = k ln 2 + log(1 + f), 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = 2 atanh(s), s = f / (2 + f), as in fdlibm.
