@@ -227,39 +227,43 @@ void grad_weight_rows(const DepthwiseRowsGradWeight<Real>& a) {
     const int64_t below = a.first_row + (a.rows - 1) * Stride + 3,
                   right = a.first_column + (a.columns - 1) * Stride + 3;
     const int64_t height = below < a.height ? below : a.height, width = right < a.width ? right : a.width;
+    const int64_t grad_rows = a.rows, grad_step = a.columns, source_step = a.width, ahead = a.ahead;
+    const uint64_t first_there = columns_within(0, grad_step), first_before = columns_within(-1, grad_step),
+                   first_bits = columns_within(a.first_column, width);
     for (int64_t plane = 0; plane < a.planes; ++plane) {
         V sums[9];
         CONVLENS_UNROLL
         for (int i = 0; i < 9; ++i) sums[i] = V::zero();
         for (int64_t column = 0; column < columns; column += V::width) {
             const int64_t c = column * Stride + a.first_column;
-            const uint64_t there = columns_within(column, a.columns), before = columns_within(column - 1, a.columns),
-                           bits = columns_within(c, width);
+            const uint64_t there = kWholeRow ? first_there : columns_within(column, grad_step),
+                           before = kWholeRow ? first_before : columns_within(column - 1, grad_step),
+                           bits = kWholeRow ? first_bits : columns_within(c, width);
             V grad[kKept][kShifts];
             CONVLENS_UNROLL
             for (int k = 0; k < kKept * kShifts; ++k) grad[k / kShifts][k % kShifts] = V::zero();
-            const Real* next = a.grad + plane * a.rows * a.columns + column;
+            const Real* next = a.grad + plane * grad_rows * grad_step + column;
             int64_t row = a.first_row;
-            const Real* source = a.source + (plane * a.height + row) * a.width + c;
-            for (int64_t y = 0; y < a.rows + kKept - 1; ++y, next += a.columns) {
+            const Real* source = a.source + (plane * a.height + row) * source_step + c;
+            for (int64_t y = 0; y < grad_rows + kKept - 1; ++y, next += grad_step) {
                 CONVLENS_UNROLL
                 for (int k = kKept - 1; k > 0; --k) {
                     CONVLENS_UNROLL
                     for (int i = 0; i < kShifts; ++i) grad[k][i] = grad[k - 1][i];
                 }
-                if (a.ahead > 0) __builtin_prefetch(next + a.ahead);
+                if (ahead > 0) __builtin_prefetch(next + ahead);
                 CONVLENS_UNROLL
                 for (int i = 0; i < kShifts; ++i) {
                     grad[0][i] = V::zero();
-                    if (y < a.rows) grad[0][i] = load_where<V>(i == 0 ? there : before, next - i);
+                    if (y < grad_rows) grad[0][i] = load_where<V>(i == 0 ? there : before, next - i);
                     if (Stride == 2) grad[0][i] = in_order(grad[0][i]);
                 }
                 CONVLENS_UNROLL
-                for (int phase = 0; phase < Stride; ++phase, ++row, source += a.width) {
+                for (int phase = 0; phase < Stride; ++phase, ++row, source += source_step) {
                     if (row < 0 || row >= height) continue;
-                    if (a.ahead > 0) {
+                    if (ahead > 0) {
                         CONVLENS_UNROLL
-                        for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
+                        for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + ahead + i * V::width);
                     }
                     const auto at = [&](int place) { return load_where<V>(bits >> place, source + place); };
                     V v[3];
