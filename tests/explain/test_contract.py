@@ -265,6 +265,13 @@ def test_an_empty_batch_gives_empty_values(name):
     assert why.values.shape[1:] == call(name, small(), images(1)).values.shape[1:]
 
 
+@ALL
+@pytest.mark.parametrize(("target", "text"), [(99, r"`target` \(=99\) is out of range"), ((99,), r"is no place in")])
+def test_a_target_is_checked_for_an_empty_batch_too(name, target, text):
+    with pytest.raises(ValueError, match=text):
+        call(name, small(), images(0), target)
+
+
 @pytest.mark.parametrize("name", [name for name, row in METHODS.items() if row.seeded])
 def test_the_seed_decides_the_noise(name):
     net, x = small(), images(2)

@@ -95,6 +95,8 @@ def test_tiles_in_boxes_have_the_bits_of_those_around(window, free, monkeypatch)
     monkeypatch.setattr(_regions, "LEAST_TILED", -np.inf)
     monkeypatch.setattr(_regions, "LARGEST_BOX", 1.0)
     net, x = residual("float32"), images(2, "float32")
+    side = (window, window) if isinstance(window, int) else window
+    assert find_local(Task(net, "", x, method="occlusion"), windows(SHAPE[1:], side, (5, 5))).regions.tiled
     values = explain.occlusion(net, x, 1, window=window, stride=5, baselines=x).values
     assert np.array_equal(values, np.zeros_like(values))
 

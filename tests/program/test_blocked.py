@@ -68,6 +68,26 @@ def test_blocks_off_a_cache_line_are_refused():
         program.run("forward", {"x": off})
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"blocked": ("z",)}, r"`blocked`: 'z' is neither an input nor an output of an entry; those are 'x', 'flat'"),
+        ({"blocked": ("relu",)}, r"`blocked`: 'relu' is neither an input nor an output"),
+        ({"blocked": ("x", "flat")}, r"`blocked`: 'flat' is float32.*; only float tensors \(N, C, H, W\) cross"),
+        ({"tiled": ("z",)}, r"`tiled`: 'z' is not the result of a Conv; those of the graph are 'conv'"),
+        ({"tiled": ("conv", "relu")}, r"`tiled`: 'relu' is not the result of a Conv"),
+    ],
+)
+def test_what_cannot_cross_or_go_in_tiles_is_named(given, text):
+    b = GraphBuilder()
+    b.input("x", "float32", ("N", 16, 8, 8))
+    conv = b.add("Conv", ["x", _weight(b, 16, 16, 3)], outputs=("conv",))
+    relu = b.add("Relu", [conv], outputs=("relu",))
+    flat = b.add("Flatten", [relu], outputs=("flat",))
+    with pytest.raises(ValueError, match=text):
+        compile(b.build([flat]), {"forward": Entry(("x",), (flat,))}, **given)
+
+
 @pytest.mark.parametrize("tiled", [(), ("second",)])
 def test_winograds_tiles_are_taken_where_they_were_asked_for(tiled):
     b = GraphBuilder()

@@ -117,6 +117,23 @@ def test_running_through_entries_says_what_does_not_fit(made):
         program.run_through(("forward", "backward"), {"images": inputs["images"]}, 2, weights)
     with pytest.raises(ValueError, match="has 2 images, this run 3"):
         program.run_through(("forward",), {"images": inputs["images"]}, 3, weights)
+    with pytest.raises(ValueError, match=r"`n` \(=-1\) must be 0 or more images"):
+        program.run_through(("forward",), {"images": inputs["images"]}, -1, weights)
+    with pytest.raises(ValueError, match="input 'seed' is unknown; entry 'forward' takes 'images'"):
+        program.run_through(("forward",), {"images": inputs["images"], "seed": inputs["seed"]}, 2, weights)
+    with pytest.raises(
+        ValueError, match="input 'sead' is unknown; entries 'forward', 'backward' take 'images', 'seed'"
+    ):
+        program.run_through(("forward", "backward"), {**inputs, "sead": inputs["seed"]}, 2, weights)
+
+
+def test_running_through_entries_refuses_states():
+    b = GraphBuilder()
+    x, total = b.input("x", "float32", ("N", 3)), b.input("total", "float32", (3,))
+    grown = b.add("Add", [total, b.constant(np.ones(3, np.float32))])
+    program = compile(b.build([x, grown]), {"step": Entry(("x",), (x,))}, updates={"total": grown})
+    with pytest.raises(ValueError, match=r"updates the states 'total'.*Workspace\.run\(\.\.\., state=\)"):
+        program.run_through(("step",), {"x": np.zeros((1, 3), np.float32)}, 1)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

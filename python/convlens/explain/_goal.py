@@ -175,10 +175,10 @@ def _is_tuple_target(target: Any) -> bool:
 
 
 def _tuple_goal(output: Output, n: int, target: Any) -> Goal:
-    places = target if isinstance(target, list) else [target] * n
-    if len(places) != n:
+    places = target if isinstance(target, list) else [target]
+    if isinstance(target, list) and len(places) != n:
         raise ValueError(f"`target` has {len(places)} places for {n} images; give one, or one per image")
-    index = np.zeros(n, np.int64)
+    index = np.zeros(len(places), np.int64)
     for image, place in enumerate(places):
         try:
             coordinates = tuple(operator.index(each) for each in place)
@@ -190,7 +190,7 @@ def _tuple_goal(output: Output, n: int, target: Any) -> Goal:
         if not inside:
             raise ValueError(f"`target` (={place!r}) is no place in {output.name!r}, whose shape is {_shape(output)}")
         index[image] = np.ravel_multi_index(coordinates, output.shape) if output.shape else 0
-    return Goal("output", output.shape, index=index, as_tuples=True)
+    return Goal("output", output.shape, index=index if isinstance(target, list) else index.repeat(n), as_tuples=True)
 
 
 def _weights(output: Output, n: int, values: Array) -> Array:
@@ -218,13 +218,12 @@ def _classes(name: str, output: Output, n: int, target: Any, values: Array) -> A
         )
     if values.ndim > 1 or (values.ndim == 1 and len(values) != n):
         raise ValueError(f"`{name}` has the shape {values.shape} for {n} images; give an int, or an int array ({n},)")
-    labels = values.tolist() if values.ndim else [values.item()] * n
-    for label in labels:
+    for label in values.ravel().tolist():
         if not 0 <= label < classes:
             raise ValueError(
                 f"`{name}` (={label}) is out of range: {output.name!r} has {classes} classes, 0 to {classes - 1}"
             )
-    return values.astype(np.int64) if values.ndim else np.array(labels, np.int64)
+    return values.astype(np.int64) if values.ndim else np.full(n, values, np.int64)
 
 
 def _shape(output: Output) -> str:

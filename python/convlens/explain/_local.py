@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -46,20 +46,28 @@ class Local:
         self._crossing = [name for name in {**crossing, **dict.fromkeys(regions.kept)} if name != task.subject.name]
 
         # Blocks of channels cross: rows of them are long to copy, and no instruction brings them into another layout.
-        def program(of: Any, build: Any, inside: Sequence[str], made: Sequence[str], whole: bool = False) -> Program:
-            blocked, tiled = {*inside, *made}, None if whole else regions.tiled
+        def program(
+            of: Any, build: Any, inside: Sequence[str], made: Sequence[str], tiled: Collection[str] | None
+        ) -> Program:
+            blocked = {*inside, *made}
             return task.net.program(("patches", of, key), build, inside=inside, blocked=blocked, tiled=tiled)
 
         clean = partial(_entry, graph.subgraph(self._crossing), (task.subject.name,))
-        self._clean = program("clean", clean, (), self._crossing)
+        self._clean = program("clean", clean, (), self._crossing, regions.tiled)
         self._parts = [
-            program(i, partial(_region_entry, graph, region), _made(region.reads, task.subject.name), region.outputs)
+            program(
+                i,
+                partial(_region_entry, graph, region),
+                _made(region.reads, task.subject.name),
+                region.outputs,
+                region.tiled,
+            )
             if region.outputs
             else None
             for i, region in enumerate(regions.regions)
         ]
         kept = [name for name in regions.kept if name != task.subject.name]
-        self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept, (), whole=True)
+        self._rest = program("rest", partial(_rest_entry, graph, regions, output), kept, (), None)
         made = [each for each in (*self._parts, self._rest) if each is not None]
         self.batch_size = min(task.fitting(each) for each in made)
         task.fitting(self._clean)  # one image does, or this says so

@@ -70,7 +70,10 @@ class Read:
 
 @dataclass
 class Region:
-    """Nodes of one grid behind as many windows: all of their results have one box, of whole tiles of `tile` pixels."""
+    """Nodes of one grid behind as many windows: all of their results have one box, of whole tiles of `tile` pixels.
+
+    `tiled` are the results of its convolutions that go by Winograd's algorithm.
+    """
 
     size: tuple[int, int]
     rows: list[Span]
@@ -79,6 +82,7 @@ class Region:
     nodes: list[Node] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    tiled: list[str] = field(default_factory=list)
 
     @property
     def box(self) -> Box:
@@ -216,12 +220,12 @@ class _Finder:
         for region in self.regions.values():
             if any(side % TILE for side in region.size):
                 continue
-            whole = replace(region, tile=TILE)
+            box, whole = region.box, replace(region, tile=TILE).box
             direct, tiled = 0.0, 0.0
             for node in region.nodes:
                 products = _products(self.graph, node)
-                direct += products * region.box.pixels
-                tiled += products * whole.box.pixels * (TILED_SHARE if _in_tiles(self.graph, node) else 1)
+                direct += products * box.pixels
+                tiled += products * whole.pixels * (TILED_SHARE if _in_tiles(self.graph, node) else 1)
             if tiled < (1 - LEAST_TILED) * direct:
                 region.tile = TILE
 
@@ -246,18 +250,14 @@ class _Finder:
             region.reads = list(reads.values())
         for region in self.regions.values():
             region.outputs = [node.outputs[0] for node in region.nodes if node.outputs[0] in wanted]
+            if region.tile > 1:
+                region.tiled = [node.outputs[0] for node in region.nodes if _in_tiles(self.graph, node)]
         left = boxed + sum(_products(self.graph, node) for node in self.rest)
         saved = self.products - left
         if output in home or saved < LEAST_SHARE * self.products or saved < LEAST_PRODUCTS * len(keys):
             return None
         ordered = tuple(self.regions[key] for key in keys)
-        tiled = tuple(
-            node.outputs[0]
-            for region in ordered
-            if region.tile > 1
-            for node in region.nodes
-            if _in_tiles(self.graph, node)
-        )
+        tiled = tuple(name for region in ordered for name in region.tiled)
         return Regions(ordered, home, tuple(self.rest), tuple(kept), left / max(1, self.products), tiled)
 
     def _reads(self, node: Node, inside: set[str]) -> list[Read]:

@@ -264,7 +264,7 @@ def _compiled(
 
 
 def check_finite(array: Array, name: str) -> None:
-    """Refuse NaN and infinity: they have no explanation."""
+    """Refuse NaN and infinity, which have no explanation; a float array must be native, C-contiguous float32 or 64."""
     if array.dtype.kind != "f" or array.size == 0:
         return
     if not _core.all_finite(array):

@@ -17,6 +17,7 @@ from ..graph import BATCH, Dim, Graph, GraphBuilder, is_default
 from ..transform import channels_first_layers, fold_constants
 from . import _dense, _elementwise, _fold, _moves, _norms, _quantised, _windows  # noqa: F401  (they register the handlers)
 from ._batch import Batch
+from ._gelu import join_gelu
 from ._kept import exact_attributes, kept_notes, kept_paths
 from ._package import onnx_package
 from ._paths import module_paths
@@ -142,6 +143,7 @@ class Importer:
         graph = self.builder.build(wanted).subgraph(wanted)
         if self._over_constants:
             graph = fold_constants(graph, keep=self._whole)
+        graph = join_gelu(graph)
         if self._batched:
             graph, moved = channels_first_layers(graph)
             if moved:

@@ -71,7 +71,8 @@ def compile(
     Raises
     ------
     ValueError
-        When an entry or an update names what the graph does not have, or needs inputs it is not given.
+        When an entry, an update, `blocked` or `tiled` names what the graph does not have or what cannot be that, or
+        an entry needs inputs it is not given.
     UnsupportedError
         When no instruction computes a node; the message names it and what is supported.
 
@@ -103,7 +104,7 @@ def compile(
     graph, numbers = decompose(graph, dtype)
     graph = mask_before_pools(graph, {name for entry in entries.values() for name in entry.outputs})
     flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside, blocked=blocked, tiled=tiled)
-    steps = group(flow, *select(flow), 1e-6 if dtype == "float32" else 1e-15)
+    steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)
     entries_left, layout, moves = arrange(made.entries, target)

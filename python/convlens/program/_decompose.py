@@ -160,15 +160,11 @@ def _selu(e: Emitter, call: Call, x: str) -> str:
     return e.where(_positive(e, x), e.times(x, gamma), e.times(e.emit("Expm1", [x]), alpha * gamma))
 
 
-def softplus(e: Emitter, x: str) -> str:
+@_formula("Softplus")
+def _softplus(e: Emitter, call: Call, x: str) -> str:
     """max(x, 0) + log(1 + exp(-|x|)): nothing overflows, and for large negative x the second term is all there is."""
     small = e.emit("Exp", [e.emit("Neg", [e.emit("Abs", [x])])])
     return e.add(e.emit("Relu", [x]), e.emit("Log1p", [small]))
-
-
-@_formula("Softplus")
-def _softplus(e: Emitter, call: Call, x: str) -> str:
-    return softplus(e, x)
 
 
 @_formula("Mish")

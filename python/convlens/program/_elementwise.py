@@ -51,15 +51,13 @@ class ElementwiseStep(Step):
     formula: Formula = field(default_factory=lambda: Formula([], [], [], [], set()))
 
 
-def formula(flow: Flow, ops: Iterable[Op], outputs: list[str], near: float) -> Formula | None:
+def formula(flow: Flow, ops: Iterable[Op], outputs: list[str]) -> Formula | None:
     """Write the program of `ops`, in order; None when it needs more operands or registers than there are.
 
     Parameters
     ----------
     outputs : list of str
         Tensors that others read. States written by Assign ops are appended, as ``state:<name>``.
-    near : float
-        By how much of itself a number may differ from the one that it stands for, which is irrational.
     """
     inputs: list[str] = []
     constants: list[float] = []
@@ -113,7 +111,7 @@ def formula(flow: Flow, ops: Iterable[Op], outputs: list[str], near: float) -> F
         code.append(("store", new(), (len(stores) - 1, register)))
     if len(inputs) > MAX_INPUTS or len(stores) > MAX_OUTPUTS:
         return None
-    operations = _allocate(joined(code, constants, near))
+    operations = _allocate(joined(code))
     if operations is None:
         return None
     loads = {o.a: i for i, o in enumerate(operations) if o.op == "load"}
@@ -220,7 +218,7 @@ def _domain(flow: Flow, op: Op) -> tuple[int, bool, tuple[int, int, int]]:
     return op.entry, flow.types[out].batched, flow.base_of(out)
 
 
-def group(flow: Flow, steps: list[Step], rest: list[Op], near: float = 0.0) -> list[Step]:
+def group(flow: Flow, steps: list[Step], rest: list[Op]) -> list[Step]:
     """Merge element-wise ops into programs and put all steps in an order that can run."""
     clusters = Clusters(flow, steps, rest)
     for op in rest:
@@ -234,13 +232,13 @@ def group(flow: Flow, steps: list[Step], rest: list[Op], near: float = 0.0) -> l
             if clusters.reaches(theirs, mine, op.index):
                 continue
             merged = sorted(clusters.ops[theirs] + clusters.ops[mine], key=lambda o: o.index)
-            if formula(flow, merged, clusters.outputs(merged), near) is not None:
+            if formula(flow, merged, clusters.outputs(merged)) is not None:
                 clusters.merge(theirs, mine)
     made: dict[int, Step] = dict(enumerate(steps))
     for index in range(clusters.n_steps, len(clusters.ops)):
         ops = clusters.ops[index]
         if ops:
-            found = formula(flow, ops, clusters.outputs(ops), near)
+            found = formula(flow, ops, clusters.outputs(ops))
             if found is None:
                 ops[0].unsupported("it needs more operands than one element-wise instruction has")
             outputs = ["" if name.startswith("state:") else name for name in found.outputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NoReturn
 
 from ..graph import Graph
@@ -43,6 +43,26 @@ def check_request(graph: Graph, entries: Mapping[str, Entry], updates: Mapping[s
             raise ValueError(
                 f"`updates`: {state!r} is {graph.types[state]}, but its new value {value!r} is {graph.types[value]}"
             )
+
+
+def check_parts(graph: Graph, entries: Mapping[str, Entry], blocked: Collection[str], tiled: Collection[str]) -> None:
+    """Raise ValueError when `blocked` names what does not cross in blocks, or `tiled` what no convolution makes."""
+    crossing = dict.fromkeys(name for entry in entries.values() for name in (*entry.inputs, *entry.outputs))
+    for name in blocked:
+        if name not in crossing:
+            raise ValueError(
+                f"`blocked`: {name!r} is neither an input nor an output of an entry; those are {names(crossing)}"
+            )
+        kind = graph.types[name]
+        if not (kind.batched and len(kind.shape) == 4 and kind.dtype.startswith("float")):
+            raise ValueError(
+                f"`blocked`: {name!r} is {kind}; only float tensors (N, C, H, W) cross in blocks: leave it out"
+            )
+    made = graph.producers() if tiled else {}
+    for name in tiled:
+        if name not in made or made[name].op != "Conv":
+            results = names(name for name, node in made.items() if node.op == "Conv")
+            raise ValueError(f"`tiled`: {name!r} is not the result of a Conv; those of the graph are {results}")
 
 
 def place(flow: Flow) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from .._errors import UnsupportedError
 from ..graph import Graph, Node, TensorType
-from ._entries import check_request, place
+from ._entries import check_parts, check_request, place
 from ._expand import (
     alias,
     append,
@@ -71,11 +71,12 @@ def normalise(
     Raises
     ------
     ValueError
-        When an entry or an update names something the graph does not have.
+        When an entry, an update, `blocked` or `tiled` names something the graph does not have, or of another kind.
     UnsupportedError
         When a node has no instruction; it is named.
     """
     check_request(graph, entries, updates)
+    check_parts(graph, entries, blocked, tiled or ())
     types = dict(graph.types)
     flow = Flow(graph, dict(entries), dict(updates), types=types, inside=inside, blocked=blocked, tiled=tiled)
     for index, entry in enumerate(entries.values()):

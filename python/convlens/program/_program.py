@@ -86,7 +86,18 @@ _Sized = tuple[_Port, tuple[int, ...], np.dtype[Any]]
 
 
 def aligned_room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """An array that begins at the start of a cache line, its values not set."""
+    """Make an array that begins at a cache line, as tensors in blocks of channels must (`blocked` of `compile`).
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray
+        Aligned to 64 bytes, C-contiguous, its values not set.
+    """
     dtype = np.dtype(dtype)
     made: Array = _core.aligned_empty(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
     return made
@@ -100,7 +111,7 @@ class _Entry:
         self.outputs = [_Port(p, d) for p, d in zip(entry.outputs, dtypes[len(self.inputs) :], strict=True)]
         self.has_bool = any(p.is_bool for p in self.outputs)
         self.batched = next((p.name for p in self.inputs if p.batched), None)
-        self._sized: tuple[int, list[_Sized]] = (-1, [])
+        self._sized: tuple[int | None, list[_Sized]] = (None, [])
 
     def taken(self, inputs: Mapping[str, Array], n: int) -> list[Array]:
         """The inputs as the run takes them."""
@@ -137,6 +148,23 @@ class _Entry:
             return made
         ports = zip(self.outputs, made, strict=True)
         return [array.astype(np.bool_) if port.is_bool else array for port, array in ports]
+
+
+def _check_images(n: int) -> None:
+    if n < 0:
+        raise ValueError(f"`n` (={n}) must be 0 or more images")
+
+
+def _check_known(entries: Sequence[_Entry], inputs: Mapping[str, Array]) -> None:
+    """Refuse inputs that none of `entries` takes."""
+    taken = [port.name for entry in entries for port in entry.inputs]
+    if unknown := [name for name in inputs if name not in taken]:
+        who = (
+            f"entry {entries[0].name!r} takes"
+            if len(entries) == 1
+            else f"entries {names(e.name for e in entries)} take"
+        )
+        raise ValueError(f"input {names(unknown)} is unknown; {who} {names(taken)}")
 
 
 def _no_run() -> None:
@@ -242,8 +270,7 @@ class Program:
         MemoryError
             When there is not enough.
         """
-        if n < 0:
-            raise ValueError(f"`n` (={n}) must be 0 or more images")
+        _check_images(n)
         return Workspace(self, n, self._core.take(n))
 
     def run(
@@ -287,6 +314,7 @@ class Program:
         inputs : mapping of name to ndarray
             Of all of them, for `n` images; C-contiguous arrays of the Program's dtype run without a copy.
         n : int
+            At least 0.
         weights : Weights
             As :meth:`Workspace.run` takes them.
 
@@ -298,8 +326,15 @@ class Program:
         Raises
         ------
         ValueError, TypeError
-            When an input is missing, or of another shape or dtype; when an entry reads what none before it computes.
+            When an input is missing, unknown, or of another shape or dtype; when an entry reads what none before it
+            computes; when the Program has states, which :meth:`Workspace.run` takes.
         """
+        _check_images(n)
+        if self._state_slots:
+            raise ValueError(
+                f"this Program updates the states {names(self.states)}, which run_through does not take; "
+                "run its entries with Workspace.run(..., state=)"
+            )
         found = [self._entry(name) for name in entries]
         ran: set[int] = set()
         arrays: list[Array] = []
@@ -307,6 +342,8 @@ class Program:
             self._check_read(entry, ran)
             ran.add(entry.index)
             arrays += entry.taken(inputs, n)
+        if len(inputs) != len(arrays):
+            _check_known(found, inputs)
         made = self._core.run_through([entry.index for entry in found], arrays, n, self._bind(weights))
         note(_no_run)
         results: dict[str, Array] = {}
@@ -449,10 +486,7 @@ class Workspace:
         program._check_read(found, self._ran)
         arrays = found.taken(inputs, n)
         if len(inputs) != len(arrays):
-            unknown = [name for name in inputs if name not in {p.name for p in found.inputs}]
-            raise ValueError(
-                f"input {names(unknown)} is unknown; entry {found.name!r} takes {names(p.name for p in found.inputs)}"
-            )
+            _check_known([found], inputs)
         made = program._core.outputs(found.index, n)
         bound = program._bind(weights)
         states = None
