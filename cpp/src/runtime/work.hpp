@@ -26,7 +26,8 @@ struct Team {
 
 // Spreads a call's instructions over threads. A region of threads that are awake costs a microsecond; to wake them took
 // 40 to 130 us on a virtual machine (2 cores, AVX-512, November 2026), for which the caller waits at the region's end.
-// OpenMP's threads spin for some 5 ms after their last region, so they are woken when the caller has run alone for as
+// OpenMP's threads spin for some 5 ms after their last region in a C program (in a Python process they were seen to
+// sleep sooner, and why is not known), so they are woken when the caller has run alone for as
 // long as that takes, in one call or in many, one after another. Threads that were told to sleep at once are woken only
 // for work that is worth it by itself. What an instruction computes has the same bits either way.
 class Spread {

@@ -17,8 +17,8 @@ from ... import UnsupportedError
 
 #: Threads of OpenMP and BLAS sleep as soon as they have nothing to do, or they would take the next library's processor.
 PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
-#: The libraries' environment, and the seconds that threads get to fall asleep after a turn. OpenBLAS's spin for 2^28
-#: ticks, over a tenth of a second, into the turns of the others; 2^25 are far more than lie between a turn's calls.
+#: The libraries' environment, and the seconds that threads get to fall asleep after a turn. OpenBLAS's would
+#: spin on into the turns of the others; 2^25 ticks are far more than lie between a turn's calls.
 WAITS: dict[str, tuple[dict[str, str], float]] = {
     "passive": (PASSIVE, 0.0),
     "active": ({"OPENBLAS_THREAD_TIMEOUT": "25"}, 0.03),
