@@ -25,17 +25,17 @@ struct Team {
 };
 
 // Spreads a call's instructions over threads. A region of threads that are awake costs a microsecond; to wake them took
-// 40 to 130 us on a virtual machine (2 cores, AVX-512, November 2026), for which the caller waits at the region's end.
-// OpenMP's threads spin for some 5 ms after their last region in a C program (in a Python process they were seen to
-// sleep sooner, and why is not known), so they are woken when the caller has run alone for as
-// long as that takes, in one call or in many, one after another. Threads that were told to sleep at once are woken only
-// for work that is worth it by itself. What an instruction computes has the same bits either way.
+// 20 to 130 us on a virtual machine (2 cores, AVX-512, November 2026), for which the caller waits at the region's end.
+// OpenMP's threads spin for 0.2 to 0.5 ms after their last region, as Python has them (convlens/__init__.py), and for
+// some 5 ms by GCC's own default, so they are woken when the caller has run alone for as long as that takes, in one call
+// or in many, one after another. Threads that were told to sleep at once are woken only for work that is worth it by
+// itself. What an instruction computes has the same bits either way.
 class Spread {
   public:
     using Clock = double();
 
     Spread(int threads, bool sleep, Team* team, Clock* clock)
-        : team_(team), clock_(clock), threads_(threads), awake_(sleep ? 30e3 : 2e6), pause_(sleep ? -1 : 200e3) {}
+        : team_(team), clock_(clock), threads_(threads), awake_(sleep ? 30e3 : 250e3), pause_(sleep ? -1 : 200e3) {}
     ~Spread();
     Spread(const Spread&) = delete;
     Spread& operator=(const Spread&) = delete;

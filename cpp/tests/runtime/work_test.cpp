@@ -58,9 +58,9 @@ TEST(threads_that_sleep_at_once_are_woken_for_work_that_is_worth_it) {
 TEST(threads_sleep_when_one_works_for_long) {
     Team team;
     CHECK(call(&team, 2, 1e6) == 2);
-    g_now += 1.9e6;
+    g_now += 240e3;
     CHECK(call(&team, 2, 10e3) == 2);
-    g_now += 2.1e6;
+    g_now += 260e3;
     CHECK(call(&team, 2, 10e3) == 1);
     Spread spread(2, true, &team, now);
     CHECK(spread.threads(1e6) == 2);
