@@ -41,7 +41,8 @@ def _load_core() -> None:
     GCC's OpenMP otherwise lets them spin for 5 ms after a region; on a busy machine that takes the time of whoever
     works: beside two other processes on two cores, a training step of 12 ms took 48. What spins for 0.1 ms sleeps
     between two calls that follow each other, and to wake it takes 20 to 130 us. The setting is read once, when its
-    library loads; one that the caller made stays. `runtime/work.hpp` counts on it.
+    library loads, and PyTorch may share that: its convolutions took twice the time with 0.1 ms, and the same with this.
+    One that the caller made stays. `runtime/work.hpp` counts on it.
     """
     brief = {"GOMP_SPINCOUNT": "10000"} if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys() else {}
     os.environ.update(brief)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from convlens import UnsupportedError
-from convlens.cli.bench import PASSIVE, Worker, WorkerError, alternate, workers
+from convlens.cli.bench import PASSIVE, WAITS, Worker, WorkerError, alternate, workers
 
 
 def echo(prefix):
@@ -47,6 +47,14 @@ def test_threads_and_waiting_are_in_its_environment_and_not_in_ours(worker):
     assert worker.ask("environment", "OPENBLAS_NUM_THREADS") == "3"
     assert worker.ask("environment", "OMP_WAIT_POLICY") == PASSIVE["OMP_WAIT_POLICY"]
     assert os.environ.get("OMP_WAIT_POLICY") == before
+
+
+def test_a_peers_threads_wait_as_they_would_without_convlens():
+    seen = {}
+    for name in ("convlens_ops", "torch"):
+        with Worker(name, echo, "p", environment=WAITS["active"][0]) as running:
+            seen[name] = running.ask("environment", "GOMP_SPINCOUNT")
+    assert seen == {"convlens_ops": os.environ.get("GOMP_SPINCOUNT"), "torch": "300000"}
 
 
 def test_a_failure_is_shown_with_its_traceback_and_the_worker_goes_on(worker):

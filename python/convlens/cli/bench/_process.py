@@ -17,6 +17,9 @@ from ... import UnsupportedError
 
 #: Threads of OpenMP and BLAS sleep as soon as they have nothing to do, or they would take the next library's processor.
 PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
+#: Of a process that is not our own, GCC's default: every process imports convlens before its library, PyTorch may share
+#: the OpenMP that is loaded then, and convlens has its threads spin for less.
+THEIRS = {"GOMP_SPINCOUNT": "300000"}
 #: The libraries' environment, and the seconds that threads get to fall asleep after a turn. OpenBLAS's would
 #: spin on into the turns of the others; 2^25 ticks are far more than lie between a turn's calls.
 WAITS: dict[str, tuple[dict[str, str], float]] = {
@@ -40,7 +43,7 @@ class Worker:
     Parameters
     ----------
     name : str
-        Whose process it is, for errors.
+        Whose process it is: for errors, and what begins with "convlens" is ours.
     factory : callable
         Called in the process with `arguments`; returns the handler of messages. A function of a module, as it travels.
     threads : int
@@ -61,7 +64,8 @@ class Worker:
         self.name = name
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, factory, arguments), name=name, daemon=True)
-        with _inherited({**dict.fromkeys(_THREADS, str(threads)), **environment}):
+        theirs = {} if name.startswith("convlens") else THEIRS
+        with _inherited({**dict.fromkeys(_THREADS, str(threads)), **theirs, **environment}):
             self._process.start()
         other.close()
 
