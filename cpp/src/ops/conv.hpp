@@ -128,6 +128,27 @@ void widen(ConvOperand<T>* o, std::int64_t rows, std::int64_t columns) {
     o->row_step *= rows, o->column_step *= columns;
 }
 
+// ---- a plain result, computed in blocks a few rows at a time, which leave for their planes while they are cached ----
+
+constexpr std::int64_t kStageBytes = 16 << 10;  // half of a first-level cache
+
+inline bool is_plain(const Tensor& t) { return t.layout == Layout::plain && !one_pixel(t); }
+
+// Rows [row0, row1) of a panel's channels, from `stage`.
+template <class Real>
+CONVLENS_SHARED void leave_stage(const Call& call, std::int64_t image, const PackedPanel& panel, std::int64_t row0,
+                                 std::int64_t row1, const Real* stage) {
+    const Tensor& t = *call.problem->outputs[0];
+    constexpr std::int64_t lanes = kLanes<Real>;
+    const std::int64_t plane = pixels_of(t), pixels = (row1 - row0) * t.width, first = panel.first_block * lanes;
+    const std::int64_t channels = min_of(panel.blocks * lanes, t.channels - first);
+    Real* to = image_data<Real>(call.outputs[0], image) + first * plane + row0 * t.width;
+    for (std::int64_t c = 0; c < channels; c += lanes) {
+        call.kernels->set<Real>().deinterleave(
+            {stage + c * pixels, to + c * plane, plane, min_of(lanes, channels - c), pixels, pixels, 0});
+    }
+}
+
 template <class Real>
 Real attribute_real(const Call& call, int i) {
     return static_cast<Real>(call.problem->real_attribute(i));

@@ -12,8 +12,6 @@
 namespace convlens {
 namespace {
 
-constexpr std::int64_t kStageBytes = 16 << 10;  // half of a first-level cache
-
 struct Plan {
     PackedWeight weight;
     ConvGrid grid;
@@ -42,8 +40,6 @@ ConvGrid grid_of(const Problem& p, const PackedWeight& w) {
     return ConvGrid::make(y.height, w.panels, products, size, planes_of<Real>(x) * plane_stride<Real>(x) * size,
                           w.elements() * size);
 }
-
-bool is_plain(const Tensor& y) { return y.layout == Layout::plain && !one_pixel(y); }
 
 // Rows of y that are computed before they leave their blocks: a few, unless the weights would be read again and again.
 template <class Real>
@@ -221,18 +217,11 @@ void run_panel(const Call& call, const Plan& plan, std::int64_t image, std::int6
 template <class Real>
 void run_plain(const Call& call, const Plan& plan, std::int64_t image, std::int64_t p, std::int64_t row0,
                std::int64_t row1, Real* stage) {
-    const Tensor& y = *call.problem->outputs[0];
     const PackedPanel panel = plan.weight.panel(p);
-    const std::int64_t plane = pixels_of(y), lanes = plan.weight.lanes;
     for (std::int64_t row = row0; row < row1; row += plan.stage_rows) {
-        const std::int64_t end = min_of(row1, row + plan.stage_rows), pixels = (end - row) * y.width;
-        Real* to = image_data<Real>(call.outputs[0], image) + panel.first_block * lanes * plane + row * y.width;
-        const std::int64_t channels = min_of(panel.blocks * lanes, y.channels - panel.first_block * lanes);
+        const std::int64_t end = min_of(row1, row + plan.stage_rows);
         run_panel<Real>(call, plan, image, p, row, end, stage);
-        for (std::int64_t c = 0; c < channels; c += lanes) {
-            call.kernels->set<Real>().deinterleave(
-                {stage + c * pixels, to + c * plane, plane, min_of(lanes, channels - c), pixels, pixels, 0});
-        }
+        leave_stage<Real>(call, image, panel, row, end, stage);
     }
 }
 

@@ -3,7 +3,7 @@
 //     y = p stride_h - pad_top + r dilation_h, x = q stride_w - pad_left + s dilation_w.
 //
 // inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape; [bias] (C)
-// outputs dx blocked
+// outputs dx blocked, or plain and alone
 // attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, [whether w is packed with its
 // channels exchanged]
 //
@@ -31,6 +31,7 @@ struct Plan {
     PackedWeight forward, backward;  // the same if depthwise or exchanged
     ConvGrid grid;
     std::int64_t steps_a_pass, residues_h, residues_w;
+    std::int64_t stage_rows;  // of one residue, of a plain dx; 0: dx is blocked
     bool flat;
     bool in_place;  // w needs no transposing
     // Weights that outweigh dy are transposed by the task that uses them, a panel at a time, and never leave its cache.
@@ -80,6 +81,15 @@ bool is_local(const Problem& p, const ConvGrid& grid, const PackedWeight& w) {
 }
 
 template <class Real>
+std::int64_t stage_rows(const Problem& p, const PackedWeight& w, const ConvGrid& grid) {
+    const Tensor& dx = *p.outputs[0];
+    if (!is_plain(dx)) return 0;
+    const std::int64_t row = ConvAttributes::of(p).stride_h * dx.width * w.panel_blocks * kBlockBytes;
+    const std::int64_t strip = ceil_div(grid.rows, grid.strips), fit = max_of(1, kStageBytes / row);
+    return panel_bytes<Real>(w) > kPanelBytes ? strip : ceil_div(strip, ceil_div(strip, fit));
+}
+
+template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Instruction& i = *p.instruction;
     if (i.n_inputs < 2 || i.n_inputs > 5 || i.n_outputs != 1 || i.n_attributes < kConvAttributes ||
@@ -90,7 +100,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     }
     const ConvAttributes a = ConvAttributes::of(p);
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.inputs[0], "dy", Layout::blocked));
-    CONVLENS_RETURN_IF_ERROR(check_activation<Real>(p.outputs[0], "dx", Layout::blocked));
+    CONVLENS_RETURN_IF_ERROR(check_source<Real>(p.outputs[0], "dx"));
     const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(dy.channels, dx.channels, a.R, a.S, a.groups));
     CONVLENS_RETURN_IF_ERROR(check_attributes(a));
@@ -104,8 +114,16 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     if (p.inputs[3] != nullptr) CONVLENS_RETURN_IF_ERROR(check_residual<Real>(p.inputs[3], "residual", dx));
     if (p.inputs[4] != nullptr) CONVLENS_RETURN_IF_ERROR(check_vector<Real>(p.inputs[4], "bias", dx.channels));
     const PackedWeight b = backward_weight<Real>(p);
-    if (is_local<Real>(p, grid_of<Real>(p, b), b)) {
-        scratch->per_thread_bytes = panel_bytes<Real>(b);
+    const ConvGrid grid = grid_of<Real>(p, b);
+    if (is_plain(dx)) {
+        if (b.depthwise || has_halo(dx) || p.inputs[2] != nullptr || p.inputs[3] != nullptr) {
+            return fail(Code::unsupported,
+                        "`dx` with a halo, a mask or a residual, or depthwise, must have layout blocked");
+        }
+        scratch->per_thread_bytes = stage_rows<Real>(p, b, grid) * a.stride_h * dx.width * b.panel_blocks * kBlockBytes;
+    }
+    if (is_local<Real>(p, grid, b)) {
+        scratch->per_thread_bytes += panel_bytes<Real>(b);
     } else if (!w.depthwise && !is_exchanged(p)) {
         scratch->fixed_bytes = b.elements() * static_cast<std::int64_t>(sizeof(Real));
     }
@@ -135,6 +153,7 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     plan.residues_h = min_of(a.stride_h, dx.height), plan.residues_w = min_of(a.stride_w, dx.width);
     plan.grid = grid_of<Real>(p, w);
     plan.local = is_local<Real>(p, plan.grid, w);
+    plan.stage_rows = stage_rows<Real>(p, w, plan.grid);
     plan.in_place = w.depthwise || is_exchanged(p);
     plan.steps_a_pass = steps_a_pass(w, ceil_div(a.R, a.stride_h) * ceil_div(a.S, a.stride_w));
     const auto gapless = [](const Tensor* t) { return t == nullptr || t->halo_left + t->halo_right == 0; };
@@ -262,10 +281,10 @@ std::int64_t tasks(const Call& call) {
     return plan.grid.tasks(call.n);
 }
 
-// Rows [i0, i1) of one residue, in steps of the stride.
+// Rows [i0, i1) of one residue, in steps of the stride; where dx is plain, into `stage`.
 template <class Real>
 void run_residue(const Call& call, const Plan& plan, const Residue& residue, const PackedPanel& panel,
-                 const Real* weight, std::int64_t image, std::int64_t i0, std::int64_t i1) {
+                 const Real* weight, std::int64_t image, std::int64_t i0, std::int64_t i1, Real* stage) {
     const PackedWeight& w = plan.backward;
     const ConvAttributes a = ConvAttributes::of(*call.problem);
     const Tensor& dx = *call.problem->outputs[0];
@@ -279,7 +298,13 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     };
 
     ConvTile<Real> tile;
-    tile.output = strided(operand_at<Real>(call.outputs[0], image, block, y0, residue.x0));
+    if (stage == nullptr) {
+        tile.output = strided(operand_at<Real>(call.outputs[0], image, block, y0, residue.x0));
+    } else {
+        const std::int64_t row = dx.width * w.lanes, dx_rows = min_of(dx.height, i1 * a.stride_h) - i0 * a.stride_h;
+        tile.output =
+            strided(ConvOperand<Real>{stage + residue.y0 * row + residue.x0 * w.lanes, row, w.lanes, dx_rows * row});
+    }
     tile.rows = plan.flat ? 1 : rows, tile.columns = plan.flat ? rows * columns : columns;
     tile.blocks = panel.blocks;
     tile.last_lanes = last_lanes<Real>(dx.channels, block, panel.blocks);
@@ -330,10 +355,11 @@ void run(const Call& call, std::int64_t task, int thread) {
     const ConvAttributes a = ConvAttributes::of(*call.problem);
     const Tensor& dx = *call.problem->outputs[0];
     ConvPiece piece;
-    Real* panel_rows = nullptr;
+    Real* panel_rows = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+    Real* stage = plan.stage_rows == 0 ? nullptr : panel_rows;
     if (plan.local) {
         piece = {0, call.n, 0, plan.grid.rows, task, task + 1};
-        panel_rows = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
+        if (stage != nullptr) stage += panel_bytes<Real>(w) / static_cast<std::int64_t>(sizeof(Real));
         for (std::int64_t step = 0; step < w.steps; ++step) transpose_step<Real>(call, plan, task, step, panel_rows);
     } else {
         piece = piece_of(plan.grid, call.n, task);
@@ -343,13 +369,21 @@ void run(const Call& call, std::int64_t task, int thread) {
         for (std::int64_t p = piece.panel0; p < piece.panel1; ++p) {
             const PackedPanel panel = w.panel(p);
             const Real* weight = plan.local ? panel_rows : reinterpret_cast<const Real*>(weights) + panel.offset;
-            for (std::int64_t i = 0; i < plan.residues_h * plan.residues_w; ++i) {
-                run_residue<Real>(call, plan, plan.residues()[i], panel, weight, image, piece.row0, piece.row1);
+            const std::int64_t rows = plan.stage_rows > 0 ? plan.stage_rows : piece.row1 - piece.row0;
+            for (std::int64_t row = piece.row0; row < piece.row1; row += rows) {
+                const std::int64_t end = min_of(piece.row1, row + rows);
+                for (std::int64_t i = 0; i < plan.residues_h * plan.residues_w; ++i) {
+                    run_residue<Real>(call, plan, plan.residues()[i], panel, weight, image, row, end, stage);
+                }
+                const std::int64_t y0 = row * a.stride_h, y1 = min_of(dx.height, end * a.stride_h);
+                if (stage != nullptr) leave_stage<Real>(call, image, panel, y0, y1, stage);
+                for (std::int64_t b = 0; b < panel.blocks && stage == nullptr; ++b) {
+                    zero_halo<Real>(call.outputs[0], image, panel.first_block + b, y0, y1);
+                }
             }
-            for (std::int64_t b = 0; b < panel.blocks; ++b) {
-                zero_halo<Real>(call.outputs[0], image, panel.first_block + b, piece.row0 * a.stride_h,
-                                min_of(dx.height, piece.row1 * a.stride_h));
-            }
+        }
+        if (stage != nullptr && piece.panel1 == plan.grid.panels && piece.row1 == plan.grid.rows) {
+            zero_padding<Real>(call.outputs[0], image);
         }
     }
 }

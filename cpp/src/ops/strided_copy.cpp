@@ -73,11 +73,13 @@ struct Walk {
     int first = 0;
     std::int64_t offset;
     bool narrow;  // the last two are whole, the last one short
+    bool spread;  // of the last two, elements lie apart, among zeros
     explicit Walk(const Problem& p) : offset(p.attribute(5 * kAxes)) {
         for (int k = 0; k < kAxes; ++k) axes[k] = axis_at(p, k);
         while (first < kAxes - 1 && axes[first].size == 1 && axes[first].count == 1) ++first;
         const Axis &a = axes[kAxes - 2], &b = axes[kAxes - 1];
         narrow = a.count == a.size && b.count == b.size && b.size <= 8;
+        spread = a.begin == 0 && b.begin == 0 && b.step > 1 && p.attribute(5 * kAxes + 1) == 0;
     }
 };
 
@@ -105,6 +107,22 @@ void fill_narrow(const Walk& w, const Real* from, Real* to, const std::int64_t* 
     }
 }
 
+// `n` whole runs, of some of which every few elements are of x, among zeros. (Stride 2, Zen 4, with the product: c256
+// k512 14 x 14 0.7 of the time of run by run, 56 x 56 0.9.)
+template <class Real>
+void fill_spread(const Walk& w, const Real* from, Real* to, const std::int64_t* index, std::int64_t n) {
+    const Axis &a = w.axes[kAxes - 2], &b = w.axes[kAxes - 1];
+    std::memset(static_cast<void*>(to), 0, static_cast<std::size_t>(n * b.size) * sizeof(Real));
+    std::int64_t source = w.offset, row = index[kAxes - 2];
+    if (!locate(w, index, kAxes - 2, &source)) return;
+    const std::int64_t end = min_of(a.count, ceil_div(row + n, a.step)), step = b.step, stride = b.stride;
+    for (std::int64_t i = ceil_div(row, a.step); i < end; ++i) {
+        Real* there = to + (i * a.step - row) * b.size;
+        const Real* here = from + source + i * a.stride;
+        for (std::int64_t l = 0; l < b.count; ++l) there[l * step] = here[l * stride];
+    }
+}
+
 // Elements [index of the last axis, + n) of y, which lie on end.
 template <class Real>
 void fill_run(const Walk& w, const Tensor& x, const Real* from, Real* to, const std::int64_t* index, std::int64_t n,
@@ -115,13 +133,6 @@ void fill_run(const Walk& w, const Tensor& x, const Real* from, Real* to, const 
     std::int64_t start = index[kAxes - 1] - a.begin, low = max_of(0, start), high = min_of(a.count, start + n);
     if (a.step != 1) low = max_of(0, ceil_div(start, a.step)), high = min_of(a.count, ceil_div(start + n, a.step));
     if (!inside) high = low;
-    // Every other element of a whole run, as a stride of two leaves them.
-    const bool pairs = a.step == 2 && a.stride == 1 && start == 0 && n == 2 * high && !has_halo(x);
-    if (pairs) {
-        const Real* even = from + source;
-        for (std::int64_t i = 0; i < high; ++i) to[2 * i] = even[i], to[2 * i + 1] = value;
-        return;
-    }
     if (high - low < n) {
         for (std::int64_t i = 0; i < n; ++i) to[i] = value;
     }
@@ -153,8 +164,12 @@ void fill(const Call& call, const Walk& w, std::int64_t image, std::int64_t at, 
     while (at < end) {
         const Axis &before = w.axes[kAxes - 2], &last = w.axes[kAxes - 1];
         const std::int64_t runs = min_of(before.size - index[kAxes - 2], (end - at) / last.size);
-        if (w.narrow && index[kAxes - 1] == 0 && runs > 0 && !halo && !has_halo(x)) {
-            fill_narrow<Real>(w, from, to + at, index, runs, value);
+        if ((w.narrow || w.spread) && index[kAxes - 1] == 0 && runs > 0 && !halo && !has_halo(x)) {
+            if (w.narrow) {
+                fill_narrow<Real>(w, from, to + at, index, runs, value);
+            } else {
+                fill_spread<Real>(w, from, to + at, index, runs);
+            }
             at += runs * last.size, index[kAxes - 2] += runs;
             for (int k = kAxes - 2; k > 0 && index[k] == w.axes[k].size; --k) index[k] = 0, ++index[k - 1];
             continue;

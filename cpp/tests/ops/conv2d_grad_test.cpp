@@ -20,9 +20,10 @@ Halo backward_halo(const ConvCase& k) {
 }
 
 template <class Real>
-void check_grad_input(const ConvCase& k, std::int64_t n, bool mask, bool residual, Halo halo) {
+void check_grad_input(const ConvCase& k, std::int64_t n, bool mask, bool residual, Halo halo,
+                      Layout dx_layout = Layout::blocked) {
     const Tensor dy_tensor = tensor_of<Real>(Layout::blocked, k.k, k.p(), k.q(), backward_halo(k));
-    const Tensor dx_tensor = tensor_of<Real>(Layout::blocked, k.c, k.h, k.w, halo);
+    const Tensor dx_tensor = tensor_of<Real>(dx_layout, k.c, k.h, k.w, halo);
     const Tensor m_tensor = tensor_of<Real>(Layout::blocked, k.c, k.h, k.w, {}, true, DType::mask);
     const Tensor r_tensor = tensor_of<Real>(Layout::blocked, k.c, k.h, k.w, {0, 1, 0, 0});
     Buffer<Real> dy(dy_tensor, n), dx(dx_tensor, n), keep(m_tensor, n), rest(r_tensor, n);
@@ -43,7 +44,7 @@ void check_grad_input(const ConvCase& k, std::int64_t n, bool mask, bool residua
     each_product(k, n, [&](std::int64_t i, int ko, int p, int q, int c, int yy, int xx, std::int64_t at) {
         sums.add(flat_index(i, c, yy, xx, dx_tensor), dy.get(i, ko, p, q) * w.at(at));
     });
-    const std::string what = "conv2d_grad_input " + k.name();
+    const std::string what = "conv2d_grad_input " + k.name() + (dx_layout == Layout::plain ? " plain" : "");
     run_everywhere<Real>(runner, {&dy, &own.packed, mask ? &keep : nullptr, residual ? &rest : nullptr}, {&dx}, n, what,
                          [&](const Kernels* kernels) {
                              Errors<Real> errors{k, static_cast<double>(k.k) / k.groups * k.r * k.s};
@@ -104,6 +105,7 @@ void check_all_grad_input() {
         check_grad_input<Real>(k, 2, false, false, {});
         if (k.unit == 0 && k.groups == 1) k.transformed = number % 4 < 2;
         check_grad_input<Real>(k, number % 3, true, number % 2 == 0, {1, 2, 0, 1});
+        if (k.unit == 0 && !is_depthwise(k)) check_grad_input<Real>(k, number % 3, false, false, {}, Layout::plain);
         ++number;
     }
 }
@@ -128,10 +130,12 @@ TEST(conv2d_grad_weight_equals_its_definition_in_float64) { check_all_grad_weigh
 TEST(conv2d_gradients_equal_their_definition_where_they_are_cut_into_pieces) {
     for (const ConvCase& k : large_conv_cases()) {
         check_grad_input<float>(k, 1, false, false, {});
+        if (!is_depthwise(k)) check_grad_input<float>(k, 1, false, false, {}, Layout::plain);
         check_grad_weight<float>(k, 1, Layout::blocked);
     }
     const ConvCase deep{260, 5, 5, 64, 3, 3, 1, 1, 1, 1, 1, 1};  // panels transposed by the task that uses them
     check_grad_input<float>(deep, 3, true, true, {1, 1, 1, 1});
+    check_grad_input<float>(deep, 3, false, false, {}, Layout::plain);
     const ConvCase wide{40, 7, 7, 512, 3, 3, 2, 2, 1, 1, 1, 1};  // passes over the channels of dy
     check_grad_input<float>(wide, 1, true, true, {1, 1, 1, 1});
     check_grad_weight<float>({1, 28, 28, 8, 3, 3}, 40, Layout::plain);  // many units a partial
@@ -237,6 +241,9 @@ TEST(conv2d_gradients_refuse_what_would_leave_the_operands) {
     says("conv2d_grad_weight", {&dy, &x}, bad, attributes, "packed");
     const Tensor mask = tensor_of<float>(Layout::blocked, k.c, k.h, k.w - 1, {}, true, DType::mask);
     says("conv2d_grad_input", {&dy, &w, &mask}, x, attributes, "mask");
+    const Tensor plain = tensor_of<float>(Layout::plain, k.c, k.h, k.w),
+                 keep = tensor_of<float>(Layout::blocked, k.c, k.h, k.w, {}, true, DType::mask);
+    says("conv2d_grad_input", {&dy, &w, &keep}, plain, attributes, "must have layout blocked");
     std::vector<std::int64_t> huge = attributes;
     huge[2] = huge[3] = 1 << 15;
     says("conv2d_grad_input", {&dy, &w}, x, huge, "stride");

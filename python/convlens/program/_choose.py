@@ -109,7 +109,7 @@ class Homes:
                 return
             if self.flow.inside is None and self._passes_through(step):
                 self._keep_plain(step)
-            if step.op == "conv2d" and self._leaves_plain(step):
+            if step.op in ("conv2d", "conv2d_grad_input") and self._leaves_plain(step):
                 self.layout[step.outputs[0]] = PLAIN
             if step.op == "conv2d_grad_input" and self.memory == "fast":
                 self._exchange(step)
@@ -184,7 +184,8 @@ class Homes:
         """Whether a convolution's result goes out as it comes, in planes."""
         out, geometry = step.outputs[0], step.geometry
         assert geometry is not None
-        extras = any(step.inputs[3:]) or any(step.outputs[1:]) or geometry.groups > 1
+        plain = 3 if step.op == "conv2d" else 2
+        extras = any(step.inputs[plain:]) or any(step.outputs[1:]) or geometry.groups > 1
         if self.flow.base_of(out)[1:] == (1, 1):
             return False  # one pixel is the same bytes
         if out in self.flow.blocked:

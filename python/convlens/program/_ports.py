@@ -83,5 +83,5 @@ MOST_TRANSPOSED = 1 << 16  # numbers of a weight that is cheaply transposed at e
 MOST_PLAIN_TAPS = 1 << 10  # of a kernel, and phases of a stride, that instructions on plain tensors take
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
 _WRITES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat", "arg_max", "matmul", "gather"})
-WRITES_IMAGES = _WRITES | {"conv2d"}
+WRITES_IMAGES = _WRITES | {"conv2d", "conv2d_grad_input"}
 WRITES_PIXELS = _WRITES | {"linear", "linear_grad_input", "softmax", "cross_entropy", "cross_entropy_grad"}
