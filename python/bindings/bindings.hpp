@@ -22,5 +22,6 @@ void bind_program(py::module_& m);
 void bind_lowering(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_replay(py::module_& m);
+void bind_shortcut(py::module_& m);
 
 }  // namespace convlens_python

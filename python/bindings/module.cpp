@@ -1,9 +1,8 @@
-#include <cstring>
-
 #include "base/allocator.hpp"
 #include "base/cpu.hpp"
 #include "base/parallel.hpp"
 #include "bindings.hpp"
+#include "finite.hpp"
 #include "kernels/kernels.hpp"
 #include "runtime/work.hpp"
 
@@ -71,21 +70,10 @@ py::dict info() {
     return result;
 }
 
-// Whether the exponent of any number has all of its bits: one pass, where NumPy needs two or a temporary array.
-template <class Real, class Bits>
-bool all_finite(const py::array_t<Real, py::array::c_style>& array) {
-    constexpr Bits exponent = sizeof(Real) == 4 ? Bits{0xff} << 23 : Bits{0x7ff} << (sizeof(Bits) * 8 - 12);
-    constexpr Bits least = exponent & (~exponent + 1);
-    const char* data = reinterpret_cast<const char*>(array.data());
-    const py::ssize_t size = array.size();
-    Bits carried = 0;  // out of an exponent, into the sign
+template <class Real>
+bool array_is_finite(const py::array_t<Real, py::array::c_style>& array) {
     const py::gil_scoped_release released;
-    for (py::ssize_t i = 0; i < size; ++i) {
-        Bits bits;
-        std::memcpy(&bits, data + static_cast<std::size_t>(i) * sizeof(bits), sizeof(bits));
-        carried |= (bits & exponent) + least;
-    }
-    return carried >> (sizeof(Bits) * 8 - 1) == 0;
+    return all_finite(array.data(), array.size());
 }
 
 void set_num_threads(int threads) {
@@ -113,10 +101,11 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.def("aligned_empty", aligned_empty, py::arg("bytes"),
           "Allocate uint8 that are aligned to 64 bytes, not initialised.");
     const char* finite = "Whether no element is NaN or infinite.";
-    m.def("all_finite", all_finite<float, std::uint32_t>, py::arg("array").noconvert(), finite);
-    m.def("all_finite", all_finite<double, std::uint64_t>, py::arg("array").noconvert(), finite);
+    m.def("all_finite", array_is_finite<float>, py::arg("array").noconvert(), finite);
+    m.def("all_finite", array_is_finite<double>, py::arg("array").noconvert(), finite);
     bind_program(m);
     bind_lowering(m);
     bind_pool(m);
     bind_replay(m);
+    bind_shortcut(m);
 }

@@ -115,6 +115,19 @@ Element element_of(DType dtype, bool float64) {
                                    : Element::float32;
 }
 
+bool plain_array(PyObject* object, Element* element) {
+    const auto& api = py::detail::npy_api::get();
+    if (Py_TYPE(object) != api.PyArray_Type_) return false;
+    const auto* array = py::detail::array_proxy(object);
+    constexpr int needed = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    if ((array->flags & needed) != needed) return false;
+    for (int i = 0; i < kElements; ++i) {
+        *element = static_cast<Element>(i);
+        if (array->descr == descr_of(*element)) return true;
+    }
+    return false;
+}
+
 py::object empty(Element element, const std::vector<Py_intptr_t>& shape, bool aligned) {
     if (!aligned) return new_array(element, shape);
     auto bytes = static_cast<Py_intptr_t>(size_of(element));

@@ -49,8 +49,9 @@ class Program {
                          const Buffers* weights) const;
     void check_buffers(const Buffers* buffers, int count, bool states) const;
 
-  private:
     const convlens::RawEntry& raw_entry(int entry) const;
+
+  private:
     void* pointer(const convlens::Port& port, const py::handle& item, std::int64_t n) const;
 
     py::buffer_info view_;
@@ -68,6 +69,8 @@ constexpr int kElements = 5;
 PyObject* descr_of(Element element);
 std::int64_t size_of(Element element);
 Element element_of(convlens::DType dtype, bool float64);
+// Whether it is an array as NumPy made it, C-contiguous and aligned, of a dtype that a port may have.
+bool plain_array(PyObject* object, Element* element);
 
 // An array that is not filled, `aligned` to the start of a cache line.
 py::object empty(Element element, const std::vector<Py_intptr_t>& shape, bool aligned);

@@ -6,6 +6,7 @@
 
 #include "base/allocator.hpp"
 #include "base/status.hpp"
+#include "fast_call.hpp"
 #include "program.hpp"
 
 namespace convlens_python {
@@ -14,20 +15,6 @@ namespace {
 constexpr int kParameters = 16, kWords = 96, kDepth = 3;
 // Set while a first call runs in Python, which must see the calls within it.
 thread_local bool t_recording = false;
-
-// An array as NumPy made it, C-contiguous and aligned, of a dtype that a port may have.
-bool plain_array(PyObject* object, Element* element) {
-    const auto& api = py::detail::npy_api::get();
-    if (Py_TYPE(object) != api.PyArray_Type_) return false;
-    const auto* array = py::detail::array_proxy(object);
-    constexpr int needed = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-    if ((array->flags & needed) != needed) return false;
-    for (int i = 0; i < kElements; ++i) {
-        *element = static_cast<Element>(i);
-        if (array->descr == descr_of(*element)) return true;
-    }
-    return false;
-}
 
 // A call in words: equal for calls that compute the same of arrays with other numbers in them.
 class Key {
@@ -196,8 +183,12 @@ class Replay {
         function_ = table_->functions++;
     }
 
+    static constexpr const char* kCapsule = "convlens._core.Replay";
+    static constexpr const char* kDoc =
+        "call(args, kwargs)\n--\n\nThe result of a recorded call, NotImplemented of a new one, None of one that is not "
+        "told.";
     // The result; NotImplemented when nothing is recorded yet; None when Python has to compute it.
-    PyObject* call(PyObject* args, PyObject* kwargs) const;
+    PyObject* call(PyObject* const* args, Py_ssize_t count) const;
 
     void put(const py::tuple& args, const py::object& kwargs, const py::object& program, int entry, std::int64_t n,
              const py::object& weights, const py::list& sources, const py::list& outputs,
@@ -268,8 +259,11 @@ PyObject* run(const Recorded& call, const Key& key) {
     return shaped(call, made);
 }
 
-PyObject* Replay::call(PyObject* args, PyObject* kwargs) const {
-    const Key key(function_, names_, args, kwargs);
+PyObject* Replay::call(PyObject* const* args, Py_ssize_t count) const {
+    if (count != 2 || !PyTuple_CheckExact(args[0]) || !(args[1] == Py_None || PyDict_CheckExact(args[1]))) {
+        throw py::type_error("a Replay is called with a tuple and a dict or None");
+    }
+    const Key key(function_, names_, args[0], args[1]);
     if (!key.fits()) Py_RETURN_NONE;
     if (t_recording) Py_RETURN_NOTIMPLEMENTED;
     const std::shared_ptr<const Recorded> found = table_->find(key);
@@ -358,42 +352,6 @@ void Replay::put(const py::tuple& args, const py::object& kwargs, const py::obje
     table_->put(key.hash(), made);
 }
 
-constexpr const char* kCapsule = "convlens._core.Replay";
-
-// Called by NumPy's and Python's own interfaces: a call through pybind11 would cost as much as a small kernel.
-PyObject* call_again(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    if (count != 2 || !PyTuple_CheckExact(args[0]) || !(args[1] == Py_None || PyDict_CheckExact(args[1]))) {
-        PyErr_SetString(PyExc_TypeError, "a Replay is called with a tuple and a dict or None");
-        return nullptr;
-    }
-    const auto* replay = static_cast<const std::shared_ptr<Replay>*>(PyCapsule_GetPointer(self, kCapsule));
-    if (replay == nullptr) return nullptr;
-    try {
-        return (*replay)->call(args[0], args[1]);
-    } catch (py::error_already_set& error) {
-        error.restore();
-    } catch (const py::builtin_exception& error) {
-        error.set_error();
-    } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
-    }
-    return nullptr;
-}
-
-PyMethodDef call_method = {"call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_again)),
-                           METH_FASTCALL,
-                           "call(args, kwargs)\n--\n\nThe result of a recorded call, NotImplemented of a new one, None "
-                           "of one that is not told."};
-
-py::object caller(const std::shared_ptr<Replay>& replay) {
-    const py::capsule held(new std::shared_ptr<Replay>(replay), kCapsule, [](PyObject* capsule) {
-        delete static_cast<std::shared_ptr<Replay>*>(PyCapsule_GetPointer(capsule, kCapsule));
-    });
-    PyObject* made = PyCFunction_New(&call_method, held.ptr());
-    if (made == nullptr) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(made);
-}
-
 bool set_recording(bool recording) {
     const bool before = t_recording;
     t_recording = recording;
@@ -412,7 +370,7 @@ void bind_replay(py::module_& m) {
         });
     py::class_<Replay, std::shared_ptr<Replay>>(m, "Replay", "Recorded calls of one function with such parameters.")
         .def(py::init<std::shared_ptr<Table>, const py::tuple&>(), py::arg("table"), py::arg("parameters"))
-        .def_property_readonly("call", caller)
+        .def_property_readonly("call", fast_caller<Replay>)
         .def("put", &Replay::put, py::arg("args"), py::arg("kwargs"), py::arg("program"), py::arg("entry"),
              py::arg("n"), py::arg("weights"), py::arg("sources"), py::arg("outputs"), py::arg("results"),
              py::arg("form"))

@@ -156,6 +156,25 @@ class Program(metaclass=_Bound):
     ) -> list[npt.NDArray[Any]]: ...
 
 @final
+class Shortcut(metaclass=_Bound):
+    def __init__(
+        self,
+        program: Program,
+        weights: Buffers | None,
+        forward: int,
+        method: int,
+        answer: int,
+        probability: int = -1,
+        counted: int = -1,
+        has_top_class: bool = True,
+        most: int = 1,
+    ) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def call(self) -> Callable[[Any, Any], tuple[Any, ...] | None]: ...
+
+@final
 class ReplayTable(metaclass=_Bound):
     def __init__(self, limit: int) -> None: ...
     def clear(self) -> None: ...

@@ -21,6 +21,9 @@ class InterpretedProgram:
     def inputs(self, entry):
         return dict.fromkeys(self.entries[entry].inputs)
 
+    def shortcut(self, *_, **__):
+        """None: there is nothing of C++ to go straight to."""
+
     def workspace(self, n):
         return InterpretedWorkspace(self, n)
 

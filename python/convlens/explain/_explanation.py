@@ -85,6 +85,13 @@ class Explanation:
     signed: bool = True
     model: Graph | str = field(default="", repr=False)
 
+    @classmethod
+    def of_fields(cls, fields: dict[str, Any]) -> Explanation:
+        """Make one of all of its fields at once, as it would be copied: `__init__` sets one after the other."""
+        made = cls.__new__(cls)
+        made.__dict__.update(fields)
+        return made
+
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         if copy or (dtype is not None and np.dtype(dtype) != self.values.dtype):
             return self.values.astype(dtype or self.values.dtype)

@@ -209,6 +209,27 @@ class Task:
             results.update(workspace.run(self.entry, {seeded: seed}, weights))
         return results
 
+    def shortcut(self, *, counts: bool) -> _core.Shortcut | None:
+        """What makes calls like this one again; None where they need Python.
+
+        With `counts` it counts the images whose last result is zero everywhere.
+        """
+        plan, output = self.plan, self.output
+        plain = plan.subject.is_input and len(self.graph.inputs) == 1 and not plan.quantised
+        if not plain or self.entry not in plan.seeds or output.classes is None or self.net.max_bytes is not None:
+            return None
+        if output.operator == "LogSoftmax":
+            return None
+        return self.program.shortcut(
+            ("forward", self.entry),
+            self.weights,
+            answer=output.name,
+            probability=output.probability,
+            counted=plan.results[self.entry][-1] if counts else None,
+            has_top_class=not output.multi_label,
+            most=self.batch_size,
+        )
+
     def explanation(self, values: Array, clean: Clean, **more: Any) -> Explanation:
         """Collect what is known of the call."""
         notes = (*self.plan.notes, *more.pop("notes", ()))
@@ -241,6 +262,13 @@ class Task:
         )
 
 
+def key_of(
+    program: str, layer: str | None, output: str | None, input: str | None, options: Mapping[str, Any]
+) -> Hashable:
+    """Names the Program of a call among those of a network."""
+    return ("explain", program, layer, output, input, *options.items())
+
+
 def _compiled(
     net: Network,
     program: str,
@@ -250,7 +278,7 @@ def _compiled(
     options: Mapping[str, Any],
 ) -> tuple[Plan, Program]:
     """The plan and Program of a call, kept for the next one. Both depend on the graph's structure, not its weights."""
-    key = ("explain", program, layer, output, input, *options.items())
+    key = key_of(program, layer, output, input, options)
     plans = _PLANS.setdefault(net, {})
 
     def build() -> tuple[Graph, Mapping[str, Entry]]:

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from ..nn import Network
 from ..transform import DECONVNET
+from ._again import explain
 from ._canvas import Canvas
 from ._explanation import Explanation
 from ._registry import method
-from ._task import Task
 
 
 def _program(canvas: Canvas) -> tuple[str, ...]:
@@ -55,6 +55,4 @@ def deconvnet(
     ----------
     Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901.
     """
-    task = Task(net, "deconvnet", images, target=target, of=of, output=output, input=input, batch_size=batch_size)
-    clean, (values,) = task.vectors()
-    return task.explanation(values, clean)
+    return explain(net, "deconvnet", images, target, of=of, output=output, input=input, batch_size=batch_size)

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from ..graph import Node, channels_first, spatial_axes
 from ..nn import Network
 from ..transform import GRADIENT
+from ._again import explain
 from ._canvas import Canvas
 from ._explanation import Explanation
 from ._registry import method
-from ._rows import rows
-from ._task import Task
 
 
 def _program(canvas: Canvas, *, relu: bool = True, upsample: str | None = "bilinear") -> tuple[str, ...]:
@@ -143,22 +142,16 @@ def grad_cam(
     """
     if upsample not in ("bilinear", None):
         raise ValueError(f'`upsample` (={upsample!r}) must be "bilinear" or None')
-    options: dict[str, Any] = {"relu": bool(relu), "upsample": upsample}
-    task = Task(
+    return explain(
         net,
         "grad_cam",
         images,
-        target=target,
+        target,
         of=of,
         output=output,
         input=input,
-        layer=layer,
         batch_size=batch_size,
-        arguments={"layer": layer, **options},
-        **options,
+        layer=layer,
+        options={"relu": bool(relu), "upsample": upsample},
+        why_empty="nothing at the layer speaks for the target; see relu=False" if relu else "",
     )
-    clean, arrays = task.vectors()
-    notes: tuple[str, ...] = ()
-    if relu and (empty := int((~rows(arrays[-1]).any(axis=1)).sum())):
-        notes = (f"zero everywhere for {empty} image(s): nothing at the layer speaks for the target; see relu=False",)
-    return task.explanation(arrays[0], clean, layer_values=arrays[-1], notes=notes)

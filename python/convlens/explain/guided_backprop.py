@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from ..nn import Network
 from ..transform import GUIDED
+from ._again import explain
 from ._canvas import Canvas
 from ._explanation import Explanation
 from ._registry import method
-from ._task import Task
 
 
 def _program(canvas: Canvas) -> tuple[str, ...]:
@@ -56,6 +56,4 @@ def guided_backprop(
     Springenberg, Dosovitskiy, Brox and Riedmiller, "Striving for Simplicity: The All Convolutional Net",
     arXiv:1412.6806.
     """
-    task = Task(net, "guided_backprop", images, target=target, of=of, output=output, input=input, batch_size=batch_size)
-    clean, (values,) = task.vectors()
-    return task.explanation(values, clean)
+    return explain(net, "guided_backprop", images, target, of=of, output=output, input=input, batch_size=batch_size)

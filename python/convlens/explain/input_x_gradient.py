@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from ..nn import Network
 from ..transform import GRADIENT
+from ._again import explain
 from ._canvas import Canvas
 from ._explanation import Explanation
 from ._registry import method
-from ._task import Task
 
 
 def _program(canvas: Canvas) -> tuple[str, ...]:
@@ -66,8 +66,4 @@ def input_x_gradient(
     >>> bool(np.allclose(why.total(), why.score))
     True
     """
-    task = Task(
-        net, "input_x_gradient", images, target=target, of=of, output=output, input=input, batch_size=batch_size
-    )
-    clean, (values,) = task.vectors()
-    return task.explanation(values, clean)
+    return explain(net, "input_x_gradient", images, target, of=of, output=output, input=input, batch_size=batch_size)

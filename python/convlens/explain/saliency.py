@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from ..nn import Network
 from ..transform import GRADIENT
+from ._again import explain
 from ._canvas import Canvas
 from ._explanation import Explanation
 from ._registry import method
-from ._task import Task
 
 
 def _program(canvas: Canvas) -> tuple[str, ...]:
@@ -87,6 +87,4 @@ def saliency(
     >>> np.array_equal(why.values[0].ravel(), net.parameters["linear1.weight"][1])
     True
     """
-    task = Task(net, "saliency", images, target=target, of=of, output=output, input=input, batch_size=batch_size)
-    clean, (values,) = task.vectors()
-    return task.explanation(values, clean)
+    return explain(net, "saliency", images, target, of=of, output=output, input=input, batch_size=batch_size)

@@ -394,6 +394,17 @@ class Network:
 
         return self._programs.get(key, make)
 
+    def kept(self, key: Hashable) -> Any:
+        """Return what :meth:`keep` left under `key`, None without."""
+        return self._programs.kept(key)
+
+    def keep(self, key: Hashable, program: Program, what: Any) -> None:
+        """Leave something beside a Program, for its next call: until that is dropped, or new parameters are published.
+
+        A call that was under way then may leave something of the old ones: compare their graph.
+        """
+        self._programs.keep(key, program, what)
+
     # -- weights -------------------------------------------------------------------------------------------------------
 
     @property
@@ -430,6 +441,7 @@ class Network:
             self.graph = _frozen(dataclasses.replace(graph, constants=constants), self.memory)
             self._weights = None
             self._replay = None
+            self._programs.forget()
             self.version += 1
             if self._sizes is not None:
                 self._sizes.forget()

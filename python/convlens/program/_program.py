@@ -353,6 +353,55 @@ class Program:
             del made[:count]
         return results
 
+    def shortcut(
+        self,
+        entries: tuple[str, str],
+        weights: Weights | None,
+        *,
+        answer: str,
+        probability: str | None,
+        counted: str | None,
+        has_top_class: bool,
+        most: int,
+    ) -> _core.Shortcut:
+        """Make one call of C++ of two entries, of which the second takes the seed of a class that the first answers.
+
+        Parameters
+        ----------
+        entries : pair of str
+            One that takes images alone, one that takes the gradient of its answer.
+        weights : Weights
+        answer, probability : str
+            Outputs of the first: what the class is chosen from, and what is told of it.
+        counted : str, optional
+            An output of the second: images are counted that it is zero everywhere for.
+        has_top_class : bool
+            Whether calls without a target mean the largest answer.
+        most : int
+            Images at once.
+
+        Returns
+        -------
+        Shortcut
+            ``call(images, target)`` is the target and, in double, the answer and probability of each image, how many
+            were counted, and the second entry's outputs; None unless the images are finite C-contiguous arrays of the
+            Program's dtype, `most` at most, the targets ints or int64 within the answer, and the answers finite. As
+            many threads as now must be free to it.
+        """
+        first, second = (self._entry(name) for name in entries)
+        places = [[port.name for port in entry.outputs] for entry in (first, second)]
+        return _core.Shortcut(
+            self._core,
+            self._bind(weights),
+            first.index,
+            second.index,
+            places[0].index(answer),
+            -1 if probability is None else places[0].index(probability),
+            -1 if counted is None else places[1].index(counted),
+            has_top_class,
+            most,
+        )
+
     def _check_read(self, found: _Entry, ran: set[int]) -> None:
         """Refuse an entry that reads what has not run."""
         if not found.reads <= ran:
