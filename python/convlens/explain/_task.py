@@ -64,6 +64,8 @@ class Task:
         The method called, when it drives another one's program.
     arguments : mapping
         What the call was given, for the record.
+    batches : bool
+        Whether each image is run many times over: see :func:`convlens.program.compile`.
     **options
         Of the program.
     """
@@ -82,6 +84,7 @@ class Task:
         batch_size: int | None = None,
         method: str | None = None,
         arguments: Mapping[str, Any] | None = None,
+        batches: bool = False,
         **options: Any,
     ) -> None:
         net = net.fitting(images)
@@ -89,7 +92,7 @@ class Task:
         self.entry = program
         self.method = find(method or program)
         self.net, self.graph, self.weights = net, net.graph, net.weights
-        self.plan, self.program = _compiled(net, program, layer, output, input, options)
+        self.plan, self.program = _compiled(net, program, layer, output, input, options, batches)
         self.output, self.subject = self.plan.output, self.plan.subject
         arrays = arrays_of(net, self.subject, given)
         only = len(net.graph.inputs) == 1 and self.subject.is_input
@@ -276,6 +279,7 @@ def _compiled(
     output: str | None,
     input: str | None,
     options: Mapping[str, Any],
+    batches: bool,
 ) -> tuple[Plan, Program]:
     """The plan and Program of a call, kept for the next one. Both depend on the graph's structure, not its weights."""
     key = key_of(program, layer, output, input, options)
@@ -285,7 +289,7 @@ def _compiled(
         graph, plans[key] = make_plan(net, program or (), layer=layer, output=output, input=input, **options)
         return graph, plans[key].entries
 
-    made = net.program(key, build)
+    made = net.program((*key, batches), build, batches=batches)
     if key not in plans:  # the Program is of an earlier network of the same file and size
         build()
     return plans[key], made

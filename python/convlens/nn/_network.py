@@ -363,6 +363,7 @@ class Network:
         inside: Collection[str] | None = None,
         blocked: Collection[str] = (),
         tiled: Collection[str] | None = None,
+        batches: bool = False,
     ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
 
@@ -372,7 +373,7 @@ class Network:
             Says everything that the graph of `build` depends on, but for the weights.
         build : callable
             Returns a graph over this network's constants and the entry points to compile.
-        updates, inside, blocked, tiled
+        updates, inside, blocked, tiled, batches
             See :func:`convlens.program.compile`.
         """
 
@@ -389,6 +390,7 @@ class Network:
                 blocked=blocked,
                 winograd=self.winograd,
                 tiled=tiled,
+                batches=batches,
                 memory=self.memory,
             )
 
