@@ -14,7 +14,7 @@ namespace {
 constexpr double kCachedBytes = 128 << 10;  // of an image's operands
 // Ops that do the same to each image whatever others there are.
 constexpr const char* kOps[] = {"reorder",    "conv2d",     "conv2d_winograd", "concat",
-                                "max_pool2d", "avg_pool2d", "elementwise"};
+                                "max_pool2d", "avg_pool2d", "elementwise",     "reduce"};
 
 bool of_arena(const Tensor* t) { return t != nullptr && t->place == Place::arena && t->batched != 0; }
 
