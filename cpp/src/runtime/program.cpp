@@ -258,7 +258,7 @@ Status Program::read_instruction(std::int64_t i) {
     if (need.fixed_bytes > scratch_.fixed_bytes) scratch_.fixed_bytes = need.fixed_bytes;
     if (need.per_image_bytes > scratch_.per_image_bytes) scratch_.per_image_bytes = need.per_image_bytes;
     if (need.per_thread_bytes > scratch_.per_thread_bytes) scratch_.per_thread_bytes = need.per_thread_bytes;
-    steps_[i] = {op, -1, {}};
+    steps_[i] = {op, -1, {}, 0, need.fixed_bytes > 0};
     return {};
 }
 

@@ -108,7 +108,8 @@ class Program {
         const Op* op;
         std::int64_t plan_offset;  // -1: the op makes none
         Work work;
-        std::int32_t strips = 0;  // 1 + the index in strips_ of those that begin here; 0: none
+        std::int32_t strips = 0;      // 1 + the index in strips_ of those that begin here; 0: none
+        bool shares_scratch = false;  // has scratch of the call
     };
 
     template <class T>
@@ -150,6 +151,9 @@ class Program {
     Span& span_of(const Tensor* t) { return spans_[home_of(t)]; }
     Span span_of(const Tensor* t) const { return spans_[home_of(t)]; }
     View view(const Tensor* tensor, const RawEntry& entry, const Binding& binding, const Frame& frame) const;
+    void bind(Call* call, std::int64_t i, const RawEntry& entry, const Binding& binding, const Frame& frame) const;
+    void run_image(std::int64_t first, const RawEntry& entry, const Binding& binding, const Frame& frame,
+                   const Call& own) const;
 
     const char* bytes_ = nullptr;
     const FileHeader* header_ = nullptr;
@@ -175,6 +179,8 @@ class Program {
     Array<Span> spans_;
     std::int64_t by_image_first_ = 0, by_image_ = 0;  // instructions of the one entry
     std::int64_t apart_begin_ = 0, apart_bytes_ = 0;  // of an image's part of the arena
+    double image_work_ = 0;                           // of an image through them, in nanoseconds
+    bool apart_threads_ = false;                      // each thread may take images of its own
     ScratchNeed scratch_;
     ArenaNeed need_;
 };

@@ -132,6 +132,15 @@ View Program::view(const Tensor* t, const RawEntry& e, const Binding& binding, c
     return view;
 }
 
+void Program::bind(Call* call, std::int64_t i, const RawEntry& e, const Binding& binding, const Frame& frame) const {
+    const Problem& problem = problems_[i];
+    call->problem = &problem;
+    call->plan = steps_[i].plan_offset < 0 ? nullptr : plans_.data() + steps_[i].plan_offset;
+    const Instruction& instruction = *problem.instruction;
+    for (int k = 0; k < instruction.n_inputs; ++k) call->inputs[k] = view(problem.inputs[k], e, binding, frame);
+    for (int k = 0; k < instruction.n_outputs; ++k) call->outputs[k] = view(problem.outputs[k], e, binding, frame);
+}
+
 Status Program::run(int index, Workspace& workspace, const Binding& binding, std::int64_t n, int threads) const {
     if (index < 0 || index >= n_entries_) {
         return fail(Code::invalid_argument, "`entry` (=%d) must be 0 to %d", index, n_entries_ - 1);
@@ -165,14 +174,6 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     call.thread_scratch = call.image_scratch + n * scratch_.per_image_bytes;
     call.thread_scratch_stride = scratch_.per_thread_bytes;
     call.threads = threads;
-    const auto bind = [&](Call* to, std::int64_t i, const Frame& frame) {
-        const Problem& problem = problems_[i];
-        to->problem = &problem;
-        to->plan = steps_[i].plan_offset < 0 ? nullptr : plans_.data() + steps_[i].plan_offset;
-        const Instruction& instruction = *problem.instruction;
-        for (int k = 0; k < instruction.n_inputs; ++k) to->inputs[k] = view(problem.inputs[k], e, binding, frame);
-        for (int k = 0; k < instruction.n_outputs; ++k) to->outputs[k] = view(problem.outputs[k], e, binding, frame);
-    };
     const auto take_strips = [&](std::int64_t i, const Frame& frame, int pieces) {
         struct Piece {
             const Program* program;
@@ -186,7 +187,7 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
             Call& c = context.calls[k];
             c.n = 1, c.kernels = kernels_;
             c.thread_scratch = call.thread_scratch, c.thread_scratch_stride = call.thread_scratch_stride;
-            bind(&c, i + k, frame);
+            bind(&c, i + k, e, binding, frame);
             c.problem = &strips_[steps_[i].strips - 1].problems[k];
             work.per_image += steps_[i + k].work.of(1);
         }
@@ -211,7 +212,7 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
                 return i + 3;
             }
         }
-        bind(&call, i, frame);
+        bind(&call, i, e, binding, frame);
         const Instruction& instruction = *call.problem->instruction;
         for (int k = instruction.n_inputs; k < n_inputs; ++k) call.inputs[k] = {};
         n_inputs = instruction.n_inputs;
@@ -231,7 +232,35 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
         while (i < e.first_instruction + by_image_first_) i = take(i, end, {arena, n, 0, nullptr});
         char* apart = arena + header_->arena_fixed_bytes + n * apart_begin_;
         call.n = 1;
-        for (std::int64_t image = 0; image < n; ++image) {
+        std::int64_t done = 0;
+        const std::int64_t room = n * apart_bytes_ / header_->arena_image_bytes;
+        int share = threads;
+        if (share > 1 && spare) share = spread.threads(image_work_ * static_cast<double>(n));
+        if (share > 1 && apart_threads_ && room >= share && n >= share) {
+            struct Images {
+                const Program* program;
+                const RawEntry* e;
+                const Binding* binding;
+                const Call* call;
+                Frame frame;
+                std::int64_t first;
+            };
+            Images images = {this, &e, &binding, &call, {arena, n, 0, apart}, i};
+            const auto run_one = [](void* memory, std::int64_t image, int thread) {
+                const Images& its = *static_cast<const Images*>(memory);
+                const Program& program = *its.program;
+                Frame frame = its.frame;
+                Call own = *its.call;
+                frame.image = image, frame.apart += thread * program.header_->arena_image_bytes;
+                own.image_scratch += thread * program.scratch_.per_image_bytes;
+                own.thread_scratch += thread * own.thread_scratch_stride;
+                own.threads = 1;
+                program.run_image(its.first, *its.e, *its.binding, frame, own);
+            };
+            done = n - n % share;
+            parallel_for(done, share, run_one, &images);
+        }
+        for (std::int64_t image = done; image < n; ++image) {
             for (std::int64_t k = i; k < i + by_image_;) k = take(k, i + by_image_, {arena, n, image, apart});
         }
         call.n = n;

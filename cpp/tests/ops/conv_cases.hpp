@@ -44,6 +44,7 @@ inline std::vector<ConvCase> conv_cases() {
     return {
         {16, 5, 7, 16, 1, 1},                              // one block each way
         {32, 14, 14, 32, 1, 1},                            // whole tiles of a panel
+        {20, 14, 14, 24, 1, 1},                            // whole tiles of half a last block
         {3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1},             // narrower than a vector
         {19, 6, 15, 33, 3, 3, 1, 1, 1, 1, 1, 1},           // odd, three output blocks
         {1, 8, 9, 8, 3, 3},                                // one channel

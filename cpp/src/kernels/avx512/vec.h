@@ -61,6 +61,11 @@ struct Vec<float> {
     void stream(float* p) const { _mm512_stream_ps(p, v); }
 };
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// The lower half of the lanes, in half the time; the others may be anything.
+inline Vec<float> fma_low(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return {_mm512_castps256_ps512(
+        _mm256_fmadd_ps(_mm512_castps512_ps256(a.v), _mm512_castps512_ps256(b.v), _mm512_castps512_ps256(c.v)))};
+}
 inline Vec<float> operator+(Vec<float> a, Vec<float> b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Vec<float> operator-(Vec<float> a, Vec<float> b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Vec<float> operator*(Vec<float> a, Vec<float> b) { return {_mm512_mul_ps(a.v, b.v)}; }
