@@ -18,6 +18,10 @@ constexpr int kBlockVecs = kBlockLanes<Real> / Vec<Real>::width;
 // 6 for AVX2 and NEON, 2 for 16 registers of 16 bytes.
 template <class Real>
 constexpr int kTileBlocks = kBlockVecs<Real> == 1 ? 2 : 1;
+constexpr int kPanelBlocks = 2;
+// One row takes both blocks of its panel: else products wait for sums, and memory is read by every second line.
+template <class Real>
+constexpr int kPairRows = kTileBlocks<Real> == 1 && Vec<Real>::ordered ? 1 : 0;
 template <class Real>
 constexpr int kTileVecs = kTileBlocks<Real> * kBlockVecs<Real>;
 template <class Real>
@@ -36,7 +40,7 @@ struct TilePlace {
 // channels with a clip: 4 %.)
 template <class Real>
 inline const Real* first_sums(const ConvTile<Real>& a, const TilePlace& place) {
-    alignas(64) static constexpr Real kZeros[kTileBlocks<Real> * kBlockLanes<Real>] = {};
+    alignas(64) static constexpr Real kZeros[kPanelBlocks * kBlockLanes<Real>] = {};
     if (a.finish != kConvEpilogue || a.epilogue.bias == nullptr) return kZeros;
     return a.epilogue.bias + place.block * kBlockLanes<Real>;
 }

@@ -221,7 +221,7 @@ using RunTile = void (*)(const ConvTile<Real>&, int64_t row, int64_t column, int
 // entry[blocks][rows]
 template <class Real>
 struct TileTable {
-    RunTile<Real> entry[kTileBlocks<Real> + 1][kTileRows<Real> + 1] = {};
+    RunTile<Real> entry[kPanelBlocks + 1][kTileRows<Real> + 1] = {};
 };
 template <class Real, int Blocks, int Rows>
 constexpr void fill_table(TileTable<Real>& table) {
@@ -233,6 +233,7 @@ template <class Real>
 constexpr TileTable<Real> make_table() {
     TileTable<Real> table;
     fill_table<Real, kTileBlocks<Real>, kTileRows<Real>>(table);
+    if constexpr (kPairRows<Real> == 1) table.entry[kPanelBlocks][1] = run_tile<Real, 1, kPanelBlocks>;
     return table;
 }
 template <class Real>
@@ -244,7 +245,7 @@ constexpr bool kHalves = sizeof(Real) == 4 && !Vec<Real>::ordered;
 
 template <class Real>
 void conv_tile(const ConvTile<Real>& a) {
-    constexpr int kRows = kTileRows<Real>, kBlocks = kTileBlocks<Real>;
+    constexpr int kRows = kTileRows<Real>;
     // Tiles of a row differ by one column at most: 14 and 1 would leave the last one waiting for its own sums.
     const int64_t tiles = (a.columns + kRows - 1) / kRows;
     const bool halves = kHalves<Real> && 2 * a.last_lanes <= kBlockLanes<Real> && !a.resume;
@@ -252,11 +253,12 @@ void conv_tile(const ConvTile<Real>& a) {
         int64_t column = 0;
         for (int64_t tile = 0; tile < tiles; ++tile) {
             const int64_t next = (tile + 1) * a.columns / tiles;
-            for (int64_t block = 0; block < a.blocks; block += kBlocks) {
-                const int64_t blocks = a.blocks - block < kBlocks ? a.blocks - block : kBlocks;
+            const int64_t most = next - column <= kPairRows<Real> ? kPanelBlocks : kTileBlocks<Real>;
+            for (int64_t block = 0; block < a.blocks; block += most) {
+                const int64_t blocks = a.blocks - block < most ? a.blocks - block : most;
                 if constexpr (kHalves<Real>) {
-                    if (halves && next - column == kRows && block + kBlocks == a.blocks) {
-                        run_tile<Real, kRows, kBlocks, true>(a, row, column, block);
+                    if (halves && next - column == kRows && block + most == a.blocks) {
+                        run_tile<Real, kRows, kTileBlocks<Real>, true>(a, row, column, block);
                         continue;
                     }
                 }
