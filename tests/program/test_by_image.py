@@ -42,10 +42,25 @@ def stem():
     return net.b.build([net.linear(net.add("GlobalAveragePool", late), 5)])
 
 
-@pytest.mark.parametrize("graph", [joined(), slope(), stem()], ids=["forward", "gradient", "stem"])
+def one(graph):
+    return graph, {"run": Entry(tuple(graph.inputs), graph.outputs)}
+
+
+def two():
+    """Its answer and its gradient in entries of their own: in each, images pass the large maps one by one."""
+    graph = joined()
+    logits = graph.outputs[0]
+    made, gradients = backward(graph.subgraph([logits]), logits, ("images",), GRADIENT)
+    entries = {"forward": Entry(("images",), (logits,)), "gradient": Entry(("seed",), (gradients["images"],))}
+    return made.subgraph([logits, gradients["images"]]), entries
+
+
+CASES = {"forward": one(joined()), "gradient": one(slope()), "stem": one(stem()), "entries": two()}
+
+
+@pytest.mark.parametrize(("graph", "entries"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_batch_has_the_bits_of_its_images(graph, dtype):
-    entries = {"run": Entry(tuple(graph.inputs), graph.outputs)}
+def test_a_batch_has_the_bits_of_its_images(graph, entries, dtype):
     program, weights = compile(graph, entries, dtype=dtype), Weights(graph.constants)
     given = random_inputs(graph, 6, dtype)
     for n in (2, 3, 6):

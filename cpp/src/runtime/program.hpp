@@ -133,7 +133,17 @@ class Program {
     Status plan_strips();
     int strip_pieces(std::int64_t i, int threads) const;
     void run_strips(std::int64_t i, const Call* prepared, std::int64_t piece, int pieces, int thread) const;
+    // Instructions of an entry that images go through one by one, and where in an image's part of the arena what only
+    // they read may lie: a stretch of `bytes` from `begin`, for tensors whose first one lies at `low`, of the last one
+    // ends `size` behind it.
+    struct ByImage {
+        std::int64_t first, count;
+        std::int64_t begin, bytes;
+        std::int64_t low, size;
+    };
     Status plan_by_image();  // by_image.cpp
+    void find_entries();
+    ByImage by_image_of(const RawEntry& entry);
     bool shares_bytes(const Problem& a, const Problem& b) const;
     // Of the tensor that a part is of, for a part.
     std::int64_t home_of(const Tensor* t) const { return t->is_part() ? t->slot : t - tensors_; }
@@ -145,8 +155,8 @@ class Program {
         char* apart;
     };
     // Where a batched tensor of the arena is written, and whether it is read elsewhere too: before, within or after the
-    // instructions that images go through one by one.
-    enum class Span : std::uint8_t { unknown, before, within, across, after };
+    // instructions of its entry that images go through one by one, or by another entry.
+    enum class Span : std::uint8_t { unknown, before, within, across, after, shared };
     Span& span_of(const Tensor* t) { return spans_[home_of(t)]; }
     Span span_of(const Tensor* t) const { return spans_[home_of(t)]; }
     View view(const Tensor* tensor, const RawEntry& entry, const Binding& binding, const Frame& frame) const;
@@ -173,8 +183,7 @@ class Program {
     Array<char> plans_;
     Array<Strips> strips_;
     Array<Span> spans_;
-    std::int64_t by_image_first_ = 0, by_image_ = 0;  // instructions of the one entry
-    std::int64_t apart_begin_ = 0, apart_bytes_ = 0;  // of an image's part of the arena
+    Array<ByImage> by_image_;  // one an entry
     ScratchNeed scratch_;
     ArenaNeed need_;
 };

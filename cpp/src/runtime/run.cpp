@@ -227,15 +227,19 @@ Status Program::run(int index, Workspace& workspace, const Binding& binding, std
     };
     std::int64_t i = e.first_instruction;
     const std::int64_t end = i + e.n_instructions;
-    if (n > 1 && by_image_ > 0 && n * apart_bytes_ >= header_->arena_image_bytes) {
-        while (i < e.first_instruction + by_image_first_) i = take(i, end, {arena, n, 0, nullptr});
-        char* apart = arena + header_->arena_fixed_bytes + n * apart_begin_;
+    const ByImage& each = by_image_[index];
+    // Explanations on two threads wait for each other more often than caches save: SmoothGrad of SqueezeNet and
+    // MobileNetV2 1.08 of the time, on one thread 0.96. (Zen 4)
+    const bool worth = n_entries_ == 1 || threads == 1;
+    if (n > 1 && worth && each.count > 0 && n * each.bytes >= each.size) {
+        const std::int64_t first = i + each.first, last = first + each.count;
+        while (i < first) i = take(i, first, {arena, n, 0, nullptr});
+        char* apart = arena + header_->arena_fixed_bytes + n * each.begin - each.low;
         call.n = 1;
         for (std::int64_t image = 0; image < n; ++image) {
-            for (std::int64_t k = i; k < i + by_image_;) k = take(k, i + by_image_, {arena, n, image, apart});
+            for (i = first; i < last;) i = take(i, last, {arena, n, image, apart});
         }
         call.n = n;
-        i += by_image_;
     }
     while (i < end) i = take(i, end, {arena, n, 0, nullptr});
     workspace.busy_.store(false, std::memory_order_release);
