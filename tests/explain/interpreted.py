@@ -81,7 +81,7 @@ class InterpretedNetwork(nn.Network):
     def weights(self):
         return None
 
-    def program(self, key, build, *, updates=None, inside=None, blocked=(), tiled=None, batches=False):
+    def program(self, key, build, *, updates=None, inside=None, blocked=(), tiled=None):
         program = InterpretedProgram(*build(), updates)
         network = self
 

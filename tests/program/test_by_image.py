@@ -50,13 +50,31 @@ def squeezed():
     return net.b.build([net.linear(net.add("GlobalAveragePool", net.conv(scaled, 24, 1)), 5)])
 
 
-GRAPHS = {"forward": joined(), "gradient": slope(), "stem": stem(), "squeezed": squeezed()}
+def one(graph):
+    return graph, {"run": Entry(tuple(graph.inputs), graph.outputs)}
 
 
-@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+def two():
+    """Its answer and its gradient in entries of their own: in each, images pass the large maps one by one."""
+    graph = joined()
+    logits = graph.outputs[0]
+    made, gradients = backward(graph.subgraph([logits]), logits, ("images",), GRADIENT)
+    entries = {"forward": Entry(("images",), (logits,)), "gradient": Entry(("seed",), (gradients["images"],))}
+    return made.subgraph([logits, gradients["images"]]), entries
+
+
+CASES = {
+    "forward": one(joined()),
+    "gradient": one(slope()),
+    "stem": one(stem()),
+    "squeezed": one(squeezed()),
+    "entries": two(),
+}
+
+
+@pytest.mark.parametrize(("graph", "entries"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_batch_has_the_bits_of_its_images(graph, dtype):
-    entries = {"run": Entry(tuple(graph.inputs), graph.outputs)}
+def test_a_batch_has_the_bits_of_its_images(graph, entries, dtype):
     program, weights = compile(graph, entries, dtype=dtype), Weights(graph.constants)
     given = random_inputs(graph, 6, dtype)
     for n in (2, 3, 5, 6):  # on 1, 1, 2 and 3 threads: of five images one is left when two threads took theirs

@@ -9,7 +9,7 @@ from check import check, instructions, random_inputs, run_program
 import convlens as cl
 from convlens.graph import GraphBuilder, parse_problem
 from convlens.program import Entry, Program, Weights, compile
-from convlens.program._winograd import MEASURED, MEASURED_IN_BATCHES, best_unit
+from convlens.program._winograd import MEASURED, best_unit
 from convlens.transform import backward
 
 TILES = ("F(2,3)", "F(4,3)")
@@ -113,20 +113,11 @@ def test_only_float32_takes_it_by_itself():
             assert taken == ({"Winograd F(4,3)"} if takes and option else {"direct"})
 
 
-@pytest.mark.parametrize("problem", [*MEASURED, *MEASURED_IN_BATCHES])
+@pytest.mark.parametrize("problem", MEASURED)
 def test_the_choice_is_the_fastest_that_was_measured(problem):
-    p, batches = parse_problem(problem), problem in MEASURED_IN_BATCHES
-    times = (MEASURED_IN_BATCHES if batches else MEASURED)[problem]
-    unit = best_unit(p.c, p.k, p.h, p.w, batches=batches)
+    p, times = parse_problem(problem), MEASURED[problem]
+    unit = best_unit(p.c, p.k, p.h, p.w)
     assert times[(0, 2, 4).index(unit)] <= 1.08 * min(times)
-
-
-def test_a_program_for_batches_takes_larger_tiles_of_small_maps():
-    graph, entries = residual_block(c=136, h=7, w=7)
-    found = [
-        {each.algorithm for each in compile(graph, entries, batches=batches).convolutions} for batches in (False, True)
-    ]
-    assert found == [{"Winograd F(2,3)"}, {"Winograd F(4,3)"}]
 
 
 def test_a_wrong_choice_is_named():

@@ -184,7 +184,6 @@ void transform(const Call& call, const Plan& plan, const PackedPanel& panel, std
     WinogradWeight<Real> a;
     a.unit = static_cast<int>(plan.unit), a.position_step = plan.weight_step;
     a.tap_step = a.count = plan.own.tap_elements(panel.blocks);
-    a.next = plan.exchanges ? 0 : kTaps * a.count;
     for (std::int64_t step = s0; step < s1; ++step) {
         if (plan.exchanges) transpose_taps(call, plan, panel, step, turned);
         a.source = plan.exchanges ? turned : weights_of<Real>(call) + kTaps * (panel.offset + step * a.count);
@@ -345,6 +344,14 @@ void multiply(const Call& call, const Plan& plan, const Grid& grid, const Packed
     call.kernels->set<Real>().conv_tile(tile);
 }
 
+// Calls in a share of the weights that the next steps, of this panel or the next one, are made from: while products are
+// summed nothing else comes from memory.
+void fetch_share(const char* weights, std::int64_t bytes, std::int64_t share, std::int64_t shares) {
+    for (std::int64_t at = share * bytes / shares; at < (share + 1) * bytes / shares; at += kBlockBytes) {
+        __builtin_prefetch(weights + at, 0, 2);
+    }
+}
+
 // ---- phase before: V, where one piece is of several tasks; else, that no thread has made any ----
 
 constexpr std::int64_t kGatherBlocks = 4;  // of channels, of a task
@@ -404,7 +411,12 @@ void run(const Call& call, std::int64_t task, int thread) {
         for (std::int64_t s0 = 0, s1; s0 < w.steps; s0 = s1) {
             s1 = min_of(w.steps, s0 + plan.chunk);
             if (!plan.stored) transform<Real>(call, plan, panel, s0, s1, turned, made);
+            const std::int64_t step = kTaps * w.tap_elements(panel.blocks);
+            const Real* coming = weights_of<Real>(call) + kTaps * panel.offset + s1 * step;
+            const std::int64_t bytes =
+                plan.stored || plan.exchanges ? 0 : (s1 - s0) * step * std::int64_t{sizeof(Real)};
             for (std::int64_t i = 0; i < plan.positions; ++i) {
+                fetch_share(reinterpret_cast<const char*>(coming), bytes, i, plan.positions);
                 const Real* from = input + i * grid.input_step;
                 Real* to = sums + i * grid.sums_step;
                 const Real* weights = plan.stored

@@ -401,7 +401,8 @@ std::int64_t Program::arena_bytes(std::int64_t n, int threads) const {
 
 std::int64_t Program::table_bytes() const {
     return n_raw_ * static_cast<std::int64_t>(sizeof(Instruction) + sizeof(Problem) + sizeof(Step)) + plans_.size() +
-           spans_.size() + strips_.size() * static_cast<std::int64_t>(sizeof(Strips));
+           spans_.size() + by_image_.size() * static_cast<std::int64_t>(sizeof(ByImage)) +
+           strips_.size() * static_cast<std::int64_t>(sizeof(Strips));
 }
 
 }  // namespace convlens

@@ -134,7 +134,19 @@ class Program {
     Status plan_strips();
     int strip_pieces(std::int64_t i, int threads) const;
     void run_strips(std::int64_t i, const Call* prepared, std::int64_t piece, int pieces, int thread) const;
+    // Instructions of an entry that images go through one by one, and where in an image's part of the arena what only
+    // they read may lie: a stretch of `bytes` from `begin`, for tensors whose first one lies at `low`, of the last one
+    // ends `size` behind it.
+    struct ByImage {
+        std::int64_t first, count;
+        std::int64_t begin, bytes;
+        std::int64_t low, size;
+        double work;         // of an image through them, in nanoseconds
+        bool apart_threads;  // each thread may take images of its own
+    };
     Status plan_by_image();  // by_image.cpp
+    void find_entries();
+    ByImage by_image_of(const RawEntry& entry);
     bool shares_bytes(const Problem& a, const Problem& b) const;
     // Of the tensor that a part is of, for a part.
     std::int64_t home_of(const Tensor* t) const { return t->is_part() ? t->slot : t - tensors_; }
@@ -146,14 +158,14 @@ class Program {
         char* apart;
     };
     // Where a batched tensor of the arena is written, and whether it is read elsewhere too: before, within or after the
-    // instructions that images go through one by one.
-    enum class Span : std::uint8_t { unknown, before, within, across, after };
+    // instructions of its entry that images go through one by one, or by another entry.
+    enum class Span : std::uint8_t { unknown, before, within, across, after, shared };
     Span& span_of(const Tensor* t) { return spans_[home_of(t)]; }
     Span span_of(const Tensor* t) const { return spans_[home_of(t)]; }
     View view(const Tensor* tensor, const RawEntry& entry, const Binding& binding, const Frame& frame) const;
     void bind(Call* call, std::int64_t i, const RawEntry& entry, const Binding& binding, const Frame& frame) const;
-    void run_image(std::int64_t first, const RawEntry& entry, const Binding& binding, const Frame& frame,
-                   const Call& own) const;
+    void run_image(std::int64_t first, std::int64_t last, const RawEntry& entry, const Binding& binding,
+                   const Frame& frame, const Call& own) const;
 
     const char* bytes_ = nullptr;
     const FileHeader* header_ = nullptr;
@@ -177,10 +189,7 @@ class Program {
     Array<char> plans_;
     Array<Strips> strips_;
     Array<Span> spans_;
-    std::int64_t by_image_first_ = 0, by_image_ = 0;  // instructions of the one entry
-    std::int64_t apart_begin_ = 0, apart_bytes_ = 0;  // of an image's part of the arena
-    double image_work_ = 0;                           // of an image through them, in nanoseconds
-    bool apart_threads_ = false;                      // each thread may take images of its own
+    Array<ByImage> by_image_;  // one an entry
     ScratchNeed scratch_;
     ArenaNeed need_;
 };

@@ -27,9 +27,9 @@ struct Team {
 // Spreads a call's instructions over threads. A region of threads that are awake costs a microsecond; to wake them took
 // 20 to 130 us on a virtual machine (2 cores, AVX-512, November 2026), for which the caller waits at the region's end.
 // OpenMP's threads spin for 0.2 to 0.5 ms after their last region, as Python has them (convlens/__init__.py), and for
-// some 5 ms by GCC's own default, so they are woken when the caller has run alone for as long as that takes, in one call
-// or in many, one after another. Threads that were told to sleep at once are woken only for work that is worth it by
-// itself. What an instruction computes has the same bits either way.
+// some 5 ms by GCC's own default, so they are woken when the caller has run alone for as long as that takes, in one
+// call or in many, one after another. Threads that were told to sleep at once are woken only for work that is worth it
+// by itself. What an instruction computes has the same bits either way.
 class Spread {
   public:
     using Clock = double();

@@ -52,9 +52,7 @@ class Local:
             of: Any, build: Any, inside: Sequence[str], made: Sequence[str], tiled: Collection[str] | None
         ) -> Program:
             blocked = {*inside, *made}
-            return task.net.program(
-                ("patches", of, key), build, inside=inside, blocked=blocked, tiled=tiled, batches=True
-            )
+            return task.net.program(("patches", of, key), build, inside=inside, blocked=blocked, tiled=tiled)
 
         clean = partial(_entry, graph.subgraph(self._crossing), (task.subject.name,))
         self._clean = program("clean", clean, (), self._crossing, regions.tiled)

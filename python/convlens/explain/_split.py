@@ -78,9 +78,7 @@ def find_split(net: Network, subject: Subject, output: Output) -> Split | None:
     cut = cuts[key]
     if cut is None:
         return None
-    body = net.program(
-        ("sum of gradients", *key), partial(_body, subject, output, cut.at), updates=cut.updates, batches=True
-    )
+    body = net.program(("sum of gradients", *key), partial(_body, subject, output, cut.at), updates=cut.updates)
     return Split(net, cut, body, net.program(("beginning", *key), partial(_beginning, subject, cut.at)))
 
 

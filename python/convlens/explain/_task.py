@@ -64,8 +64,6 @@ class Task:
         The method called, when it drives another one's program.
     arguments : mapping
         What the call was given, for the record.
-    batches : bool
-        Whether each image is run many times over: see :func:`convlens.program.compile`.
     **options
         Of the program.
     """
@@ -84,7 +82,6 @@ class Task:
         batch_size: int | None = None,
         method: str | None = None,
         arguments: Mapping[str, Any] | None = None,
-        batches: bool = False,
         **options: Any,
     ) -> None:
         net = net.fitting(images)
@@ -92,7 +89,7 @@ class Task:
         self.entry = program
         self.method = find(method or program)
         self.net, self.graph, self.weights = net, net.graph, net.weights
-        self.plan, self.program = _compiled(net, program, layer, output, input, options, batches)
+        self.plan, self.program = _compiled(net, program, layer, output, input, options)
         self.output, self.subject = self.plan.output, self.plan.subject
         arrays = arrays_of(net, self.subject, given)
         only = len(net.graph.inputs) == 1 and self.subject.is_input
@@ -279,7 +276,6 @@ def _compiled(
     output: str | None,
     input: str | None,
     options: Mapping[str, Any],
-    batches: bool,
 ) -> tuple[Plan, Program]:
     """The plan and Program of a call, kept for the next one. Both depend on the graph's structure, not its weights."""
     key = key_of(program, layer, output, input, options)
@@ -289,7 +285,7 @@ def _compiled(
         graph, plans[key] = make_plan(net, program or (), layer=layer, output=output, input=input, **options)
         return graph, plans[key].entries
 
-    made = net.program((*key, batches), build, batches=batches)
+    made = net.program(key, build)
     if key not in plans:  # the Program is of an earlier network of the same file and size
         build()
     return plans[key], made

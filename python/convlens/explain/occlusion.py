@@ -97,7 +97,6 @@ def occlusion(
         input=input,
         batch_size=batch_size,
         method="occlusion",
-        batches=True,
         arguments={"baselines": baselines, "recipe": recipe},
     )
     axes = spatial_axes(task.subject.layout)

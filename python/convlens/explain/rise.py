@@ -124,7 +124,6 @@ def rise(
         input=input,
         batch_size=batch_size,
         method="rise",
-        batches=True,
         arguments={"n_samples": n_samples, "p_keep": p_keep, "center": center, "seed": seed, "baselines": baselines},
     )
     axes = spatial_axes(task.subject.layout)

@@ -363,7 +363,6 @@ class Network:
         inside: Collection[str] | None = None,
         blocked: Collection[str] = (),
         tiled: Collection[str] | None = None,
-        batches: bool = False,
     ) -> Program:
         """Return the Program kept under `key`; on a miss, compile what `build` returns.
 
@@ -373,7 +372,7 @@ class Network:
             Says everything that the graph of `build` depends on, but for the weights.
         build : callable
             Returns a graph over this network's constants and the entry points to compile.
-        updates, inside, blocked, tiled, batches
+        updates, inside, blocked, tiled
             See :func:`convlens.program.compile`.
         """
 
@@ -390,7 +389,6 @@ class Network:
                 blocked=blocked,
                 winograd=self.winograd,
                 tiled=tiled,
-                batches=batches,
                 memory=self.memory,
             )
 

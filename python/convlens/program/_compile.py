@@ -34,7 +34,6 @@ def compile(
     blocked: Collection[str] = (),
     winograd: bool | str = True,
     tiled: Collection[str] | None = None,
-    batches: bool = False,
     memory: str = "fast",
 ) -> Program:
     """Lower a graph to a Program.
@@ -62,9 +61,6 @@ def compile(
     tiled : collection of str, optional
         The results of the convolutions that go by Winograd's algorithm with tiles F(4,3), and no others, whatever
         `winograd` is.
-    batches : bool
-        Whether it mostly runs many images at once: what is done once a call, such as transforming weights, then counts
-        for little where an algorithm is chosen. Its bits do not depend on how many there are, but on this.
     memory : {"fast", "low"}
         "low": no weights are kept transformed; the bits are the same.
 
@@ -107,9 +103,7 @@ def compile(
     target = Target(dtype)
     graph, numbers = decompose(graph, dtype)
     graph = mask_before_pools(graph, {name for entry in entries.values() for name in entry.outputs})
-    flow = normalise(
-        graph, entries, dict(updates or {}), numbers, inside=inside, blocked=blocked, tiled=tiled, batches=batches
-    )
+    flow = normalise(graph, entries, dict(updates or {}), numbers, inside=inside, blocked=blocked, tiled=tiled)
     steps = group(flow, *select(flow))
     made = Layouter(flow, steps, target, unit, check_memory("memory", memory)).run()
     add_halos(made.entries, target)

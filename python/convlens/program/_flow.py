@@ -151,7 +151,6 @@ class Flow:
     inside : inputs that the larger graph makes itself, where this is a part of one; else None
     blocked : inputs and outputs that cross in blocks of channels
     tiled : results of the convolutions that alone go by Winograd's algorithm; None where that is chosen for each
-    batches : whether many images mostly run at once
     """
 
     graph: Graph
@@ -167,7 +166,6 @@ class Flow:
     inside: Collection[str] | None = None
     blocked: Collection[str] = ()
     tiled: Collection[str] | None = None
-    batches: bool = False
     geometry: dict[tuple[str, bool], Geometry] = field(default_factory=dict)
     _uses: dict[str, list[Op]] = field(default_factory=dict)
     _producer: dict[str, Op] = field(default_factory=dict)

@@ -61,14 +61,12 @@ def normalise(
     inside: Collection[str] | None = None,
     blocked: Collection[str] = (),
     tiled: Collection[str] | None = None,
-    batches: bool = False,
 ) -> Flow:
     """Check the request and bring the graph into the form the other passes read.
 
     `numbers` holds constants of rank 0 that are known better than the graph's type has them; `inside` names
     the inputs of a part of a larger graph that the larger graph makes itself; `blocked` those and the outputs that
-    cross in blocks of channels; `tiled` the results of convolutions that alone go by Winograd's algorithm;
-    `batches` says that many images mostly run at once.
+    cross in blocks of channels; `tiled` the results of convolutions that alone go by Winograd's algorithm.
 
     Raises
     ------
@@ -80,8 +78,7 @@ def normalise(
     check_request(graph, entries, updates)
     check_parts(graph, entries, blocked, tiled or ())
     types = dict(graph.types)
-    flow = Flow(graph, dict(entries), dict(updates), types=types)
-    flow.inside, flow.blocked, flow.tiled, flow.batches = inside, blocked, tiled, batches
+    flow = Flow(graph, dict(entries), dict(updates), types=types, inside=inside, blocked=blocked, tiled=tiled)
     for index, entry in enumerate(entries.values()):
         for name in entry.inputs:
             flow.input_entry[name] = index

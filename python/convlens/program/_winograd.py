@@ -38,7 +38,7 @@ def take_winograd(flow: Flow, step: Step, wanted: int | None, memory: str) -> bo
     if step.op == "conv2d_grad_input":
         # A gradient has a copy packed as it reads it, and takes as long as the forward direction: exchanging channels
         # on the way takes 1.1 to 2 times that of one image. (Saliency of ResNet-18 and VGG-16: 0.93 of the time.) Of
-        # F(2,3), for small maps and many channels, a second transformed copy would be larger than what it saves.
+        # F(2,3) a second transformed copy would be larger than what it saves.
         kept = kept and unit == 4
         if memory == "fast":
             g = dataclasses.replace(g, K=g.C, C=g.K, exchanged=True)
@@ -64,19 +64,17 @@ def _pays(flow: Flow, step: Step) -> int:
     geometry = step.geometry
     if geometry is None:
         return 0
-    return best_unit(geometry.C, geometry.K, *flow.base_of(step.outputs[0])[1:], batches=flow.batches)
+    return best_unit(geometry.C, geometry.K, *flow.base_of(step.outputs[0])[1:])
 
 
-def best_unit(c: int, k: int, height: int, width: int, *, batches: bool = False) -> int:
+def best_unit(c: int, k: int, height: int, width: int) -> int:
     """The tile that is fastest for this many channels each way and rows and columns of output, 0 for none.
 
-    Few channels make transforms of what a product costs. A map of few tiles reads transformed weights, four times as
-    many with F(4,3), for little: with many channels from memory. In `batches` of images there are tiles enough. Both
-    directions go alike.
+    Few channels make transforms of what a product costs. F(2,3) was ahead where a map of few tiles reads transformed
+    weights from memory; transformed on the way, those of F(4,3) are. (Layers of 512 channels 7 x 7, Zen 4: ResNet-18
+    forward 0.99 of the time of F(2,3), 8 images 0.92, on two threads 0.98 and 0.91; their gradients 0.8 and 0.6.)
     """
-    if min(c, k) < 16 or min(height, width) < 6:
-        return 0
-    return 2 if not batches and max(height, width) <= 8 and c * k > 128 * 128 else 4
+    return 0 if min(c, k) < 16 or min(height, width) < 6 else 4
 
 
 def keeps_transformed(unit: int, c: int, k: int, tiles: int) -> bool:
@@ -85,10 +83,15 @@ def keeps_transformed(unit: int, c: int, k: int, tiles: int) -> bool:
     Kept, there are 1.8 times (F(2,3)) or 4 times (F(4,3)) as many to read. Transforming them for every task costs
     little where sums over few channels end in one go, and where so many meet few tiles that reading takes long.
     """
-    return not (unit == 4 and (min(c, k) <= 64 or (c * k >= 256 * 256 and tiles <= 16)))
+    return not (unit == 4 and (min(c, k) <= 64 or tiles <= _most_tiles(c * k)))
 
 
-#: Milliseconds for one image by the direct kernel, F(2,3) and F(4,3), with bias and ReLU: AMD EPYC 9004, AVX-512, one
+def _most_tiles(products: int) -> int:
+    """Of so many pairs of channels: up to so many tiles, weights are transformed whenever they are read."""
+    return 16 if products >= 256 * 256 else 4 if products > 128 * 128 else 0
+
+
+#: Milliseconds for an image by the direct kernel, F(2,3) and F(4,3), with bias and ReLU: AMD EPYC 9004, AVX-512, one
 #: thread, medians of alternated calls, November 2026. On two threads the same are ahead.
 MEASURED = {
     "n1 c16 h32 w32 k16 r3 s3 st1 p1 d1 g1 f32 fwd": (0.050, 0.049, 0.032),
@@ -111,10 +114,10 @@ MEASURED = {
     "n1 c256 h56 w56 k256 r3 s3 st1 p1 d1 g1 f32 fwd": (37.04, 19.39, 13.61),
     "n1 c256 h28 w28 k256 r3 s3 st1 p1 d1 g1 f32 fwd": (8.898, 5.557, 3.936),
     "n1 c256 h14 w14 k256 r3 s3 st1 p1 d1 g1 f32 fwd": (2.592, 1.854, 1.628),
-    "n1 c256 h7 w7 k256 r3 s3 st1 p1 d1 g1 f32 fwd": (0.621, 0.519, 0.665),
+    "n1 c256 h7 w7 k256 r3 s3 st1 p1 d1 g1 f32 fwd": (0.560, 0.419, 0.407),
     "n1 c512 h28 w28 k512 r3 s3 st1 p1 d1 g1 f32 fwd": (36.32, 20.86, 14.09),
     "n1 c512 h14 w14 k512 r3 s3 st1 p1 d1 g1 f32 fwd": (9.102, 5.278, 4.476),
-    "n1 c512 h7 w7 k512 r3 s3 st1 p1 d1 g1 f32 fwd": (2.616, 1.941, 2.319),
+    "n1 c512 h7 w7 k512 r3 s3 st1 p1 d1 g1 f32 fwd": (2.257, 1.516, 1.600),
     "n1 c64 h224 w224 k64 r3 s3 st1 p1 d1 g1 f32 grad_input": (36.24, 24.03, 19.36),
     "n1 c64 h56 w56 k64 r3 s3 st1 p1 d1 g1 f32 grad_input": (2.255, 1.472, 1.094),
     "n1 c128 h28 w28 k128 r3 s3 st1 p1 d1 g1 f32 grad_input": (2.441, 1.741, 1.697),
@@ -122,11 +125,7 @@ MEASURED = {
     "n1 c256 h14 w14 k256 r3 s3 st1 p1 d1 g1 f32 grad_input": (2.518, 2.181, 2.198),
     "n1 c512 h28 w28 k512 r3 s3 st1 p1 d1 g1 f32 grad_input": (35.15, 24.47, 24.69),
     "n1 c512 h14 w14 k512 r3 s3 st1 p1 d1 g1 f32 grad_input": (10.64, 10.30, 8.868),
-    "n1 c512 h7 w7 k512 r3 s3 st1 p1 d1 g1 f32 grad_input": (3.438, 3.391, 7.247),
-}
-
-#: The same for an image of eight at once.
-MEASURED_IN_BATCHES = {
+    "n1 c512 h7 w7 k512 r3 s3 st1 p1 d1 g1 f32 grad_input": (2.957, 1.546, 1.489),
     "n8 c512 h7 w7 k512 r3 s3 st1 p1 d1 g1 f32 fwd": (2.189, 1.437, 0.996),
     "n8 c256 h14 w14 k256 r3 s3 st1 p1 d1 g1 f32 fwd": (2.106, 1.149, 1.017),
     "n8 c256 h7 w7 k256 r3 s3 st1 p1 d1 g1 f32 fwd": (0.558, 0.387, 0.281),

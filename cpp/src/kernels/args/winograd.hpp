@@ -33,7 +33,6 @@ struct WinogradWeight {
     Real* output = nullptr;
     int64_t position_step = 0;
     int64_t count = 0;
-    int64_t next = 0;  // from here on `source` will be read, which is fetched meanwhile
 };
 
 // The tile's output of row y, column t next_columns + x and block b is finished from

@@ -70,19 +70,20 @@ template <class Real, int Unit>
 void transform_weight(const WinogradWeight<Real>& a) {
     using V = Vec<Real>;
     constexpr int kSize = Unit + 2;
-    for (int64_t e = 0; e < a.count; e += V::width) {
+    const int64_t tap_step = a.tap_step, position_step = a.position_step, count = a.count;
+    for (int64_t e = 0; e < count; e += V::width) {
+        // Pointers go on from hidden values: multiples of the steps do not fit the registers.
+        const Real* source = a.source + e;
+        V taps[3][3];
+        CONVLENS_UNROLL
+        for (int t = 0; t < 9; ++t, source += tap_step) {
+            __asm__("" : "+r"(source));
+            taps[t % 3][t / 3] = V::load(source);
+        }
         V half[3][kSize];  // [column][position]
         CONVLENS_UNROLL
-        for (int x = 0; x < 3; ++x) {
-            V g[3];
-            CONVLENS_UNROLL
-            for (int y = 0; y < 3; ++y) {
-                const Real* at = a.source + (3 * y + x) * a.tap_step + e;
-                g[y] = V::load(at);
-                __builtin_prefetch(at + a.next, 0, 2);
-            }
-            weight_points(g, half[x]);
-        }
+        for (int x = 0; x < 3; ++x) weight_points(taps[x], half[x]);
+        Real* output = a.output + e;
         CONVLENS_UNROLL
         for (int i = 0; i < kSize; ++i) {
             V g[3], row[kSize];
@@ -90,7 +91,10 @@ void transform_weight(const WinogradWeight<Real>& a) {
             for (int x = 0; x < 3; ++x) g[x] = half[x][i];
             weight_points(g, row);
             CONVLENS_UNROLL
-            for (int j = 0; j < kSize; ++j) row[j].store(a.output + (i * kSize + j) * a.position_step + e);
+            for (int j = 0; j < kSize; ++j, output += position_step) {
+                __asm__("" : "+r"(output));
+                row[j].store(output);
+            }
         }
     }
 }
