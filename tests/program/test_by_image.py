@@ -50,6 +50,12 @@ def squeezed():
     return net.b.build([net.linear(net.add("GlobalAveragePool", net.conv(scaled, 24, 1)), 5)])
 
 
+def apart():
+    """Nothing lies in the arena."""
+    net = Net((3, 128, 128))
+    return net.b.build([net.add("Relu", net.x), net.add("Sigmoid", net.x)])
+
+
 def one(graph):
     return graph, {"run": Entry(tuple(graph.inputs), graph.outputs)}
 
@@ -68,6 +74,7 @@ CASES = {
     "gradient": one(slope()),
     "stem": one(stem()),
     "squeezed": one(squeezed()),
+    "apart": one(apart()),
     "entries": two(),
 }
 

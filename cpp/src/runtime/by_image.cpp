@@ -123,6 +123,7 @@ CONVLENS_COLD Program::ByImage Program::by_image_of(const RawEntry& entry) {
             if (home.offset + home.bytes > made.size) made.size = home.offset + home.bytes;
         }
     }
+    if (made.size <= made.low) return {};  // nothing lies apart
     made.size = (made.size - made.low + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
     // The longest stretch of an image's bytes in which no tensor lies that they share with others.
     for (std::int64_t begin = 0; begin >= 0;) {
