@@ -60,13 +60,20 @@ def one(graph):
     return graph, {"run": Entry(tuple(graph.inputs), graph.outputs)}
 
 
-def two():
+def two(graph):
     """Its answer and its gradient in entries of their own: in each, images pass the large maps one by one."""
-    graph = joined()
     logits = graph.outputs[0]
     made, gradients = backward(graph.subgraph([logits]), logits, ("images",), GRADIENT)
     entries = {"forward": Entry(("images",), (logits,)), "gradient": Entry(("seed",), (gradients["images"],))}
     return made.subgraph([logits, gradients["images"]]), entries
+
+
+def kept():
+    """What the gradient reads is written where a map lay that images go on reading one by one."""
+    net = Net((8, 40, 40))
+    y = net.conv(net.conv(net.x, 64, 3, pad=1), 32, 3, pad=1)
+    y = net.add("Sigmoid", net.conv(net.add("Sigmoid", y), 32, 3, pad=1))
+    return two(net.b.build([net.linear(net.add("GlobalAveragePool", y), 5)]))
 
 
 CASES = {
@@ -75,7 +82,8 @@ CASES = {
     "stem": one(stem()),
     "squeezed": one(squeezed()),
     "apart": one(apart()),
-    "entries": two(),
+    "entries": two(joined()),
+    "kept": kept(),
 }
 
 

@@ -139,6 +139,16 @@ def test_a_transposed_convolution_is_one_instruction_with_its_bias_and_residual(
     assert program.n_instructions == 4  # two reorders in, one out
 
 
+def test_a_scale_between_a_convolution_and_a_transposed_one_is_taken_once():
+    b = GraphBuilder()
+    x, scale = b.input("x", "float64", ("N", 6, 7, 5)), b.constant(np.linspace(0.5, 1.5, 4).reshape(4, 1, 1))
+    w, v = (
+        b.constant(np.random.default_rng(i).normal(size=size)) for i, size in enumerate([(4, 6, 3, 3), (4, 3, 2, 2)])
+    )
+    scaled = b.add("Mul", [b.add("Conv", [x, w]), scale])
+    check(*both_ways(b, b.add("ConvTranspose", [scaled, v], {"strides": (2, 2)}), ["x"]))
+
+
 def test_threads_and_batch_do_not_change_a_bit():
     b = GraphBuilder()
     x = b.input("x", "float32", ("N", 18, 9, 7))

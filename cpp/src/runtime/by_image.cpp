@@ -39,14 +39,16 @@ CONVLENS_COLD double gain(const Op& op, const Problem& p) {
 
 }  // namespace
 
-// Whether outputs of two instructions that are both read beyond their own part of the entry overlap.
+// Whether an output of `a` that is read beyond its own part of the entry lies where one of `b` does that is, or that
+// another entry reads.
 CONVLENS_COLD bool Program::shares_bytes(const Problem& a, const Problem& b) const {
-    const auto across = [&](const Problem& p, int k) {
-        return of_arena(p.outputs[k]) && span_of(p.outputs[k]) == Span::across;
+    const auto is = [&](const Problem& p, int k, Span span) {
+        return of_arena(p.outputs[k]) && span_of(p.outputs[k]) == span;
     };
     for (int k = 0; k < a.instruction->n_outputs; ++k) {
-        for (int l = 0; across(a, k) && l < b.instruction->n_outputs; ++l) {
-            if (across(b, l) && overlap(*a.outputs[k], *b.outputs[l])) return true;
+        for (int l = 0; is(a, k, Span::across) && l < b.instruction->n_outputs; ++l) {
+            const bool stays = is(b, l, Span::across) || is(b, l, Span::shared);
+            if (stays && overlap(*a.outputs[k], *b.outputs[l])) return true;
         }
     }
     return false;

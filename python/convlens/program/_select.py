@@ -210,7 +210,8 @@ def _conv_grad_input(s: Selection, op: Op) -> Step:
     k, c, r, q = filters(flow.types[w].shape)
     scale, before = None, []
     source = flow.producer(dy)
-    if source is not None and source.op == "Mul" and w in flow.constants and s.follow(dy, source.entry, op.op) is op:
+    free = source is not None and source.op == "Mul" and source not in s.claimed  # not by the convolution before
+    if source is not None and free and w in flow.constants and s.follow(dy, source.entry, op.op) is op:
         a, b = source.inputs
         g, vector = (a, b) if b in flow.constants else (b, a)
         if vector in flow.constants and flow.is_channel_vector(vector, dy) and flow.native(g):
