@@ -72,7 +72,7 @@ def best_unit(c: int, k: int, height: int, width: int) -> int:
 
     Few channels make transforms of what a product costs. F(2,3) was ahead where a map of few tiles reads transformed
     weights from memory; transformed on the way, those of F(4,3) are. (Layers of 512 channels 7 x 7, Zen 4: ResNet-18
-    forward 0.99 of the time of F(2,3), 8 images 0.92, on two threads 0.98 and 0.91; their gradients 0.75, of 4 images 0.6.)
+    forward 0.99 of the time of F(2,3), 8 images 0.92, two threads 0.98 and 0.91; their gradients 0.75, 4 images 0.6.)
     """
     return 0 if min(c, k) < 16 or min(height, width) < 6 else 4
 
