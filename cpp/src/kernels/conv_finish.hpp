@@ -15,13 +15,10 @@ constexpr int kBlockLanes = 64 / static_cast<int>(sizeof(Real));
 template <class Real>
 constexpr int kBlockVecs = kBlockLanes<Real> / Vec<Real>::width;
 // AVX-512 holds 14 rows of two blocks; the others hold as many rows of one block as leave room for it and a broadcast:
-// 6 for AVX2 and NEON, 2 for 16 registers of 16 bytes.
+// 6 for NEON and AVX2 (two blocks: body/tiles_in_order.h), 2 for 16 registers of 16 bytes.
 template <class Real>
 constexpr int kTileBlocks = kBlockVecs<Real> == 1 ? 2 : 1;
 constexpr int kPanelBlocks = 2;
-// One row takes both blocks of its panel: else products wait for sums, and memory is read by every second line.
-template <class Real>
-constexpr int kPairRows = kTileBlocks<Real> == 1 && Vec<Real>::ordered ? 1 : 0;
 template <class Real>
 constexpr int kTileVecs = kTileBlocks<Real> * kBlockVecs<Real>;
 template <class Real>
@@ -170,20 +167,17 @@ __attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real
 // `Unrolled` tiles do all but the rarest in registers; others store alone. Rows follow each other by a pointer that is
 // hidden from GCC, which would keep one for each of them, on the stack. (Zen 4, 1 x 1 of 16 channels: 4 %.)
 template <class Real, int Rows, int Blocks, bool Unrolled>
-inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks * kBlockVecs<Real>], TilePlace place,
-                        Real* output) {
+inline __attribute__((always_inline)) void finish_tile(const ConvTile<Real>& a,
+                                                       Vec<Real> (&sums)[Rows][Blocks * kBlockVecs<Real>],
+                                                       TilePlace place, Real* output) {
     using V = Vec<Real>;
-    constexpr int kVecs = kBlockVecs<Real>;
+    constexpr int kVecs = kBlockVecs<Real>, kAll = Blocks * kVecs;
     const bool partial = a.last_lanes != kBlockLanes<Real> && place.block + Blocks == a.blocks;
     if (Unrolled ? partial && a.exact : a.finish != kConvStore || partial) {
         Real buffer[Rows * Blocks * kBlockLanes<Real>];
-        CONVLENS_UNROLL
-        for (int i = 0; i < Rows; ++i) {
-            CONVLENS_UNROLL
-            for (int v = 0; v < Blocks * kVecs; ++v) {
-                sums[i][v].store(buffer + (i * Blocks * kVecs + v) * V::width);
-            }
-        }
+        each_index<Rows>(CONVLENS_EACH(i) {
+            each_index<kAll>(CONVLENS_EACH(v) { sums[i][v].store(buffer + (i * kAll + v) * V::width); });
+        });
         return finish_slowly(a, buffer, place, Rows, Blocks);
     }
     const int64_t block_step = a.output.block_step, column_step = a.output.column_step;
@@ -191,95 +185,64 @@ inline void finish_tile(const ConvTile<Real>& a, Vec<Real> (&sums)[Rows][Blocks 
         const ConvEpilogue<Real>& e = a.epilogue;
         if (a.finish == kConvAdd) {
             const Real* before = output;
-            CONVLENS_UNROLL
-            for (int i = 0; i < Rows; ++i) {
-                CONVLENS_UNROLL
-                for (int b = 0; b < Blocks; ++b) {
-                    CONVLENS_UNROLL
-                    for (int v = 0; v < kVecs; ++v) {
-                        const V there = V::load(before + b * a.output.block_step + v * V::width);
-                        sums[i][b * kVecs + v] = there + sums[i][b * kVecs + v];
-                    }
-                }
+            each_index<Rows>(CONVLENS_EACH(i) {
+                each_index<kAll>(CONVLENS_EACH(v) {
+                    const V there = V::load(before + v / kVecs * a.output.block_step + v % kVecs * V::width);
+                    sums[i][v] = there + sums[i][v];
+                });
                 before += a.output.column_step;
                 __asm__("" : "+r"(before));
-            }
+            });
         } else if (a.finish == kConvEpilogue) {
             if (e.residual.data != nullptr) {
                 const Real* residual = place.at(e.residual);
-                CONVLENS_UNROLL
-                for (int i = 0; i < Rows; ++i) {
-                    CONVLENS_UNROLL
-                    for (int b = 0; b < Blocks; ++b) {
-                        CONVLENS_UNROLL
-                        for (int v = 0; v < kVecs; ++v) {
-                            const V r = V::load(residual + b * e.residual.block_step + v * V::width);
-                            sums[i][b * kVecs + v] = sums[i][b * kVecs + v] + r;
-                        }
-                    }
+                each_index<Rows>(CONVLENS_EACH(i) {
+                    each_index<kAll>(CONVLENS_EACH(v) {
+                        const V r = V::load(residual + v / kVecs * e.residual.block_step + v % kVecs * V::width);
+                        sums[i][v] = sums[i][v] + r;
+                    });
                     residual += e.residual.column_step;
                     __asm__("" : "+r"(residual));
-                }
+                });
             }
             if (e.activation != kConvNone) {
                 // Relu is a clip at zero. max and min return their second argument when one is NaN: NaN survives.
                 const V low = V::splat(e.activation == kConvClip ? e.low : Real(0));
-                CONVLENS_UNROLL
-                for (int i = 0; i < Rows; ++i) {
-                    CONVLENS_UNROLL
-                    for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = max(low, sums[i][v]);
-                }
+                each_index<Rows>(
+                    CONVLENS_EACH(i) { each_index<kAll>(CONVLENS_EACH(v) { sums[i][v] = max(low, sums[i][v]); }); });
                 if (e.activation == kConvClip) {
                     const V high = V::splat(e.high);
-                    CONVLENS_UNROLL
-                    for (int i = 0; i < Rows; ++i) {
-                        CONVLENS_UNROLL
-                        for (int v = 0; v < Blocks * kVecs; ++v) sums[i][v] = min(high, sums[i][v]);
-                    }
+                    each_index<Rows>(CONVLENS_EACH(i) {
+                        each_index<kAll>(CONVLENS_EACH(v) { sums[i][v] = min(high, sums[i][v]); });
+                    });
                 }
             }
         }
         if (partial) {
             const unsigned bits = (1u << a.last_lanes) - 1;
-            CONVLENS_UNROLL
-            for (int i = 0; i < Rows; ++i) {
-                CONVLENS_UNROLL
-                for (int v = 0; v < kVecs; ++v) {
+            each_index<Rows>(CONVLENS_EACH(i) {
+                each_index<kVecs>(CONVLENS_EACH(v) {
                     V& last = sums[i][(Blocks - 1) * kVecs + v];
                     last = keep_where(bits >> v * V::width, last);
-                }
-            }
+                });
+            });
         }
-    }
-    if constexpr (Unrolled) {
         if (a.streams) {
-            CONVLENS_UNROLL
-            for (int i = 0; i < Rows; ++i) {
-                CONVLENS_UNROLL
-                for (int b = 0; b < Blocks; ++b) {
-                    CONVLENS_UNROLL
-                    for (int v = 0; v < kVecs; ++v) {
-                        sums[i][b * kVecs + v].stream(output + b * block_step + v * V::width);
-                    }
-                }
+            each_index<Rows>(CONVLENS_EACH(i) {
+                each_index<kAll>(
+                    CONVLENS_EACH(v) { sums[i][v].stream(output + v / kVecs * block_step + v % kVecs * V::width); });
                 output += column_step;
                 __asm__("" : "+r"(output));
-            }
+            });
             return;
         }
     }
-    CONVLENS_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-        CONVLENS_UNROLL
-        for (int b = 0; b < Blocks; ++b) {
-            CONVLENS_UNROLL
-            for (int v = 0; v < kVecs; ++v) {
-                sums[i][b * kVecs + v].store(output + b * block_step + v * V::width);
-            }
-        }
+    each_index<Rows>(CONVLENS_EACH(i) {
+        each_index<kAll>(
+            CONVLENS_EACH(v) { sums[i][v].store(output + v / kVecs * block_step + v % kVecs * V::width); });
         output += column_step;
         __asm__("" : "+r"(output));
-    }
+    });
     if (Unrolled && has_masks(a)) finish_masks(a, place, Rows, Blocks);
 }
 

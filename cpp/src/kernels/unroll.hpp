@@ -9,3 +9,24 @@
 #define CONVLENS_UNROLL _Pragma("GCC unroll 64")
 #define CONVLENS_KEEP_LOOP _Pragma("GCC unroll 1")
 #endif
+
+namespace convlens {
+namespace kernels {
+
+// Calls visit(0), visit(1), ... with indices that are constants before the compiler looks at the loops around: what GCC
+// unrolls later, it keeps in memory.
+#define CONVLENS_EACH(i) [&](auto i) __attribute__((always_inline))
+template <int I>
+struct Index {
+    constexpr operator int() const { return I; }
+};
+template <int N, class Visit>
+inline __attribute__((always_inline)) void each_index(Visit visit) {
+    if constexpr (N > 0) {
+        each_index<N - 1>(visit);
+        visit(Index<N - 1>());
+    }
+}
+
+}  // namespace kernels
+}  // namespace convlens

@@ -101,6 +101,8 @@ TEST(conv2d_equals_its_definition_where_it_is_cut_into_pieces) {
     check_forward<float>(large_conv_cases()[0], 2, o);
     o.y_layout = Layout::plain, o.mask = false, o.y_halo = {};
     for (const ConvCase& k : large_conv_cases()) check_forward<float>(k, 2, o);
+    o.x_layout = Layout::plain, o.bias = true;
+    for (const ConvCase& k : large_conv_cases()) check_forward<float>(k, 1, o);
 }
 
 TEST(conv2d_gives_an_image_the_same_bits_in_any_batch) {

@@ -51,6 +51,7 @@ inline std::vector<ConvCase> conv_cases() {
         {1, 1, 1, 1, 1, 1},                                // one of everything
         {40, 1, 29, 20, 1, 1},                             // one row, longer than a tile
         {8, 6, 5, 12, 1, 1, 2, 2},                         // 1x1 with stride
+        {20, 7, 9, 40, 1, 1, 2, 2},                        // and several steps: of most pixels' gradient no tap
         {7, 11, 13, 9, 3, 3, 2, 2, 1, 1, 1, 1},            // stride 2
         {5, 10, 9, 6, 2, 2, 3, 3},                         // stride beyond the kernel
         {4, 9, 8, 18, 3, 2, 1, 2, 0, 1, 2, 0},             // asymmetric padding and strides
@@ -103,6 +104,8 @@ inline std::vector<ConvCase> large_conv_cases() {
         {512, 7, 7, 40, 3, 3, 1, 1, 1, 1, 1, 1},
         {64, 28, 28, 96, 3, 3, 1, 1, 1, 1, 1, 1},
         {256, 14, 14, 64, 1, 1},
+        {300, 9, 53, 40, 1, 1},
+        {330, 9, 33, 20, 1, 1, 2, 1},
     };
 }
 

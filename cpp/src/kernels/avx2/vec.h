@@ -28,6 +28,11 @@ struct Vec<float> {
         return {v};
     }
     static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static Vec load_in_order(const float* p) {
+        __m256 v;
+        __asm__ volatile("vmovups %1, %0" : "=x"(v) : "m"(*reinterpret_cast<const __m256_u*>(p)));
+        return {v};
+    }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
     void stream(float* p) const { _mm256_stream_ps(p, v); }
 };
@@ -60,6 +65,11 @@ struct Vec<double> {
         return {v};
     }
     static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+    static Vec load_in_order(const double* p) {
+        __m256d v;
+        __asm__ volatile("vmovupd %1, %0" : "=x"(v) : "m"(*reinterpret_cast<const __m256d_u*>(p)));
+        return {v};
+    }
     void store(double* p) const { _mm256_storeu_pd(p, v); }
     void stream(double* p) const { _mm256_stream_pd(p, v); }
 };

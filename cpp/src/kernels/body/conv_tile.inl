@@ -1,4 +1,5 @@
-// The register tile: Rows x Blocks accumulators held in registers over the whole reduction.
+// The register tile: Rows x Blocks accumulators held in registers over the whole reduction. AVX2 has its own.
+#include "kernels/body/tiles_in_order.h"
 #include "kernels/conv_finish.hpp"
 
 namespace convlens {
@@ -11,8 +12,8 @@ namespace {
 // two panels on. (8 images c96 k16 112 x 112, Zen 4: 0.29 of the time; the same lines called in at once before the
 // tile: 1.) Packed ones: the panel after this one, which a network has not read since its last image. (MobileNetV2, one
 // image, one thread: 0.99, EfficientNet-Lite0 0.98, MNASNet 0.97 of the time.) Tiles of one block are through two
-// elements before memory has answered: for them that is more. (AVX2: 512 channels 7 x 7 by F(2,3) 0.55 of the time, by
-// 2 or 4 KB ahead 0.89; ResNet-18 0.82.)
+// elements before memory has answered: for them that is more. (AVX2, by this tile: 512 channels 7 x 7 by F(2,3) 0.55 of
+// the time, by 2 or 4 KB ahead 0.89; ResNet-18 0.82.)
 template <class Real>
 inline int64_t weights_ahead(const ConvTile<Real>& a) {
     if (kTileBlocks<Real> > 1) return a.weight_ahead;
@@ -61,7 +62,6 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
     // Rows of 24 columns and more are cut into tiles of these heights alone. (Code for AVX-512, float32: 64 KB; all
     // heights unrolled: 100.)
     constexpr bool kUsual = Blocks == kTileBlocks<Real> && Rows + 2 >= kTileRows<Real>;
-    constexpr bool kOrdered = V::ordered;
     constexpr bool kTail = Half && kVecs == 1;  // half a register
     constexpr int kWhole = Blocks * kVecs - (Half ? (kVecs + 1) / 2 : 0);
     V sums[Rows][Blocks * kVecs];
@@ -92,7 +92,7 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
     // (118 instead of 163 GFLOP/s, Sapphire Rapids, GCC 12): so the walk over taps lives in memory, and strides are
     // hidden from it, lest it keep their multiples.
     int64_t stride = a.source.column_step * static_cast<int64_t>(sizeof(Real));
-    int64_t stride2 = 2 * stride, stride3 = 3 * stride, stride4 = 4 * stride, stride5 = 5 * stride;
+    int64_t stride2 = 2 * stride, stride3 = 3 * stride;
     int64_t element_step = a.source_element_step * static_cast<int64_t>(sizeof(Real));
     __asm__("" : "+r"(stride2), "+r"(stride3), "+r"(element_step));
     const int64_t weight_element_step = a.weight_element_step, weight_block_step = a.weight_block_step;
@@ -136,80 +136,54 @@ void run_tile(const ConvTile<Real>& a, int64_t row, int64_t column, int64_t bloc
         const char* ahead = walk.rows;
         if (!more) ahead = begin + Rows * stride;  // the next tile
         CONVLENS_UNROLL
-        for (int i = 0; i < (kOrdered ? 0 : Rows); ++i) {
+        for (int i = 0; i < Rows; ++i) {
             __builtin_prefetch(ahead);
             ahead += stride;
         }
         __asm__ volatile("" : "+m"(walk), "+m"(place), "+m"(output), "+m"(begin), "+m"(more) : : "memory");
-        // The products of an element; of several, the last moves the pointers on.
-        const auto element = [&](bool ahead_too, int index, int count) __attribute__((always_inline)) {
-            if constexpr (kOrdered) {
-                __asm__ volatile("" : "+r"(stride), "+r"(stride2), "+r"(stride3), "+r"(stride4), "+r"(stride5));
-            } else {
-                __asm__ volatile("" : "+r"(stride));
-            }
-            const Real* at = w + index * weight_element_step;
+        const auto element = [&](bool ahead_too) __attribute__((always_inline)) {
+            __asm__ volatile("" : "+r"(stride));
             V ws[Blocks * kVecs];
             CONVLENS_UNROLL
             for (int b = 0; b < Blocks; ++b) {
                 CONVLENS_UNROLL
                 for (int v = 0; v < kVecs; ++v) {
-                    ws[b * kVecs + v] = V::load(at + b * weight_block_step + v * V::width);
+                    ws[b * kVecs + v] = V::load(w + b * weight_block_step + v * V::width);
                 }
                 if (ahead_too) {
-                    __builtin_prefetch(reinterpret_cast<const char*>(at + b * weight_block_step) + weight_ahead, 0, 2);
+                    __builtin_prefetch(reinterpret_cast<const char*>(w + b * weight_block_step) + weight_ahead, 0, 2);
                 }
             }
             CONVLENS_UNROLL
             for (int i = 0; i < Rows; ++i) {
-                if constexpr (kOrdered) {
-                    const int64_t offset[] = {0, stride, stride2, stride3, stride4, stride5};
-                    const V x = V::splat_in_order(reinterpret_cast<const Real*>(s0 + offset[i]) + index);
-                    CONVLENS_UNROLL
-                    for (int v = 0; v < kWhole; ++v) sums[i][v] = fma_in_order(x, ws[v], sums[i][v]);
-                } else {
-                    const char* s = i < 5 ? s0 : i < 10 ? s1 : s2;
-                    const int64_t offset = i % 5 == 2 ? stride2 : i % 5 == 3 ? stride3 : (i % 5) * stride;
-                    const V x = V::splat(*reinterpret_cast<const Real*>(s + offset));
-                    CONVLENS_UNROLL
-                    for (int v = 0; v < kWhole; ++v) sums[i][v] = fma(x, ws[v], sums[i][v]);
-                    if constexpr (kTail) sums[i][kWhole] = fma_low(x, ws[kWhole], sums[i][kWhole]);
-                }
-            }
-            if (index + 1 < count) return;
-            s0 += count * element_step;
-            s1 += count * element_step;
-            s2 += count * element_step;
-            w += count * weight_element_step;
-        };
-        if constexpr (kUsual && kOrdered) {
-            // A block's elements one after the other: four share the pointers' steps, and no loop ends after so few.
-            if (element_step == sizeof(Real) && end - w == kBlockLanes<Real> * weight_element_step) {
+                const char* s = i < 5 ? s0 : i < 10 ? s1 : s2;
+                const int64_t offset = i % 5 == 2 ? stride2 : i % 5 == 3 ? stride3 : (i % 5) * stride;
+                const V x = V::splat(*reinterpret_cast<const Real*>(s + offset));
                 CONVLENS_UNROLL
-                for (int e = 0; e < kBlockLanes<Real>; e += 4) {
-                    element(true, 0, 4);
-                    element(true, 1, 4);
-                    element(true, 2, 4);
-                    element(true, 3, 4);
-                }
-                continue;
+                for (int v = 0; v < kWhole; ++v) sums[i][v] = fma(x, ws[v], sums[i][v]);
+                if constexpr (kTail) sums[i][kWhole] = fma_low(x, ws[kWhole], sums[i][kWhole]);
             }
-        } else if constexpr (kUsual && !Half) {
+            s0 += element_step;
+            s1 += element_step;
+            s2 += element_step;
+            w += weight_element_step;
+        };
+        if constexpr (kUsual && !Half) {
             // By twos, and where vectors are narrow by fours: longer code costs more than the loop does (Zen 4,
             // AVX-512, c16 k96 112 x 112: 2 %), and one load of elements that lie pages apart makes the processor fetch
             // ahead what is not wanted (8 images c512 k128 28 x 28: 11 %).
             for (const Real* last = end - (kVecs > 1 ? 3 : 1) * weight_element_step; w < last;) {
-                element(true, 0, 1);
-                element(true, 0, 1);
+                element(true);
+                element(true);
                 if (kVecs > 1) {
-                    element(true, 0, 1);
-                    element(true, 0, 1);
+                    element(true);
+                    element(true);
                 }
             }
         }
         // More columns than a tile has are cut into none lower than half of it.
         while (w != end) {
-            element(kOrdered || Half || (!kUsual && Blocks == kTileBlocks<Real> && 2 * Rows >= kTileRows<Real>), 0, 1);
+            element(Half || (!kUsual && Blocks == kTileBlocks<Real> && 2 * Rows >= kTileRows<Real>));
         }
     }
     finish_tile<Real, Rows, Blocks, kUsual && !Half>(a, sums, place, output);
@@ -233,38 +207,40 @@ template <class Real>
 constexpr TileTable<Real> make_table() {
     TileTable<Real> table;
     fill_table<Real, kTileBlocks<Real>, kTileRows<Real>>(table);
-    if constexpr (kPairRows<Real> == 1) table.entry[kPanelBlocks][1] = run_tile<Real, 1, kPanelBlocks>;
     return table;
 }
 template <class Real>
 constexpr TileTable<Real> kTiles = make_table<Real>();
 
-// Mobile networks have 24, 40, 72 and 120 channels; float64 is not worth the code. AVX2 goes without, unmeasured.
+// Mobile networks have 24, 40, 72 and 120 channels; float64 is not worth the code.
 template <class Real>
-constexpr bool kHalves = sizeof(Real) == 4 && !Vec<Real>::ordered;
+constexpr bool kHalves = sizeof(Real) == 4;
 
 template <class Real>
 void conv_tile(const ConvTile<Real>& a) {
-    constexpr int kRows = kTileRows<Real>;
-    // Tiles of a row differ by one column at most: 14 and 1 would leave the last one waiting for its own sums.
-    const int64_t tiles = (a.columns + kRows - 1) / kRows;
-    const bool halves = kHalves<Real> && 2 * a.last_lanes <= kBlockLanes<Real> && !a.resume;
-    for (int64_t row = 0; row < a.rows; ++row) {
-        int64_t column = 0;
-        for (int64_t tile = 0; tile < tiles; ++tile) {
-            const int64_t next = (tile + 1) * a.columns / tiles;
-            const int64_t most = next - column <= kPairRows<Real> ? kPanelBlocks : kTileBlocks<Real>;
-            for (int64_t block = 0; block < a.blocks; block += most) {
-                const int64_t blocks = a.blocks - block < most ? a.blocks - block : most;
-                if constexpr (kHalves<Real>) {
-                    if (halves && next - column == kRows && block + most == a.blocks) {
-                        run_tile<Real, kRows, kTileBlocks<Real>, true>(a, row, column, block);
-                        continue;
+    if constexpr (Vec<Real>::ordered) {
+        conv_tile_in_order(a);
+    } else {
+        constexpr int kRows = kTileRows<Real>, kMost = kTileBlocks<Real>;
+        // Tiles of a row differ by one column at most: 14 and 1 would leave the last one waiting for its own sums.
+        const int64_t tiles = (a.columns + kRows - 1) / kRows;
+        const bool halves = kHalves<Real> && 2 * a.last_lanes <= kBlockLanes<Real> && !a.resume;
+        for (int64_t row = 0; row < a.rows; ++row) {
+            int64_t column = 0;
+            for (int64_t tile = 0; tile < tiles; ++tile) {
+                const int64_t next = (tile + 1) * a.columns / tiles;
+                for (int64_t block = 0; block < a.blocks; block += kMost) {
+                    const int64_t blocks = a.blocks - block < kMost ? a.blocks - block : kMost;
+                    if constexpr (kHalves<Real>) {
+                        if (halves && next - column == kRows && block + kMost == a.blocks) {
+                            run_tile<Real, kRows, kMost, true>(a, row, column, block);
+                            continue;
+                        }
                     }
+                    kTiles<Real>.entry[blocks][next - column](a, row, column, block);
                 }
-                kTiles<Real>.entry[blocks][next - column](a, row, column, block);
+                column = next;
             }
-            column = next;
         }
     }
 }
