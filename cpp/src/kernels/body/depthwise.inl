@@ -1,6 +1,5 @@
 // Depthwise convolution: lanes are channels, so a tap is one multiplication of vectors.
-#include "kernels/args/depthwise.hpp"
-#include "kernels/conv_finish.hpp"
+#include "kernels/body/depthwise_in_order.h"
 
 namespace convlens {
 namespace kernels {
@@ -80,7 +79,7 @@ inline void depthwise_rest(const ConvTile<Real>& a, int64_t row, int64_t column,
 }
 
 template <class Real>
-void depthwise_tile(const ConvTile<Real>& a) {
+void depthwise_tile_by_columns(const ConvTile<Real>& a) {
     constexpr int kColumns = kTileRows<Real>, kHalf = kColumns < 8 ? kColumns - 1 : kColumns / 2;
     int64_t row = 0;
     if (a.columns * 2 == kColumns && a.output.row_step == a.columns * a.output.column_step &&
@@ -99,6 +98,15 @@ void depthwise_tile(const ConvTile<Real>& a) {
             depthwise_rest<Real, kHalf>(a, row, column, next);
             column += next;
         }
+    }
+}
+
+template <class Real>
+void depthwise_tile(const ConvTile<Real>& a) {
+    if constexpr (Vec<Real>::ordered) {
+        depthwise_tile_in_order(a);
+    } else {
+        depthwise_tile_by_columns(a);
     }
 }
 
