@@ -6,14 +6,19 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-// -1 when it is no position of the window whose corner is (y0, x0).
-inline int64_t place_of(const PoolWindow& p, int64_t index, int64_t y0, int64_t x0) {
-    if (index < 0 || index >= p.height * p.width) return -1;
-    const int64_t y = index / p.width - y0, x = index % p.width - x0;
-    const int64_t ky = y / p.dilation_height, kx = x / p.dilation_width;
-    const bool within = y >= 0 && x >= 0 && ky < p.kernel_height && kx < p.kernel_width;
-    const bool on = ky * p.dilation_height == y && kx * p.dilation_width == x;
-    return within && on ? ky * p.kernel_width + kx : -1;
+// -1 when it is no position of the window whose corner is (y0, x0), with these of its rows and columns inside.
+inline int64_t place_of(const PoolWindow& p, int64_t index, int64_t y0, int64_t x0, Range ys, Range xs) {
+    const int64_t corner = y0 * p.width + x0, left = xs.from * p.dilation_width;
+    const uint64_t reach = xs.count() > 0 ? (xs.count() - 1) * p.dilation_width + 1 : 0;
+    int64_t place = -1;
+    for (int64_t ky = ys.from; ky < ys.to; ++ky) {
+        const int64_t start = corner + ky * p.dilation_height * p.width + left;
+        const uint64_t away = static_cast<uint64_t>(index) - static_cast<uint64_t>(start);
+        if (away >= reach) continue;
+        const int64_t kx = p.dilation_width == 1 ? away : static_cast<int64_t>(away) / p.dilation_width;
+        if (kx * p.dilation_width == static_cast<int64_t>(away)) place = ky * p.kernel_width + xs.from + kx;
+    }
+    return place;
 }
 
 template <class Real>
@@ -32,16 +37,17 @@ void pool_places(const PoolPlacesArgs<Real>& a) {
     int64_t row = a.row0 % a.rows;
     for (int64_t i = a.row0; i < a.row1; ++i) {
         const int64_t y0 = row * p.stride_height - p.pad_top, at = i * a.columns;
+        const Range ys = inside(y0, p.dilation_height, p.kernel_height, 0, p.height);
         const auto edge = [&](int64_t from, int64_t to) {
             for (int64_t column = from; column < to; ++column) {
                 const int64_t x0 = column * p.stride_width - p.pad_left;
-                const int64_t place = place_of(p, a.indices[at + column], y0, x0);
+                const Range xs = inside(x0, p.dilation_width, p.kernel_width, 0, p.width);
+                const int64_t place = place_of(p, a.indices[at + column], y0, x0, ys, xs);
                 a.offset[at + column] = static_cast<uint8_t>(place);
                 wrong |= place < 0;
             }
         };
         edge(0, whole.from);
-        const Range ys = inside(y0, p.dilation_height, p.kernel_height, 0, p.height);
         for (int64_t column = whole.from; column < whole.to; column += V::width) {
             const int64_t left = whole.to - column, readable = a.windows - at - column;
             const int64_t* from = a.indices + at + column;
