@@ -33,6 +33,10 @@ void pool_places(const PoolPlacesArgs<Real>& a) {
     Words<Real> apart;
     for (int i = 0; i < V::width; ++i) apart[i] = i * p.stride_width;
     const auto splat = [](int64_t x) { return (Words<Real>)splat_ints<Real>(static_cast<Int>(x)); };
+    const int64_t columns = p.kernel_width;
+    const Words<Real> wide = splat(columns), down = splat(p.dilation_height * p.width);
+    const Words<Real> next = splat(V::width * p.stride_width);
+    Ints<Real> outside = {};  // negative where a place is none
     bool wrong = false;
     int64_t row = a.row0 % a.rows;
     for (int64_t i = a.row0; i < a.row1; ++i) {
@@ -48,30 +52,36 @@ void pool_places(const PoolPlacesArgs<Real>& a) {
             }
         };
         edge(0, whole.from);
-        for (int64_t column = whole.from; column < whole.to; column += V::width) {
-            const int64_t left = whole.to - column, readable = a.windows - at - column;
+        const int64_t corner = (y0 + ys.from * p.dilation_height) * p.width + whole.from * p.stride_width - p.pad_left;
+        Words<Real> corners = apart + splat(corner);
+        const Words<Real> first = splat(ys.from * columns);
+        for (int64_t column = whole.from; column < whole.to; column += V::width, corners = corners + next) {
+            const int64_t readable = a.windows - at - column;
             const int64_t* from = a.indices + at + column;
             int64_t some[V::width];
-            if (readable < V::width) {
+            if (__builtin_expect(readable < V::width, 0)) {
                 for (int64_t j = 0; j < V::width; ++j) some[j] = j < readable ? from[j] : 0;
                 from = some;
             }
-            const int64_t corner = (y0 + ys.from * p.dilation_height) * p.width + column * p.stride_width - p.pad_left;
-            Words<Real> away = (Words<Real>)to_ints(narrow_integers(from, V())) - apart - splat(corner);
+            Words<Real> away = (Words<Real>)to_ints(narrow_integers(from, V())) - corners, places = first;
             Ints<Real> place = splat_ints<Real>(-1);
-            for (int64_t ky = ys.from; ky < ys.to; ++ky) {
-                const Ints<Real> here = (Ints<Real>)(away < splat(p.kernel_width));
-                place = here ? (Ints<Real>)(away + splat(ky * p.kernel_width)) : place;
-                away = away - splat(p.dilation_height * p.width);
+            for (int64_t ky = ys.count(); ky > 0; --ky) {
+                place = (Ints<Real>)(away < wide) ? (Ints<Real>)(away + places) : place;
+                away = away - down;
+                places = places + wide;
             }
-            const unsigned outside = sign_bits(to_reals<Real>(place));
-            wrong |= (left < V::width ? outside & ((1u << left) - 1) : outside) != 0;
+            if (column + V::width > whole.to) {
+                const unsigned lanes = (1u << (whole.to - column)) - 1;
+                wrong |= (sign_bits(to_reals<Real>(place)) & lanes) != 0;
+            } else {
+                outside = outside | place;
+            }
             narrow_bytes(a.offset + at + column, to_reals<Real>(place));
         }
         edge(whole.to, a.columns);
         if (++row == a.rows) row = 0;
     }
-    if (wrong) *a.wrong = true;
+    if (wrong || sign_bits(to_reals<Real>(outside)) != 0) *a.wrong = true;
 }
 
 }  // namespace

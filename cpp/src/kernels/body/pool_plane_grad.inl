@@ -21,7 +21,7 @@ struct Plane {
     Real* room;  // where rows end that may be overrun, as what lies behind is written after them; null if only this row
 };
 
-// What windows give to their positions: whole(v, ...) of the dy of neighbouring windows to one place in each;
+// What windows give to their positions: take(v, ...) of the shared() dy of neighbouring windows at one place in each;
 // across(...) of one window to neighbouring places; one(...) to one; give(...) of a row of windows, to the places that
 // are theirs.
 template <class Real>
@@ -37,8 +37,8 @@ struct Winners {
     void give(const Real* dy, Range columns, Real* line) const {
         __builtin_memcpy((void*)line, (const void*)(dy + columns.from), columns.count() * sizeof(Real));
     }
-    V whole(V v, Ints<Real> winners, int64_t place) const {
-        return keep(Mask<Real>{(Ints<Real>)(winners == splat_ints<Real>(place))}, v);
+    static V take(V v, Ints<Real> winners, Ints<Real> place) {
+        return keep(Mask<Real>{(Ints<Real>)(winners == place)}, v);
     }
     static Ints<Real> winners(const uint8_t* offset) { return to_ints(widen_bytes(offset, V())); }
     V across(Real dy, int64_t at, int64_t, int64_t place) const {
@@ -70,7 +70,7 @@ struct Shares {
         if (count != rows) rows = count, full = share(count * a.window->kernel_width);
     }
     static Real share(int64_t count) { return count > 0 ? Real(1) / static_cast<Real>(count) : Real(0); }
-    V whole(V v, Ints<Real>, int64_t) const { return v * V::splat(full); }
+    static V take(V v, Ints<Real>, Ints<Real>) { return v; }
     static Ints<Real> winners(const uint8_t*) { return Ints<Real>{}; }
     void give(const Real* dy, Range columns, Real* line) const {
         const int64_t n = columns.count();
@@ -124,28 +124,41 @@ inline void put(Vec<Real> v, Real* to, int64_t count, const Real* room) {
 }
 
 // Rows of dx from `count` rows of windows two wide, side by side in both directions, where vectors may be read and
-// written whole: of a row narrower than one they spill into the next, which is written after it.
-template <class Given, class Real>
+// written whole: of a row narrower than one they spill into the next, which is written after it. Height: 2, or any.
+template <int Height, class Given, class Real>
 inline void grad_of_pairs(const Plane<Real>& a, Given& given, int64_t row, int64_t count, Real* dx) {
     typedef Vec<Real> V;
-    const int64_t columns = a.dy_width, used = 2 * columns, height = a.window->kernel_height;
-    for (const int64_t end = row + count; row < end; ++row, dx += height * a.dx_row_stride) {
+    const int64_t columns = a.dy_width, used = 2 * columns, height = Height > 0 ? Height : a.window->kernel_height;
+    const int64_t below = a.dx_row_stride;
+    const bool narrow = used <= V::width;
+    const Ints<Real> two = splat_ints<Real>(2), one = splat_ints<Real>(1);
+    for (const int64_t end = row + count; row < end; ++row, dx += height * below) {
         given.aim(row);
+        const V share = given.of_all();
+        const Real* dy = a.dy + row * a.dy_row_stride;
+        const uint8_t* offset = a.offset + (Given::kPlaces ? row * columns : 0);
         for (int64_t column = 0; column < columns; column += V::width) {
             if (column + V::width > columns && columns >= V::width) column = columns - V::width;
-            const V v = V::load(a.dy + row * a.dy_row_stride + column);
-            const Ints<Real> winners = Given::winners(a.offset + row * columns + column);
-            const bool narrow = used - 2 * column <= V::width;
+            const V v = Given::shared(V::load(dy + column), share);
+            const Ints<Real> winners = Given::winners(offset + (Given::kPlaces ? column : 0));
             Real* to = dx + 2 * column;
-            for (int64_t ky = 0; ky < height; ++ky, to += a.dx_row_stride) {
+            Ints<Real> place = {};
+            const auto put_row = [&] {
                 V low, high;
-                zip(given.whole(v, winners, 2 * ky), given.whole(v, winners, 2 * ky + 1), &low, &high);
+                zip(Given::take(v, winners, place), Given::take(v, winners, place + one), &low, &high);
                 store_anywhere(to, low);
                 if (!narrow) store_anywhere(to + V::width, high);
+                to += below, place = place + two;
+            };
+            put_row();
+            if (Height == 2) {
+                put_row();
+            } else {
+                for (int64_t ky = 1; ky < height; ++ky) put_row();
             }
         }
         for (int64_t ky = 0; ky < height; ++ky) {
-            for (int64_t x = used; x < a.window->width; ++x) dx[ky * a.dx_row_stride + x] = 0;
+            for (int64_t x = used; x < a.window->width; ++x) dx[ky * below + x] = 0;
         }
     }
 }
@@ -176,7 +189,7 @@ void grad_of_tiles(const Plane<Real>& a) {
                 if (count > writes / height) count = writes / height;
             }
             if (count > 0) {
-                grad_of_pairs(a, given, row, count, to);
+                height == 2 ? grad_of_pairs<2>(a, given, row, count, to) : grad_of_pairs<0>(a, given, row, count, to);
                 row += count, y += count * height;
                 continue;
             }
@@ -360,9 +373,7 @@ struct Source {
     struct Windows {
         V dy;
         Ints<Real> winners;
-        V take(Ints<Real> place) const {
-            return Given::kPlaces ? keep(Mask<Real>{(Ints<Real>)(winners == place)}, dy) : dy;
-        }
+        V take(Ints<Real> place) const { return Given::take(dy, winners, place); }
     };
     Windows load(int64_t at) const {
         return {Given::shared(V::load(dy + at), share), Given::winners(places + (Given::kPlaces ? at : 0))};
