@@ -34,9 +34,10 @@ void pool_places(const PoolPlacesArgs<Real>& a) {
     for (int i = 0; i < V::width; ++i) apart[i] = i * p.stride_width;
     const auto splat = [](int64_t x) { return (Words<Real>)splat_ints<Real>(static_cast<Int>(x)); };
     const int64_t columns = p.kernel_width;
-    const Words<Real> wide = splat(columns), down = splat(p.dilation_height * p.width);
+    const Words<Real> wide = splat(columns), down = splat(p.dilation_height * p.width), gap = down - wide;
+    const Words<Real> last = down - splat(1), bytes = splat(255);
     const Words<Real> next = splat(V::width * p.stride_width);
-    Ints<Real> outside = {};  // negative where a place is none
+    Ints<Real> outside = {};  // ones where a place is none
     bool wrong = false;
     int64_t row = a.row0 % a.rows;
     for (int64_t i = a.row0; i < a.row1; ++i) {
@@ -63,20 +64,21 @@ void pool_places(const PoolPlacesArgs<Real>& a) {
                 for (int64_t j = 0; j < V::width; ++j) some[j] = j < readable ? from[j] : 0;
                 from = some;
             }
-            Words<Real> away = (Words<Real>)to_ints(narrow_integers(from, V())) - corners, places = first;
-            Ints<Real> place = splat_ints<Real>(-1);
-            for (int64_t ky = ys.count(); ky > 0; --ky) {
-                place = (Ints<Real>)(away < wide) ? (Ints<Real>)(away + places) : place;
-                away = away - down;
-                places = places + wide;
+            // Within a window are the first `wide` of every `down` from its corner.
+            Words<Real> away = (Words<Real>)to_ints(narrow_integers(from, V())) - corners, place = away + first;
+            for (int64_t ky = ys.count(); ky > 1; --ky) {
+                const Words<Real> lower = (Words<Real>)((Ints<Real>)away > (Ints<Real>)last);
+                away = away - (lower & down);
+                place = place - (lower & gap);
             }
+            const Ints<Real> none = (Ints<Real>)(away >= wide);
             if (column + V::width > whole.to) {
                 const unsigned lanes = (1u << (whole.to - column)) - 1;
-                wrong |= (sign_bits(to_reals<Real>(place)) & lanes) != 0;
+                wrong |= (sign_bits(to_reals<Real>(none)) & lanes) != 0;
             } else {
-                outside = outside | place;
+                outside = outside | none;
             }
-            narrow_bytes(a.offset + at + column, to_reals<Real>(place));
+            narrow_bytes(a.offset + at + column, to_reals<Real>((Ints<Real>)(place & bytes)));
         }
         edge(whole.to, a.columns);
         if (++row == a.rows) row = 0;
