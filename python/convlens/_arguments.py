@@ -57,9 +57,13 @@ def checked(function: Function, more: Mapping[str, Check] | None = None) -> Func
 
 def sequence(value: Any) -> bool:
     """Whether it is a list, a tuple or an array with an axis; text is none."""
+    if isinstance(value, (list, tuple)):
+        return True
+    if isinstance(value, (int, str, bytes)):  # what is asked most, and Sequence takes long to say no
+        return False
     if isinstance(value, np.ndarray):
         return value.ndim > 0
-    return isinstance(value, (list, tuple)) or (isinstance(value, Sequence) and not isinstance(value, (str, bytes)))
+    return isinstance(value, Sequence)
 
 
 def whole(least: float = -math.inf, remedy: str = "") -> Check:
@@ -87,6 +91,12 @@ def several(least: float = -math.inf, remedy: str = "", *, or_none: bool = False
     one = whole(least, remedy)
 
     def check(name: str, value: Any) -> tuple[Any, ...]:
+        if type(value) is tuple:  # of ints, as most calls give
+            for item in value:
+                if type(item) is not int or not least <= item < MOST or item <= -MOST:
+                    break
+            else:
+                return value
         if not sequence(value):
             raise TypeError(f"`{name}` (={value!r}) must be a sequence of ints, such as (2, 3)")
         return tuple(None if or_none and item is None else one(name, item) for item in value)

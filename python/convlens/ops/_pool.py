@@ -116,15 +116,16 @@ def max_pool2d_grad(
     ndarray of shape (N, C, H, W)
     """
     dy, shape = images(grad_output, "grad_output"), shape_of(input_shape, "input_shape", 3)
-    window = _window(shape, kernel_size, stride, padding, dilation, ceil_mode)
-    _check_places("indices", window)
-    check_grad(dy, shape[0], *window.output_size((shape[1], shape[2])))
+    sizes, output_size = _checked_grad(
+        shape, hashable(kernel_size), hashable(stride), hashable(padding), hashable(dilation), ceil_mode
+    )
+    check_grad(dy, shape[0], *output_size)
     places = array_of(indices, "indices")
     if places.shape != dy.shape or places.dtype.kind not in "iu":
         raise ValueError(
             f"`indices` is {places.dtype} of shape {places.shape}; it must be integers, of shape {dy.shape}"
         )
-    made: Array = max_pool_grad(dy, np.ascontiguousarray(places, np.int64), _sizes(window, *shape[1:]))
+    made: Array = max_pool_grad(dy, np.ascontiguousarray(places, np.int64), sizes)
     return made
 
 
@@ -206,6 +207,16 @@ def _checked_window(
     window.output_size((image[1], image[2]))
     window.check_covers((image[1], image[2]))
     return window
+
+
+@lru_cache(maxsize=KEPT, typed=True)
+def _checked_grad(
+    image: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """What a gradient by indices reads, and the size of what it is the gradient of."""
+    window = _checked_window(image, kernel_size, stride, padding, dilation, ceil_mode)
+    _check_places("indices", window)
+    return _sizes(window, *image[1:]), window.output_size((image[1], image[2]))
 
 
 def _attributes(window: Window) -> dict[str, Any]:

@@ -138,15 +138,15 @@ inline void narrow_bytes(unsigned char* p, Vec<double> a) {
 }
 // int64 as the integers of lanes, the nearest that there is.
 inline Vec<float> narrow_integers(const void* p, Vec<float>) {
-    int lanes[Vec<float>::width];
-    for (int i = 0; i < Vec<float>::width; ++i) {
-        long long x;
-        __builtin_memcpy(&x, static_cast<const char*>(p) + 8 * i, 8);
-        lanes[i] = x < -0x7fffffff - 1 ? -0x7fffffff - 1 : x > 0x7fffffff ? 0x7fffffff : static_cast<int>(x);
-    }
-    Vec<float> a;
-    __builtin_memcpy(&a.v, lanes, sizeof a.v);
-    return a;
+    const __m256 first = _mm256_loadu_ps(static_cast<const float*>(p));
+    const __m256 second = _mm256_loadu_ps(static_cast<const float*>(p) + 8);
+    const __m256i low = _mm256_castps_si256(_mm256_shuffle_ps(first, second, _MM_SHUFFLE(2, 0, 2, 0)));
+    const __m256i high = _mm256_castps_si256(_mm256_shuffle_ps(first, second, _MM_SHUFFLE(3, 1, 3, 1)));
+    // The upper half of one that fits repeats its sign.
+    const __m256i fits = _mm256_cmpeq_epi32(high, _mm256_srai_epi32(low, 31));
+    const __m256i limit = _mm256_xor_si256(_mm256_srai_epi32(high, 31), _mm256_set1_epi32(0x7fffffff));
+    const __m256i mixed = _mm256_blendv_epi8(limit, low, fits);
+    return {_mm256_castsi256_ps(_mm256_permute4x64_epi64(mixed, _MM_SHUFFLE(3, 1, 2, 0)))};
 }
 inline Vec<double> narrow_integers(const void* p, Vec<double>) {
     return Vec<double>::load(static_cast<const double*>(p));

@@ -22,9 +22,9 @@ inline Place place_of(const PoolWindow& p, int64_t column) {
 // A row of windows: n_rows of their rows lie inside x; the first row is at first_place.
 struct WindowRow {
     int64_t stride, row_step, n_rows, dilation, kernel_width, first_place, counted_rows;
-    int64_t ahead;      // elements, or 0
-    int64_t neighbour;  // of a vector of x the next one: the same row's, or of two narrow rows the other's
-    Place ends[2];      // of the first and the last window: most rows have one over either end at most
+    int64_t ahead;  // elements, or 0
+    bool left;      // the first window begins one column too far left, and the one before x may be read
+    Place ends[2];  // of the first and the last window: most rows have one over either end at most
 };
 
 // visit(vector, ky, kx) for the taps of neighbouring windows that lie inside, one or two apart. Two apart, lanes are in
@@ -41,21 +41,28 @@ inline void each_tap(const WindowRow& w, const Real* x, Visit visit) {
         }
     }
 }
-// The same of whole windows of Size x Size, two apart.
-template <int Size, class Real, class Visit>
-inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
+template <class Real>
+inline Mask<Real> first_lane() {
+    Mask<Real> first = {};
+    first.v[0] = -1;
+    return first;
+}
+// The same of whole windows of Size x Size, two apart. Of a vector of x the next one is the same row's, or of two
+// narrow rows the other's. Left: of the first window the first column lies outside.
+template <int Size, bool Left, class Real, class Visit>
+inline void each_tap_of(const Real* x, int64_t row_step, int64_t neighbour, Real outside, Visit visit) {
     typedef Vec<Real> V;
     // Of three, one and then two: below padding of one the two are what begins with a line.
     CONVLENS_UNROLL
-    for (int ky = 0; ky < Size; ++ky, x += w.row_step) {
+    for (int ky = 0; ky < Size; ++ky, x += row_step) {
         V even, odd;
         if (Size % 2 == 1) {
-            unzip(V::load(x), V::load(x + w.neighbour), &even, &odd);
-            visit(even, ky, 0);
+            unzip(V::load(x), V::load(x + neighbour), &even, &odd);
+            visit(Left ? select(first_lane<Real>(), V::splat(outside), even) : even, ky, 0);
         }
         CONVLENS_UNROLL
         for (int kx = Size % 2; kx < Size; kx += 2) {
-            unzip(V::load(x + kx), V::load(x + kx + w.neighbour), &even, &odd);
+            unzip(V::load(x + kx), V::load(x + kx + neighbour), &even, &odd);
             visit(even, ky, kx);
             visit(odd, ky, kx + 1);
         }
@@ -65,7 +72,7 @@ inline void each_tap_of(const WindowRow& w, const Real* x, Visit visit) {
 // The first maximum wins; of NaN, which beat all else, the first too.
 template <bool WithOffset>
 struct Maximum {
-    static constexpr bool kTakesPairs = !WithOffset;
+    static constexpr bool kTakesPairs = !WithOffset, kWithOffset = WithOffset;
     template <class Real>
     struct State {
         typedef Vec<Real> V;
@@ -91,30 +98,35 @@ struct Maximum {
         each_tap(w, x, [&](Vec<Real> v, int64_t ky, int64_t kx) { state(v, ky, kx); });
         state.store(y, offset);
     }
-    // `columns` above 0: half of the vector is the next row's, which has so many.
     template <int Size, class Real>
-    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t* offset, int64_t columns = 0) {
-        typedef Vec<Real> V;
-        if (WithOffset) {
-            State<Real> state(w);
-            each_tap_of<Size>(w, x, [&](V v, int64_t ky, int64_t kx) { state(v, ky, kx); });
-            return state.store(y, offset);
-        }
-        // NaN makes a sum NaN (as opposite infinities do): without it, nothing else needs a look at it.
-        V best = V::splat(-Real(__builtin_inff())), sum = V::zero();
-        each_tap_of<Size>(w, x, [&](V v, int64_t, int64_t) { best = max(v, best), sum = sum + v; });
-        if (__builtin_expect(to_bits(is_nan(sum)) != 0, 0)) {
-            any(w, x, y, offset);
-            if (columns > 0) any(w, x + w.neighbour, y + columns, offset);
-            return;
-        }
-        if (columns == 0) return store_anywhere(y, in_order(best));
-        alignas(64) Real rows[V::width];
-        constexpr int kHalf = V::width / 2;
-        in_order(best).store(rows);
-        __builtin_memcpy(y, rows, kHalf * sizeof(Real));
-        __builtin_memcpy(y + columns, rows + kHalf, kHalf * sizeof(Real));
+    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t* offset) {
+        State<Real> state(w);
+        each_tap_of<Size, false>(x, w.row_step, Vec<Real>::width, Real(0),
+                                 [&](Vec<Real> v, int64_t ky, int64_t kx) { state(v, ky, kx); });
+        state.store(y, offset);
     }
+    // Of whole windows without NaN, which makes a sum NaN (as opposite infinities do).
+    template <int Size, class Real>
+    struct Whole {
+        typedef Vec<Real> V;
+        V sums = V::zero();
+        explicit Whole(const WindowRow&) {}
+        template <bool Left>
+        V operator()(const Real* x, int64_t row_step, int64_t neighbour) {
+            V best, sum;
+            each_tap_of<Size, Left>(x, row_step, neighbour, -Real(__builtin_inff()), [&](V v, int64_t ky, int64_t kx) {
+                best = ky + kx == 0 ? v : max(v, best);
+                sum = ky + kx == 0 ? v : sum + v;
+            });
+            sums = sums + sum;
+            return in_order(best);
+        }
+        bool failed() {
+            const bool nan = to_bits(is_nan(sums)) != 0;
+            sums = V::zero();
+            return nan;
+        }
+    };
     template <class Real>
     __attribute__((noinline)) static void one(const WindowRow& w, const Place& at, const Real* x, Real* y,
                                               uint8_t* offset) {
@@ -135,7 +147,7 @@ struct Maximum {
 
 // A sum a row first.
 struct Average {
-    static constexpr bool kTakesPairs = false;
+    static constexpr bool kTakesPairs = false, kWithOffset = false;
     template <class Real>
     struct State {
         typedef Vec<Real> V;
@@ -161,11 +173,24 @@ struct Average {
         state.store(w, y);
     }
     template <int Size, class Real>
-    static void lanes(const WindowRow& w, const Real* x, Real* y, uint8_t*) {
-        State<Real> state;
-        each_tap_of<Size>(w, x, [&](Vec<Real> v, int64_t, int64_t kx) { state.add(v, kx == Size - 1); });
-        state.store(w, y);
-    }
+    struct Whole {
+        typedef Vec<Real> V;
+        V windows, first;
+        explicit Whole(const WindowRow& w) : windows(V::splat(divisor<Real>(w, Size))), first(windows) {
+            first = select(first_lane<Real>(), V::splat(divisor<Real>(w, w.ends[0].counted)), first);
+        }
+        template <bool Left>
+        V operator()(const Real* x, int64_t row_step, int64_t neighbour) {
+            V total, row;
+            each_tap_of<Size, Left>(x, row_step, neighbour, Real(0), [&](V v, int64_t ky, int64_t kx) {
+                row = kx == 0 ? v : row + v;
+                if (kx == Size - 1) total = ky == 0 ? row : total + row;
+            });
+            total = total + V::zero();  // as a sum from zero, which is never -0
+            return in_order(Size == 2 ? total * V::splat(Real(0.25)) : total / (Left ? first : windows));
+        }
+        bool failed() const { return false; }
+    };
     template <class Real>
     __attribute__((noinline)) static void one(const WindowRow& w, const Place& at, const Real* x, Real* y, uint8_t*) {
         Real total = 0;
@@ -187,36 +212,94 @@ __attribute__((noinline)) void one_by_one(const WindowRow& w, const PoolWindow& 
     }
 }
 
+// Rows alike of whole windows of Size x Size, two apart, without offsets; Left: but for the first one's first column.
+template <class Kind, int Size, bool Left, class Real>
+__attribute__((noinline)) void whole_rows(const WindowRow& w, const Real* x, int64_t x_step, Real* y, int64_t y_step,
+                                          int64_t columns, int64_t count) {
+    typedef Vec<Real> V;
+    typename Kind::template Whole<Size, Real> windows(w);
+    const int64_t row_step = w.row_step, ahead = w.ahead;
+    constexpr int kLine = 64 / sizeof(Real);
+    for (; count > 0; --count, x += x_step, y += y_step) {
+        int64_t column = 0;
+        if (Left) {
+            store_anywhere(y, windows.template operator()<Left>(x, row_step, V::width));
+            column = V::width;
+        }
+        for (; column < columns; column += V::width) {
+            const Real* at = x + 2 * column;
+            if (Size == 2 && ahead > 0) {
+                CONVLENS_UNROLL
+                for (int i = 0; i < 2 * V::width; i += kLine) {
+                    __builtin_prefetch(at + ahead + i);
+                    __builtin_prefetch(at + row_step + ahead + i);
+                }
+            }
+            store_anywhere(y + column, windows.template operator()<false>(at, row_step, V::width));
+        }
+        if (__builtin_expect(windows.failed(), 0)) {
+            for (column = 0; column < columns; column += V::width) Kind::any(w, x + 2 * column, y + column, nullptr);
+            if (Left) Kind::one(w, w.ends[0], x, y, nullptr);
+        }
+    }
+}
+
+// The same of two rows at a time, each at most half a vector; returns how many.
+template <class Kind, int Size, class Real>
+__attribute__((noinline)) int64_t whole_pairs(const WindowRow& w, const Real* x, int64_t x_step, Real* y,
+                                              int64_t columns, int64_t count) {
+    typedef Vec<Real> V;
+    constexpr int kHalf = V::width / 2;
+    typename Kind::template Whole<Size, Real> windows(w);
+    const int64_t row_step = w.row_step;
+    int64_t done = 0;
+    for (; done + 2 <= count; done += 2, x += 2 * x_step, y += 2 * columns) {
+        alignas(64) Real rows[V::width];
+        windows.template operator()<false>(x, row_step, x_step).store(rows);
+        __builtin_memcpy(y, rows, kHalf * sizeof(Real));
+        __builtin_memcpy(y + columns, rows + kHalf, kHalf * sizeof(Real));
+        if (__builtin_expect(windows.failed(), 0)) {
+            Kind::any(w, x, y, nullptr);
+            Kind::any(w, x + x_step, y + columns, nullptr);
+        }
+    }
+    return done;
+}
+
 // Rows alike, whole vectors, Size x Size windows two apart; 0: any.
 template <class Kind, int Size, class Real>
 __attribute__((noinline)) void alike_rows(const WindowRow& w, const PoolPlaneArgs<Real>& a, const Real* x, Real* y,
                                           uint8_t* offset, Range whole, int64_t count) {
     const PoolWindow& p = *a.window;
-    const int64_t x_step = p.stride_height * a.x_row_stride, stride = Size > 0 ? 2 : w.stride;
-    if constexpr (Size == 2 && Kind::kTakesPairs) {
-        const bool narrow = whole.from == 0 && whole.to == a.columns && a.columns * 2 <= Vec<Real>::width;
-        WindowRow two = w;
-        two.neighbour = x_step;
-        for (; narrow && count >= 2 && a.y_row_stride == a.columns; count -= 2, x += 2 * x_step, y += 2 * a.columns) {
-            Kind::template lanes<Size>(two, x, y, nullptr, a.columns);
+    const int64_t x_step = p.stride_height * a.x_row_stride;
+    if constexpr (Size > 0 && !Kind::kWithOffset) {
+        if (w.left) whole.from = 0;
+        if (whole.count() == a.columns) {
+            int64_t done = 0;
+            if constexpr (Size == 2 && Kind::kTakesPairs) {
+                if (a.columns * 2 <= Vec<Real>::width && a.y_row_stride == a.columns) {
+                    done = whole_pairs<Kind, Size>(w, x, x_step, y, a.columns, count);
+                }
+            }
+            x += done * x_step, y += done * a.y_row_stride, count -= done;
+            const auto rows = w.left ? whole_rows<Kind, Size, Size == 3, Real> : whole_rows<Kind, Size, false, Real>;
+            return rows(w, x, x_step, y, a.y_row_stride, a.columns, count);
         }
     }
     for (; count > 0; --count, x += x_step, y += a.y_row_stride) {
         if (whole.from > 0) Kind::one(w, w.ends[0], x, y, offset);
         if (whole.from > 1) one_by_one<Kind>(w, p, x, y, offset, 1, whole.from);
-        for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
-            uint8_t* winners = offset == nullptr ? nullptr : offset + column;
-            if constexpr (Size > 0) {
-                if (Size == 2 && w.ahead > 0) {
-                    CONVLENS_UNROLL
-                    for (int i = 0; i < 4; ++i) {
-                        const Real* at = x + column * stride + i / 2 * w.row_step + i % 2 * Vec<Real>::width;
-                        __builtin_prefetch(at + w.ahead);
-                    }
+        if constexpr (Size > 0 && !Kind::kWithOffset) {
+            const auto rows = w.left ? whole_rows<Kind, Size, Size == 3, Real> : whole_rows<Kind, Size, false, Real>;
+            rows(w, x + 2 * whole.from, 0, y + whole.from, 0, whole.count(), 1);
+        } else {
+            for (int64_t column = whole.from; column < whole.to; column += Vec<Real>::width) {
+                uint8_t* winners = offset == nullptr ? nullptr : offset + column;
+                if constexpr (Size > 0) {
+                    Kind::template lanes<Size>(w, x + column * 2, y + column, winners);
+                } else {
+                    Kind::any(w, x + column * w.stride, y + column, winners);
                 }
-                Kind::template lanes<Size>(w, x + column * stride, y + column, winners);
-            } else {
-                Kind::any(w, x + column * stride, y + column, winners);
             }
         }
         if (whole.to < a.columns - 1) one_by_one<Kind>(w, p, x, y, offset, whole.to, a.columns - 1);
@@ -248,7 +331,8 @@ Functions<Real> functions_of() {
 
 template <class Real>
 __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Functions<Real>& kind) {
-    constexpr int64_t width = Vec<Real>::width;
+    typedef Vec<Real> V;
+    constexpr int64_t width = V::width;
     const PoolWindow& p = *a.window;
     Range whole = whole_outputs(p.kernel_width, p.stride_width, p.pad_left, p.dilation_width, 0, p.width);
     if (whole.to > a.columns) whole.to = a.columns;
@@ -259,17 +343,22 @@ __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Fu
     // Lanes beyond a row's windows are garbage: they may be read below the end of x, and written where this call's next
     // rows will come.
     const bool adjacent = a.y_row_stride == a.columns && (a.row1 <= a.rows || a.y_plane_stride == a.rows * a.columns);
-    const int64_t last_lanes = whole.from + (whole.to - whole.from + width - 1) / width * width;
+    const bool left = size == 3 && a.offset == nullptr && p.pad_left == 1 && whole.from == 1 && whole.to > 1;
+    const int64_t first = left ? 0 : whole.from, last_lanes = first + (whole.to - first + width - 1) / width * width;
     const int64_t beyond = (p.kernel_width - 1) * p.dilation_width;
     const int64_t spilled_rows = (last_lanes - 1) / a.columns, x_step = p.stride_height * a.x_row_stride;
     WindowRow w = {};
+    w.left = left;
     w.ends[0] = place_of(p, 0), w.ends[1] = place_of(p, a.columns - 1);
     w.stride = p.stride_width, w.row_step = p.dilation_height * a.x_row_stride;
-    w.dilation = p.dilation_width, w.kernel_width = p.kernel_width, w.neighbour = width;
-    // Of long rows from memory the next lines are fetched meanwhile. (AVX-512, one thread: c64 224 x 224 0.73 of the
-    // time; of 8 images of c128 112 x 112 it takes 1.07.)
-    constexpr int64_t kFar = (8 << 20) / sizeof(Real), kLong = 512 / sizeof(Real);
-    w.ahead = a.x_end - a.x > kFar && p.width > kLong ? 2048 : 0;
+    w.dilation = p.dilation_width, w.kernel_width = p.kernel_width;
+    // Of x from memory the next lines are fetched meanwhile: where rows are long, or 256-bit vectors take all of x from
+    // a third-level cache that nearly holds it. (One thread, time with and without. Zen 3: c64 224 x 224 0.50, of 8
+    // images c512 28 x 28 0.65, c256 56 x 56 1.0, c128 112 x 112 1.1. AVX-512: c64 224 x 224 0.73, the last 1.07.)
+    constexpr int64_t kFar = (8 << 20) / sizeof(Real), kFarther = 4 * kFar, kLong = 512 / sizeof(Real);
+    const int64_t elements = a.x_end - a.x;
+    const bool near = V::ordered && elements <= kFarther;
+    w.ahead = elements > kFar && (p.width > kLong || near) ? 2048 : 0;
     for (int64_t i = a.row0; i < a.row1;) {
         const int64_t plane = i / a.rows, row = i - plane * a.rows, y0 = row * p.stride_height - p.pad_top;
         const Range ys = inside(y0, p.dilation_height, p.kernel_height, 0, p.height);
@@ -286,6 +375,7 @@ __attribute__((noinline)) void pool_plane(const PoolPlaneArgs<Real>& a, const Fu
         const int64_t reads = room < 0 ? 0 : room / x_step + 1;
         if (alike > spill) alike = spill;
         if (alike > reads) alike = reads;
+        if (x < a.x) alike = 0;
         if (alike > 0) {
             kind.alike_rows[size == 2 || size == 3 ? size - 1 : 0](w, a, x, y, offset, whole, alike);
             i += alike;

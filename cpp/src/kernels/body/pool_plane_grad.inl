@@ -21,7 +21,7 @@ struct Plane {
     Real* room;  // where rows end that may be overrun, as what lies behind is written after them; null if only this row
 };
 
-// What windows give to their positions: whole(v, ...) of the dy of neighbouring windows to one place in each;
+// What windows give to their positions: take(v, ...) of the shared() dy of neighbouring windows at one place in each;
 // across(...) of one window to neighbouring places; one(...) to one; give(...) of a row of windows, to the places that
 // are theirs.
 template <class Real>
@@ -37,14 +37,17 @@ struct Winners {
     void give(const Real* dy, Range columns, Real* line) const {
         __builtin_memcpy((void*)line, (const void*)(dy + columns.from), columns.count() * sizeof(Real));
     }
-    V whole(V v, Ints<Real> winners, int64_t place) const {
-        return keep(Mask<Real>{(Ints<Real>)(winners == splat_ints<Real>(place))}, v);
+    static V take(V v, Ints<Real> winners, Ints<Real> place) {
+        return keep(Mask<Real>{(Ints<Real>)(winners == place)}, v);
     }
     static Ints<Real> winners(const uint8_t* offset) { return to_ints(widen_bytes(offset, V())); }
     V across(Real dy, int64_t at, int64_t, int64_t place) const {
         return keep(Mask<Real>{(Ints<Real>)(lane == splat_ints<Real>(a.offset[at] - place))}, V::splat(dy));
     }
     Real one(Real dy, int64_t at, int64_t, int64_t place) const { return a.offset[at] == place ? dy : Real(0); }
+    bool all_alike() const { return true; }
+    V of_all() const { return V::zero(); }
+    static V shared(V dy, V) { return dy; }
 };
 template <class Real>
 struct Shares {
@@ -67,7 +70,7 @@ struct Shares {
         if (count != rows) rows = count, full = share(count * a.window->kernel_width);
     }
     static Real share(int64_t count) { return count > 0 ? Real(1) / static_cast<Real>(count) : Real(0); }
-    V whole(V v, Ints<Real>, int64_t) const { return v * V::splat(full); }
+    static V take(V v, Ints<Real>, Ints<Real>) { return v; }
     static Ints<Real> winners(const uint8_t*) { return Ints<Real>{}; }
     void give(const Real* dy, Range columns, Real* line) const {
         const int64_t n = columns.count();
@@ -78,6 +81,9 @@ struct Shares {
         for (; i < columns.to && i < alike.from; ++i) line[i] = one(dy[i], 0, i, 0);
         for (i = i < alike.to ? alike.to : i; i < columns.to; ++i) line[i] = one(dy[i], 0, i, 0);
     }
+    bool all_alike() const { return alike.from <= 0 && alike.to >= a.dy_width; }
+    V of_all() const { return V::splat(full); }
+    static V shared(V dy, V share) { return dy * share; }
     V across(Real dy, int64_t at, int64_t column, int64_t place) const { return V::splat(one(dy, at, column, place)); }
     Real one(Real dy, int64_t, int64_t column, int64_t) const {
         if (column >= alike.from && column < alike.to) return dy * full;
@@ -118,28 +124,41 @@ inline void put(Vec<Real> v, Real* to, int64_t count, const Real* room) {
 }
 
 // Rows of dx from `count` rows of windows two wide, side by side in both directions, where vectors may be read and
-// written whole: of a row narrower than one they spill into the next, which is written after it.
-template <class Given, class Real>
+// written whole: of a row narrower than one they spill into the next, which is written after it. Height: 2, or any.
+template <int Height, class Given, class Real>
 inline void grad_of_pairs(const Plane<Real>& a, Given& given, int64_t row, int64_t count, Real* dx) {
     typedef Vec<Real> V;
-    const int64_t columns = a.dy_width, used = 2 * columns, height = a.window->kernel_height;
-    for (const int64_t end = row + count; row < end; ++row, dx += height * a.dx_row_stride) {
+    const int64_t columns = a.dy_width, used = 2 * columns, height = Height > 0 ? Height : a.window->kernel_height;
+    const int64_t below = a.dx_row_stride;
+    const bool narrow = used <= V::width;
+    const Ints<Real> two = splat_ints<Real>(2), one = splat_ints<Real>(1);
+    for (const int64_t end = row + count; row < end; ++row, dx += height * below) {
         given.aim(row);
+        const V share = given.of_all();
+        const Real* dy = a.dy + row * a.dy_row_stride;
+        const uint8_t* offset = a.offset + (Given::kPlaces ? row * columns : 0);
         for (int64_t column = 0; column < columns; column += V::width) {
             if (column + V::width > columns && columns >= V::width) column = columns - V::width;
-            const V v = V::load(a.dy + row * a.dy_row_stride + column);
-            const Ints<Real> winners = Given::winners(a.offset + row * columns + column);
-            const bool narrow = used - 2 * column <= V::width;
+            const V v = Given::shared(V::load(dy + column), share);
+            const Ints<Real> winners = Given::winners(offset + (Given::kPlaces ? column : 0));
             Real* to = dx + 2 * column;
-            for (int64_t ky = 0; ky < height; ++ky, to += a.dx_row_stride) {
+            Ints<Real> place = {};
+            const auto put_row = [&] {
                 V low, high;
-                zip(given.whole(v, winners, 2 * ky), given.whole(v, winners, 2 * ky + 1), &low, &high);
+                zip(Given::take(v, winners, place), Given::take(v, winners, place + one), &low, &high);
                 store_anywhere(to, low);
                 if (!narrow) store_anywhere(to + V::width, high);
+                to += below, place = place + two;
+            };
+            put_row();
+            if (Height == 2) {
+                put_row();
+            } else {
+                for (int64_t ky = 1; ky < height; ++ky) put_row();
             }
         }
         for (int64_t ky = 0; ky < height; ++ky) {
-            for (int64_t x = used; x < a.window->width; ++x) dx[ky * a.dx_row_stride + x] = 0;
+            for (int64_t x = used; x < a.window->width; ++x) dx[ky * below + x] = 0;
         }
     }
 }
@@ -170,7 +189,7 @@ void grad_of_tiles(const Plane<Real>& a) {
                 if (count > writes / height) count = writes / height;
             }
             if (count > 0) {
-                grad_of_pairs(a, given, row, count, to);
+                height == 2 ? grad_of_pairs<2>(a, given, row, count, to) : grad_of_pairs<0>(a, given, row, count, to);
                 row += count, y += count * height;
                 continue;
             }
@@ -343,6 +362,152 @@ void grad_of_neighbours(const Plane<Real>& a, int64_t count, Range x) {
     }
 }
 
+// A row of windows as it lies in memory.
+template <class Given, class Real>
+struct Source {
+    typedef Vec<Real> V;
+    const Real* dy;
+    const uint8_t* places;
+    V share;
+
+    struct Windows {
+        V dy;
+        Ints<Real> winners;
+        V take(Ints<Real> place) const { return Given::take(dy, winners, place); }
+    };
+    Windows load(int64_t at) const {
+        return {Given::shared(V::load(dy + at), share), Given::winners(places + (Given::kPlaces ? at : 0))};
+    }
+};
+
+// Columns [from, from + V::width] of it, of which [0, width) are its own and readable.
+template <class Given, class Real>
+struct Piece {
+    Real dy[Vec<Real>::width + 1];
+    uint8_t places[Vec<Real>::width + 1];
+
+    __attribute__((noinline, cold)) void copy(const Real* dy_row, const uint8_t* places_row, int64_t from,
+                                              int64_t width) {
+        for (int64_t i = 0; i <= Vec<Real>::width; ++i) {
+            const bool is = from + i >= 0 && from + i < width;
+            dy[i] = is ? dy_row[from + i] : Real(0);
+            places[i] = is && Given::kPlaces ? places_row[from + i] : 0;
+        }
+    }
+};
+
+// Windows of a row: how many there are, and the columns that may be read of each.
+struct Columns {
+    int64_t width;
+    Range readable;
+};
+
+// Two rows of dx from windows 3 x 3, two apart: the first lies in the middle of `above`, the other one below it and on
+// top of `below`. Shifted as in three_wide(). `places` are those of a
+// window, in memory: instructions take them from there.
+template <bool Shifted, class Given, class Real>
+__attribute__((noinline)) void three_by_three(const Source<Given, Real>& above, const Source<Given, Real>& below,
+                                              const Columns& columns, const Ints<Real>* places, const PoolWindow& p,
+                                              Real* const dx[2], Real* const room[2]) {
+    typedef Vec<Real> V;
+    const Source<Given, Real> one = above, other = below;
+    Real *const to = dx[0], *const next = dx[1];
+    const int64_t width = p.width, windows = columns.width, start = p.pad_left + Shifted;
+    const auto put_both = [&](const auto& a, const auto& b, int64_t x, auto load, auto store) {
+        const int64_t column = (x + start) >> 1;
+        const auto here = load(a, column), before = load(a, column - 1);
+        const auto here2 = load(b, column), before2 = load(b, column - 1);
+        V outer = V::zero() + here.take(places[3]) + before.take(places[5]);
+        V middle = V::zero() + (Shifted ? before : here).take(places[4]);
+        store(Shifted ? middle : outer, Shifted ? outer : middle, to + x, x, 0);
+        outer = V::zero() + here2.take(places[0]) + before2.take(places[2]);
+        outer = outer + here.take(places[6]) + before.take(places[8]);
+        middle = V::zero() + (Shifted ? before2 : here2).take(places[1]) + (Shifted ? before : here).take(places[7]);
+        store(Shifted ? middle : outer, Shifted ? outer : middle, next + x, x, 1);
+    };
+    Ints<Real> lane;
+    for (int i = 0; i < V::width; ++i) lane[i] = i;
+    const auto inside_row = [&](int64_t at) {
+        const Ints<Real> column = lane + splat_ints<Real>(at);
+        return Mask<Real>{(Ints<Real>)((column >= 0) & (column < splat_ints<Real>(windows)))};
+    };
+    for (int64_t x = 0; x < width; x += 2 * V::width) {
+        const int64_t column = (x + start) >> 1;
+        const bool partial = x + 2 * V::width > width;
+        if (column > 0 && column + V::width <= windows && !partial) {
+            put_both(
+                one, other, x, [](const auto& rows, int64_t at) { return rows.load(at); },
+                [](V even, V odd, Real* at, int64_t, int) {
+                    V low, high;
+                    zip(even, odd, &low, &high);
+                    store_anywhere(at, low);
+                    store_anywhere(at + V::width, high);
+                });
+            continue;
+        }
+        // The first row's end may run over the other one's beginning.
+        const bool again = partial && x > 0;
+        V low = V::zero(), high = low;
+        if (again) low = V::load(next), high = V::load(next + V::width);
+        Source<Given, Real> one2 = one, other2 = other;
+        Piece<Given, Real> pieces[2];
+        if (column - 1 < columns.readable.from || column + V::width > columns.readable.to) {
+            pieces[0].copy(one.dy, one.places, column - 1, windows);
+            pieces[1].copy(other.dy, other.places, column - 1, windows);
+            one2.dy = pieces[0].dy - (column - 1), one2.places = pieces[0].places - (column - 1);
+            other2.dy = pieces[1].dy - (column - 1), other2.places = pieces[1].places - (column - 1);
+        }
+        const Mask<Real> here = inside_row(column), before = inside_row(column - 1);
+        put_both(
+            one2, other2, x,
+            [&](const auto& rows, int64_t at) {
+                auto some = rows.load(at);
+                some.dy = keep(at == column ? here : before, some.dy);
+                return some;
+            },
+            [&](V even, V odd, Real* at, int64_t from, int row) { put_pairs(even, odd, at, width - from, room[row]); });
+        if (again) put(low, next, width, room[1]), put(high, next + V::width, width - V::width, room[1]);
+    }
+}
+
+constexpr int64_t kThreeColumns = 512;
+
+// Windows 3 x 3, two apart, each with the same share.
+template <class Given, class Real>
+void grad_of_threes(const Plane<Real>& a) {
+    typedef Vec<Real> V;
+    const PoolWindow& p = *a.window;
+    Given given(a);
+    Ints<Real> places[9];
+    for (int i = 0; i < 9; ++i) places[i] = splat_ints<Real>(i);
+    Real none[kThreeColumns + 2 * V::width], spare[2 * (kThreeColumns + 2 * V::width)];
+    uint8_t nowhere[Given::kPlaces ? kThreeColumns + 2 * V::width : 1] = {};
+    for (int64_t i = 0; i < a.dy_width + 2 * V::width; i += V::width) V::zero().store(none + i);
+    const auto source = [&](int64_t row) {
+        if (row < 0 || row >= a.dy_height) {
+            return Source<Given, Real>{none + V::width, nowhere + (Given::kPlaces ? V::width : 0), V::zero()};
+        }
+        given.aim(row);
+        return Source<Given, Real>{a.dy + row * a.dy_row_stride, a.offset + (Given::kPlaces ? row * a.dy_width : 0),
+                                   given.of_all()};
+    };
+    for (int64_t y = a.row0 - ((a.row0 + p.pad_top) % 2 == 0); y < a.row1; y += 2) {
+        const int64_t row = (y + p.pad_top - 1) >> 1;
+        Real *to[2], *room[2];
+        for (int i = 0; i < 2; ++i) {
+            const bool ours = y + i >= a.row0 && y + i < a.row1;
+            to[i] = ours ? a.dx + (y + i) * a.dx_row_stride : spare;
+            room[i] = ours ? room_of(a, y + i) : spare + sizeof spare / sizeof *spare;
+        }
+        const int64_t last = row + 1 < a.dy_height ? row + 1 : a.dy_height - 1, beyond = a.windows - last * a.dy_width;
+        const Columns columns = {a.dy_width,
+                                 {row > 0 ? -1 : 0, beyond < a.dy_width + V::width ? beyond : a.dy_width + V::width}};
+        ((p.pad_left & 1) != 0
+             ? three_by_three<true, Given, Real>
+             : three_by_three<false, Given, Real>)(source(row), source(row + 1), columns, places, p, to, room);
+    }
+}
+
 constexpr int64_t kGradColumns = 512;
 
 // Windows few or far apart: lanes are the positions of one. The last window comes first, as its kx is the least.
@@ -399,6 +564,11 @@ inline void grad_of_plane(const Plane<Real>& a) {
     const bool joined = p.kernel_width == p.stride_width && p.dilation_width == 1 && p.pad_left == 0;
     if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
         return grad_of_tiles<Given>(a);
+    }
+    const bool threes = p.kernel_height == 3 && p.kernel_width == 3 && p.stride_height == 2 && p.stride_width == 2;
+    if (threes && p.dilation_height == 1 && p.dilation_width == 1 && a.dy_width >= 4 && p.width <= 2 * kThreeColumns &&
+        a.dy_width <= kThreeColumns && Given(a).all_alike()) {
+        return grad_of_threes<Given>(a);
     }
     const int64_t step = steps_of(p).ky, count = (p.kernel_height + step - 1) / step;
     const int64_t columns = Lines<Given, Real>::room(p, count);
