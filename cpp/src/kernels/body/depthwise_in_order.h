@@ -103,11 +103,12 @@ enum SharingTaps { kNone, kThree, kFive, kThreeOfTwo, kFiveOfTwo };
 constexpr int kDepthwiseColumns = 7;
 template <class Real, int Stride, int Taps>
 struct DepthwiseRuns {
-    // Few columns, and float64, are not worth the code.
+    // Few columns, and float64, are not worth the code; what is not 3 x 3 with stride 1 has it for whole tiles alone.
+    static constexpr int kLeast = Stride == 1 && Taps == 3 ? 4 : kDepthwiseColumns;
     template <int Columns>
     static constexpr RunDepthwise<Real> run =
-        (Columns < 4 || sizeof(Real) == 8) ? run_depthwise<Real, Columns, 1, 1>
-                                           : run_depthwise<Real, Columns, Stride, Taps>;
+        (Columns < kLeast || sizeof(Real) == 8) ? run_depthwise<Real, Columns, 1, 1>
+                                                : run_depthwise<Real, Columns, Stride, Taps>;
     static constexpr RunDepthwise<Real> of_columns[kDepthwiseColumns] = {run<1>, run<2>, run<3>, run<4>,
                                                                          run<5>, run<6>, run<7>};
 };

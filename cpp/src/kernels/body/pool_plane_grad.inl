@@ -565,10 +565,12 @@ inline void grad_of_plane(const Plane<Real>& a) {
     if (disjoint && joined && p.kernel_width * a.dy_width <= p.width) {
         return grad_of_tiles<Given>(a);
     }
-    const bool threes = p.kernel_height == 3 && p.kernel_width == 3 && p.stride_height == 2 && p.stride_width == 2;
-    if (threes && p.dilation_height == 1 && p.dilation_width == 1 && a.dy_width >= 4 && p.width <= 2 * kThreeColumns &&
-        a.dy_width <= kThreeColumns && Given(a).all_alike()) {
-        return grad_of_threes<Given>(a);
+    if constexpr (Vec<Real>::ordered) {  // measured on AVX2 alone; elsewhere not worth 12 KB
+        const bool threes = p.kernel_height == 3 && p.kernel_width == 3 && p.stride_height == 2 && p.stride_width == 2;
+        if (threes && p.dilation_height == 1 && p.dilation_width == 1 && a.dy_width >= 4 &&
+            p.width <= 2 * kThreeColumns && a.dy_width <= kThreeColumns && Given(a).all_alike()) {
+            return grad_of_threes<Given>(a);
+        }
     }
     const int64_t step = steps_of(p).ky, count = (p.kernel_height + step - 1) / step;
     const int64_t columns = Lines<Given, Real>::room(p, count);

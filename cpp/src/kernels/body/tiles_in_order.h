@@ -159,9 +159,9 @@ constexpr RunTiles<Real> kRuns[3][kPanelBlocks][kSingleRows] = {
       run_tiles<Real, 4, 2, false>, run_tiles<Real, 5, 2, false>, run_tiles<Real, 6, 2, false>},
      {run_tiles<Real, 1, 4, false>, run_tiles<Real, 2, 4, false>, run_tiles<Real, 3, 4, false>}},
     {{run_tiles<Real, 1, 2, false>, run_tiles<Real, 2, 2, false>, run_tiles<Real, 3, 2, false>,
-      run_tiles<Real, 4, 2, true>, run_tiles<Real, 5, 2, true>, run_tiles<Real, 6, 2, true>},
+      run_tiles<Real, 4, 2, false>, run_tiles<Real, 5, 2, false>, run_tiles<Real, 6, 2, true>},
      {run_tiles<Real, 1, 4, false>, run_tiles<Real, 2, 4, true>, run_tiles<Real, 3, 4, true>}},
-    {{}, {run_tiles<Real, 1, 4, false>, run_tiles<Real, 2, 3, true>, run_tiles<Real, 3, 3, true>}},
+    {{}, {run_tiles<Real, 1, 4, false>, run_tiles<Real, 2, 4, true>, run_tiles<Real, 3, 3, true>}},
 };
 
 // A row of columns by some blocks. Tiles of a row differ by one column at most: the higher ones first.
