@@ -12,13 +12,15 @@
 
 namespace convlens {
 namespace kernels {
+namespace CONVLENS_ISA_NAME {
+namespace {
 
 // Calls visit(0), visit(1), ... with indices that are constants before the compiler looks at the loops around: what GCC
 // unrolls later, it keeps in memory.
 #define CONVLENS_EACH(i) [&](auto i) __attribute__((always_inline))
 template <int I>
 struct Index {
-    constexpr operator int() const { return I; }
+    __attribute__((always_inline)) constexpr operator int() const { return I; }
 };
 template <int N, class Visit>
 inline __attribute__((always_inline)) void each_index(Visit visit) {
@@ -28,5 +30,7 @@ inline __attribute__((always_inline)) void each_index(Visit visit) {
     }
 }
 
+}  // namespace
+}  // namespace CONVLENS_ISA_NAME
 }  // namespace kernels
 }  // namespace convlens

@@ -215,7 +215,7 @@ void run_in_parts(const ConvTile<Real>& a, const TiledRow<Real>& t, int64_t row,
 template <class Real>
 void conv_tile_in_order(const ConvTile<Real>& a) {
     constexpr int64_t kLanes = kBlockLanes<Real>, kLines = 64;
-    if (a.columns == 0) return;
+    if (a.rows == 0 || a.columns == 0) return;
     for (int64_t block = 0; block < a.blocks; block += kPanelBlocks) {
         const int64_t blocks = a.blocks - block < kPanelBlocks ? a.blocks - block : kPanelBlocks;
         int where = kAnywhere;
