@@ -105,6 +105,19 @@ TEST(conv2d_equals_its_definition_where_it_is_cut_into_pieces) {
     for (const ConvCase& k : large_conv_cases()) check_forward<float>(k, 1, o);
 }
 
+// A strip of fused blocks may need no row of one of them.
+TEST(tiles_of_no_rows_are_nothing) {
+    int count = 0;
+    const Kernels* all = all_kernels(&count);
+    for (int i = 0; i < count; ++i) {
+        if (why_not_runnable(all[i])[0] != '\0') continue;
+        ConvTile<float> tile;
+        tile.columns = 3, tile.blocks = 1;
+        all[i].set<float>().conv_tile(tile);
+        all[i].set<float>().depthwise_tile(tile);
+    }
+}
+
 TEST(conv2d_gives_an_image_the_same_bits_in_any_batch) {
     for (const ConvCase& k :
          {ConvCase{3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1, 1}, ConvCase{40, 14, 13, 70, 3, 3, 1, 1, 1, 1, 1, 1},

@@ -214,7 +214,7 @@ void run_in_parts(const ConvTile<Real>& a, const TiledRow<Real>& t, int64_t row,
 
 template <class Real>
 void conv_tile_in_order(const ConvTile<Real>& a) {
-    constexpr int64_t kLanes = kBlockLanes<Real>, kLines = 64;
+    constexpr int64_t kLanes = kBlockLanes<Real>, kBlockBytes = kLanes * sizeof(Real);
     if (a.rows == 0 || a.columns == 0) return;
     for (int64_t block = 0; block < a.blocks; block += kPanelBlocks) {
         const int64_t blocks = a.blocks - block < kPanelBlocks ? a.blocks - block : kPanelBlocks;
@@ -232,7 +232,7 @@ void conv_tile_in_order(const ConvTile<Real>& a) {
         Run<Real> r = {nullptr, false, false, next, next + bytes, (block_lines + tiles - 1) / tiles};
         const int64_t products = a.n_taps * (a.elements * (a.steps - 1) + a.last_elements);
         const bool whole = where != kAnywhere || t.tiles < kLeastTiles || (a.steps == 1 && a.n_taps > 1) ||
-                           2 * products * blocks * kLines <= 3 * kPartBytes;
+                           2 * products * blocks * kBlockBytes <= 3 * kPartBytes;
         for (int64_t row = 0; row < a.rows; ++row) {
             if (whole) {
                 t.go(a, row, block, 0, t.tiles, r);
