@@ -275,7 +275,7 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     plan.n_steps = static_cast<std::int32_t>(word_count(p));
     for (std::int64_t i = 0; i < plan.n_steps; ++i) {
         const Word w = word_at(p, i);
-        ElementwiseStep step{w.code, w.dst, w.a, w.b, w.c, -1, false, false, false};
+        ElementwiseStep step{w.code, w.dst, w.a, w.b, w.c, -1, false, false, false, false};
         const bool arithmetic = w.code > kElementwise_store;
         if (arithmetic) {
             // Operands not named are never dereferenced, but indices must stay within the registers.
@@ -291,6 +291,9 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
         const bool scalar = w.code == kElementwise_load && plan.walk.roles[w.a] == ElementwiseRole::scalar;
         if (w.code == kElementwise_load) step.copies = read_after_overwrite(p, i, w.a);
         if (w.code == kElementwise_constant || scalar) step.once = written_once(p, w.dst) && !step.copies;
+        if (w.code == kElementwise_load && plan.walk.roles[w.a] == ElementwiseRole::channel) {
+            step.a_plane = plan.walk.blocked && written_once(p, w.dst);
+        }
         if (w.code == kElementwise_store) step.skipped = i > 0 && plan.steps()[i - 1].fused == w.dst;
         plan.steps()[i] = step;
     }

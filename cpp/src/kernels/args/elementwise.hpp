@@ -30,6 +30,7 @@ struct ElementwiseStep {
     int8_t fused;  // output this step writes instead of its register, where nothing must be masked; -1: none
     bool copies;   // load: the input is overwritten before the register's last use, so its chunk must be copied
     bool once;     // the register keeps its value through the call: filled before the first chunk
+    bool a_plane;  // the register keeps its value through a plane's chunks
     bool skipped;  // store: the step before wrote the output already, where it could
 };
 

@@ -16,6 +16,7 @@ struct Chunk {
     int64_t count;              // elements
     int64_t length;             // count rounded up to lanes: what registers compute
     int64_t channels;           // of this plane that exist; lanes when all do
+    bool begins;                // the first chunk of its plane in this call
 
     int64_t flat() const { return (plane * args->rows + row) * args->run_elements + start; }
     bool ragged() const { return count != length; }
@@ -35,13 +36,13 @@ void fill(Real* y, int64_t count, Real value) {
 
 // A value a channel. Blocked: the plane's lanes over and over; plain: runs of one value.
 template <class Real>
-void fill_channels(const Chunk<Real>& k, const ElementwiseOperand& o, Real* y) {
+void fill_channels(const Chunk<Real>& k, const ElementwiseOperand& o, Real* y, int64_t length) {
     const ElementwiseArgs<Real>& a = *k.args;
     const Real* values = reinterpret_cast<const Real*>(o.data);
     if (a.blocked) {
         Real block[Chunk<Real>::lanes] = {};
         for (int64_t c = 0; c < k.channels; ++c) block[c] = values[k.plane * Chunk<Real>::lanes + c];
-        for (int64_t i = 0; i < k.length; i += Chunk<Real>::lanes) {
+        for (int64_t i = 0; i < length; i += Chunk<Real>::lanes) {
             for (int64_t r = 0; r < Chunk<Real>::lanes; r += Vec<Real>::width) {
                 Vec<Real>::load(block + r).store(y + i + r);
             }
@@ -133,6 +134,19 @@ void map(int64_t n, Real* y, const Real* a, const Real* b, F f) {
     for (int64_t i = 0; i < n; i += Vec<Real>::width) f(Vec<Real>::load(a + i), Vec<Real>::load(b + i)).store(y + i);
 }
 
+// The vectors of a block at once.
+template <class Real, class F>
+void map_blocks(int64_t n, Real* y, const Real* a, F f) {
+    typedef Vec<Real> V;
+    constexpr int64_t kVecs = Chunk<Real>::lanes / V::width;
+    for (int64_t i = 0; i < n; i += Chunk<Real>::lanes) {
+        V block[kVecs];
+        each_index<kVecs>(CONVLENS_EACH(v) { block[v] = V::load(a + i + v * V::width); });
+        f(block);
+        each_index<kVecs>(CONVLENS_EACH(v) { block[v].store(y + i + v * V::width); });
+    }
+}
+
 template <class Real>
 void arithmetic(uint8_t code, int64_t n, Real* y, const Real* a, const Real* b, const Real* c) {
     typedef Vec<Real> V;
@@ -163,7 +177,7 @@ void arithmetic(uint8_t code, int64_t n, Real* y, const Real* a, const Real* b, 
         case kElementwise_log:
             return map(n, y, a, [](V p) { return log(p); });
         case kElementwise_sigmoid:
-            return map(n, y, a, [](V p) { return sigmoid(p); });
+            return map_blocks(n, y, a, [](auto& p) { sigmoid(p); });
         case kElementwise_tanh:
             return map(n, y, a, [](V p) { return tanh(p); });
         case kElementwise_relu:
@@ -195,7 +209,7 @@ void arithmetic(uint8_t code, int64_t n, Real* y, const Real* a, const Real* b, 
         case kElementwise_round:
             return map(n, y, a, [](V p) { return nearest_integer(p); });
         case kElementwise_silu:
-            return map(n, y, a, [](V p) { return p * sigmoid(p); });
+            return map_blocks(n, y, a, [](auto& p) { silu(p); });
         case kElementwise_hard_swish:
             return map(n, y, a, [](V p) { return hard_swish(p); });
         case kElementwise_gelu:
@@ -209,10 +223,10 @@ void arithmetic(uint8_t code, int64_t n, Real* y, const Real* a, const Real* b, 
 
 // The register's content; points into the input itself where it can.
 template <class Real>
-const Real* load(const Chunk<Real>& k, const ElementwiseOperand& o, bool copies, Real* y) {
+const Real* load(const Chunk<Real>& k, const ElementwiseOperand& o, const ElementwiseStep& step, Real* y) {
     switch (o.role) {
         case ElementwiseRole::channel:
-            fill_channels(k, o, y);
+            if (!step.a_plane || k.begins) fill_channels(k, o, y, step.a_plane ? k.capacity : k.length);
             return y;
         case ElementwiseRole::spatial:
             fill_pixels(k, o, y);
@@ -228,7 +242,7 @@ const Real* load(const Chunk<Real>& k, const ElementwiseOperand& o, bool copies,
         return y;
     }
     const Real* x = full_address(k, o);
-    if (!k.ragged() && !copies) return x;
+    if (!k.ragged() && !step.copies) return x;
     __builtin_memcpy(y, x, k.count * sizeof(Real));
     for (int64_t i = k.count; i < k.length; ++i) y[i] = 0;
     return y;
@@ -252,7 +266,7 @@ void run_chunk(const Chunk<Real>& k, const Real** registers) {
         Real* own = a.registers + step.dst % kElementwiseRegisters * Chunk<Real>::capacity;
         switch (step.code) {
             case kElementwise_load:
-                registers[step.dst] = load(k, a.inputs[step.a], step.copies, own);
+                registers[step.dst] = load(k, a.inputs[step.a], step, own);
                 break;
             case kElementwise_constant:
                 fill(own, k.length, static_cast<Real>(a.constants[step.a]));
@@ -282,11 +296,13 @@ void elementwise(const ElementwiseArgs<Real>& a) {
         fill(a.registers + step.dst * capacity, capacity, value);
     }
     const int64_t planes_channels = a.blocked ? lanes : 0;
+    int64_t plane = -1;
     for (int64_t unit = a.unit0; unit < a.unit1; ++unit) {
         const int64_t run = unit / a.pieces, piece = unit % a.pieces;
         Chunk<Real> k;
         k.args = &a;
         k.plane = run / a.rows, k.row = run % a.rows, k.start = piece * capacity;
+        k.begins = k.plane != plane, plane = k.plane;
         k.count = a.run_elements - k.start < capacity ? a.run_elements - k.start : capacity;
         k.length = (k.count + lanes - 1) / lanes * lanes;
         k.channels = lanes;

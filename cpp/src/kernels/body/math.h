@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "kernels/unroll.hpp"
+
 namespace convlens {
 namespace kernels {
 namespace CONVLENS_ISA_NAME {
@@ -233,28 +235,61 @@ inline Vec<Real> exp(Vec<Real> x) {
 }
 
 // exp(-x) = 2^k exp(-r) where 2^k is a normal number: the exponent's bits are added to the polynomial's. NaN gives
-// anything.
+// anything. Of several vectors, step by step: what one waits for is done for another.
+template <class Real, int N>
+inline void exp_minus(Vec<Real> (&x)[N]) {
+    typedef Format<Real> F;
+    typedef Vec<Real> V;
+    const V magic = V::splat(F::round_magic);
+    V shifted[N], k[N], p[N];
+    each_index<N>(CONVLENS_EACH(i) { shifted[i] = fma(x[i], V::splat(Real(-1.4426950408889634074)), magic); });
+    each_index<N>(CONVLENS_EACH(i) { k[i] = shifted[i] - magic; });
+    each_index<N>(CONVLENS_EACH(i) { x[i] = fma(k[i], V::splat(F::ln2_high), x[i]); });
+    each_index<N>(CONVLENS_EACH(i) { x[i] = fma(k[i], V::splat(F::ln2_low), x[i]); });
+    constexpr int terms = sizeof(F::exp_terms) / sizeof(Real);
+    const auto term = CONVLENS_EACH(t) { return V::splat(t % 2 ? -F::exp_terms[t] : F::exp_terms[t]); };
+    each_index<N>(CONVLENS_EACH(i) { p[i] = term(Index<terms - 1>()); });
+    each_index<terms - 1>(CONVLENS_EACH(t) {
+        each_index<N>(CONVLENS_EACH(i) { p[i] = fma(p[i], x[i], term(Index<terms - 2 - t>())); });
+    });
+    each_index<N>(CONVLENS_EACH(i) { p[i] = fma(p[i], x[i], V::splat(-1)); });
+    each_index<N>(CONVLENS_EACH(i) { p[i] = fma(p[i], x[i], V::splat(1)); });
+    each_index<N>(CONVLENS_EACH(i) {
+        const Words<Real> exponent = (Words<Real>)to_ints(shifted[i]) << F::mantissa_bits;
+        x[i] = to_reals<Real>((Ints<Real>)((Words<Real>)to_ints(p[i]) + exponent));
+    });
+}
 template <class Real>
 inline Vec<Real> exp_minus(Vec<Real> x) {
-    typedef Format<Real> F;
-    const Vec<Real> magic = Vec<Real>::splat(F::round_magic);
-    const Vec<Real> shifted = fma(x, Vec<Real>::splat(Real(-1.4426950408889634074)), magic), k = shifted - magic;
-    const Vec<Real> r = fma(k, Vec<Real>::splat(F::ln2_low), fma(k, Vec<Real>::splat(F::ln2_high), x));
-    constexpr int terms = sizeof(F::exp_terms) / sizeof(Real);
-    Vec<Real> p = Vec<Real>::splat(terms % 2 ? F::exp_terms[terms - 1] : -F::exp_terms[terms - 1]);
-    for (int i = terms - 2; i >= 0; --i) p = fma(p, r, Vec<Real>::splat(i % 2 ? -F::exp_terms[i] : F::exp_terms[i]));
-    p = fma(fma(p, r, Vec<Real>::splat(-1)), r, Vec<Real>::splat(1));
-    const Words<Real> bits = (Words<Real>)to_ints(p) + ((Words<Real>)to_ints(shifted) << F::mantissa_bits);
-    return to_reals<Real>((Ints<Real>)bits);
+    Vec<Real> one[] = {x};
+    exp_minus(one);
+    return one[0];
 }
 
-// What exp(-x) is beyond the bounds is not told apart. (Zen 4: 0.65 of the time of one that calls exp.)
-template <class Real>
-inline Vec<Real> sigmoid(Vec<Real> x) {
-    typedef Format<Real> F;
-    const Vec<Real> one = Vec<Real>::splat(1);
-    const Vec<Real> bounded = min(Vec<Real>::splat(F::sigmoid_high), max(Vec<Real>::splat(F::sigmoid_low), x));
-    return select(is_nan(x), x, one / (one + exp_minus(bounded)));
+// 1 + exp(-x). What exp(-x) is beyond the bounds is not told apart; NaN gives anything.
+template <class Real, int N>
+inline void one_and_exp_minus(const Vec<Real> (&x)[N], Vec<Real> (&y)[N]) {
+    typedef Vec<Real> V;
+    const V low = V::splat(Format<Real>::sigmoid_low), high = V::splat(Format<Real>::sigmoid_high);
+    each_index<N>(CONVLENS_EACH(i) { y[i] = min(high, max(low, x[i])); });
+    exp_minus(y);
+    each_index<N>(CONVLENS_EACH(i) { y[i] = V::splat(1) + y[i]; });
+}
+
+// (Zen 4: 0.65 of the time of one that calls exp.)
+template <class Real, int N>
+inline void sigmoid(Vec<Real> (&x)[N]) {
+    Vec<Real> under[N];
+    one_and_exp_minus(x, under);
+    each_index<N>(CONVLENS_EACH(i) { x[i] = select(is_nan(x[i]), x[i], Vec<Real>::splat(1) / under[i]); });
+}
+
+// The bits of x sigmoid(x), whose NaN is x's.
+template <class Real, int N>
+inline void silu(Vec<Real> (&x)[N]) {
+    Vec<Real> under[N];
+    one_and_exp_minus(x, under);
+    each_index<N>(CONVLENS_EACH(i) { x[i] = x[i] * (Vec<Real>::splat(1) / under[i]); });
 }
 
 // log(x) = k ln 2 + log(1 + f), 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = 2 atanh(s), s = f / (2 + f), as in fdlibm.
