@@ -7,8 +7,8 @@
 
 namespace convlens {
 
-#define CONVLENS_ISA(isa, description, needs)    \
-    extern const KernelSet<float> k_##isa##_f32; \
+#define CONVLENS_ISA(isa, description, needs, ordered) \
+    extern const KernelSet<float> k_##isa##_f32;       \
     extern const KernelSet<double> k_##isa##_f64;
 #include "kernels/isa.def"
 #undef CONVLENS_ISA
@@ -16,7 +16,8 @@ namespace convlens {
 namespace {
 
 const Kernels kKernels[] = {
-#define CONVLENS_ISA(isa, description, needs) {#isa, description, needs, &k_##isa##_f32, &k_##isa##_f64},
+#define CONVLENS_ISA(isa, description, needs, ordered) \
+    {#isa, description, needs, ordered, &k_##isa##_f32, &k_##isa##_f64},
 #include "kernels/isa.def"
 #undef CONVLENS_ISA
 };

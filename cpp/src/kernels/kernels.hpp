@@ -20,6 +20,7 @@ struct Kernels {
     const char* isa;
     const char* description;
     std::uint32_t needs;  // CPU features, base/cpu.hpp
+    bool ordered;         // Vec::ordered: register tiles of few rows
     const KernelSet<float>* f32;
     const KernelSet<double>* f64;  // its entries are null in a build without CONVLENS_FLOAT64
 

@@ -18,6 +18,7 @@ namespace {
 // Of short sums it is y that takes the time: then panels are wide, so that its rows are written in runs of kilobytes.
 // (Zen 4, of the time with panels of two blocks: c3 k64 r3 224 x 224 0.73, 8 images of c3 k32 r3 stride 2 0.72.)
 constexpr std::int64_t kWideBytes = 80 << 10, kWideBlocks = 32, kWidePieces = 24, kWideTiles = 5;
+static_assert(kMostTogether * kPanelBlocks <= kWideBlocks, "room for the runs of a panel");
 
 // Of few channels panels may be whole rows of y. Those of a band share the rows of x: each is packed once, its edges
 // filled in on the way, so that x needs no halo; a kernel's rows come first in the reduction, so that what a row of y
@@ -45,16 +46,22 @@ struct Bands {
 template <class Real>
 struct Shape : PlainConv<Real> {
     Bands<Real> band;
+    bool few_rows;               // register tiles have few: a whole panel goes by all of the weight at once
     bool in_place;               // panels are read where they are
     std::int64_t together, row;  // panels packed together; elements of a row of one
-    explicit Shape(const Problem& p)
-        : PlainConv<Real>(p, p.inputs[0], p.outputs[0]), band(this->a, *this->x, *this->y) {
+    Shape(const Problem& p, bool ordered)
+        : PlainConv<Real>(p, p.inputs[0], p.outputs[0]), band(this->a, *this->x, *this->y), few_rows(ordered) {
         this->weight_each = p.inputs[1]->batched;
         const std::int64_t channels = chunk(), sums = channels * this->taps;
-        in_place = this->is_pointwise() && !has_halo(*this->x) && this->reads_in_place(this->k_group, channels);
+        in_place =
+            this->is_pointwise() && !has_halo(*this->x) && this->reads_in_place(this->k_group, channels, few_rows);
         const std::int64_t fit = min_of(kWideBlocks, kWideBytes / (sums * kBlockBytes)) / kPanelBlocks;
-        const std::int64_t wide = min_of(fit, this->pixels / (kWidePieces * this->width));
+        const std::int64_t wide = few_rows ? 1 : min_of(fit, this->pixels / (kWidePieces * this->width));
         together = in_place ? max_of(kPackedPanels, fit) : wide > 1 ? 1 : kPackedPanels;
+        if (few_rows && !in_place) {
+            const std::int64_t held = kTogetherBytes / (sums * kPanelBlocks * kBlockBytes);
+            together = min_of(kMostTogether, max_of(kPackedPanels, held));
+        }
         if (!in_place && wide > 1) this->width *= wide;
         row = this->width + (is_wide() ? kLanes<Real> : 0);  // no power of two
         if (band.rows > 0) this->width = this->y->width, row = band.row, together = band.rows;
@@ -93,7 +100,8 @@ Grid grid_of(const Shape<Real>& s) {
 // they are read from a copy with rows a line longer. (256 x 1024 by 14 x 14 pixels, Zen 4: half the time.)
 template <class Real>
 bool is_spread(const Shape<Real>& s) {
-    return !s.weight_each && s.k_group > 8 && s.c_group * s.taps * static_cast<std::int64_t>(sizeof(Real)) % 2048 == 0;
+    return !s.weight_each && !s.few_rows && s.k_group > 8 &&
+           s.c_group * s.taps * static_cast<std::int64_t>(sizeof(Real)) % 2048 == 0;
 }
 template <class Real>
 bool copies_weight(const Shape<Real>& s) {
@@ -108,11 +116,17 @@ std::int64_t rows_a_task(const Shape<Real>& s) {
     return units_per_task(weight_step(s) * static_cast<std::int64_t>(sizeof(Real)));
 }
 
+template <class Real>
+CONVLENS_COLD std::int64_t thread_elements(const Shape<Real>& s) {
+    const std::int64_t rows = ceil_div(s.k_group, grid_of(s).row_groups);
+    return s.packed_elements() + (s.band.rows > 0 ? 0 : rows * s.width);
+}
+
 template <class Real, bool Each>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
-    const Shape<Real> s(p);
+    const Shape<Real> s(p, false), ordered(p, true);  // which, the call says
     if (Each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
     if (p.inputs[2] != nullptr) {
         CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[2], "bias", DType::real));
@@ -123,9 +137,8 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     }
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *s.x, "x"));
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *p.inputs[1], "w"));
-    const std::int64_t rows = ceil_div(s.k_group, grid_of(s).row_groups);
-    const std::int64_t partial = s.band.rows > 0 ? 0 : rows * s.width;
-    scratch->per_thread_bytes = (s.packed_elements() + partial) * static_cast<std::int64_t>(sizeof(Real));
+    scratch->per_thread_bytes =
+        max_of(thread_elements(s), thread_elements(ordered)) * static_cast<std::int64_t>(sizeof(Real));
     if (copies_weight(s)) {
         scratch->fixed_bytes = s.y->channels * weight_step(s) * static_cast<std::int64_t>(sizeof(Real));
     }
@@ -144,12 +157,12 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 
 template <class Real>
 std::int64_t spread_tasks(const Call& call) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     return call.n == 0 || !copies_weight(s) ? 0 : ceil_div(s.y->channels, rows_a_task(s));
 }
 template <class Real>
 void spread(const Call& call, std::int64_t task, int) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const std::int64_t reduction = s.c_group * s.taps, chunk = rows_a_task(s);
     for (std::int64_t k = task * chunk; k < min_of(s.y->channels, (task + 1) * chunk); ++k) {
         Real* to = reinterpret_cast<Real*>(call.fixed_scratch) + k * weight_step(s);
@@ -186,9 +199,18 @@ constexpr std::int64_t kFarBytes = 1 << 20;
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const Grid grid = grid_of(s);
     return call.n * s.a.groups * grid.row_groups * grid.panel_groups;
+}
+
+// A panel's elements, in steps of a block where they lie together: a tile of few rows goes through those faster.
+template <class Real>
+void take_elements(ConvTile<Real>* tile, std::int64_t elements, bool together) {
+    constexpr std::int64_t lanes = kLanes<Real>;
+    tile->steps = together ? ceil_div(elements, lanes) : 1, tile->elements = together ? lanes : elements;
+    tile->last_elements = elements - (tile->steps - 1) * tile->elements;
+    tile->source_step = lanes, tile->weight_step = lanes * tile->weight_element_step;
 }
 
 // Packs the rows of x that rows [row, row + count) of y read.
@@ -218,7 +240,7 @@ void pack_band(const Call& call, const Shape<Real>& s, Panel<Real> pack, std::in
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const Grid grid = grid_of(s);
     const std::int64_t at = task % grid.panel_groups, part = task / grid.panel_groups % grid.row_groups;
     const std::int64_t group = task / grid.panel_groups / grid.row_groups % s.a.groups;
@@ -265,9 +287,10 @@ void run(const Call& call, std::int64_t task, int thread) {
             }
             // A few rows by all panels, and then the next: the weight is read once, and y's rows grow in long pieces.
             each_piece(rows,
-                       s.band.rows > 0 ? 1
-                       : s.is_wide()   ? kWideTiles
-                                       : kPieceTiles,
+                       s.few_rows        ? rows
+                       : s.band.rows > 0 ? 1
+                       : s.is_wide()     ? kWideTiles
+                                         : kPieceTiles,
                        [&](std::int64_t row, std::int64_t count) {
                            tile.columns = count;
                            tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
@@ -278,6 +301,7 @@ void run(const Call& call, std::int64_t task, int thread) {
                                tile.weight =
                                    here ? pack.image + p * s.width : panels + (p - first) * s.panel_elements();
                                tile.weight_element_step = here ? pack.channel_step : s.row;
+                               take_elements(&tile, pack.channels * s.taps, s.few_rows && !here && !s.is_wide());
                                tile.output.column_step = pixels == filled ? s.pixels : s.width;
                                tile.output.data =
                                    (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;

@@ -8,6 +8,7 @@ import math
 from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
 from ._flow import Flow, Geometry, Step, chw
 from ._ports import INPUTS, MOST_PLAIN_TAPS, MOST_TRANSPOSED, OUTPUTS, PLAIN_TWINS, PLANES
+from ._target import tiles_have_few_rows
 from ._tensors import BLOCKED, PACKED, PLAIN
 from ._winograd import take_winograd
 from ._zeros import keeps_zero
@@ -239,6 +240,9 @@ class Homes:
         0.91; c144 k24 56 x 56 0.81, packed 1.08; c160 k960 7 x 7 1.12, packed 0.87; c128 k512 28 x 28 0.97, packed
         1.03. c192 k32 28 x 28 0.96 times the packed one's.)
 
+        More often by tiles of few rows, which gain less by packed weights. (Zen 3, by the packed one's time: c512 k128
+        28 x 28 0.89, c256 k128 56 x 56 0.92, c576 k96 14 x 14 0.96; c1024 k512 14 x 14 1.08, c256 k1024 1.05.)
+
         So is a gradient that lies among zeros, unless transposing the weight is dear. (Stride 2, likewise: c64 k128
         56 x 56 0.77, packed and spread afterwards 1.06; c128 k256 28 x 28 0.87 and 1.04; c256 k512 56 x 56 0.99 and
         0.97, 14 x 14 1.21 and 0.93.)
@@ -253,6 +257,7 @@ class Homes:
             return max(step.attributes[2:4]) > 1 and not any(step.attributes[4:6]) and g.C * g.K <= MOST_TRANSPOSED
         pixels = math.prod(self.flow.base_of(step.outputs[0] if step.op == "conv2d" else step.inputs[0])[1:])
         few = g.C < 96 or g.K <= 32 or (g.C <= 128 and g.K >= 4 * g.C and pixels >= 512)
+        few = few or (tiles_have_few_rows() and (pixels >= 512 or g.K <= 96))
         return step.op == "conv2d" and g.R * g.S == 1 and few and pixels >= 128
 
     def _cheapest(self, step: Step) -> str:

@@ -37,6 +37,11 @@ def bits(value: int | float) -> int:
     return struct.unpack("<q", struct.pack("<d", value))[0] if isinstance(value, float) else int(value)
 
 
+def tiles_have_few_rows() -> bool:
+    """Whether the kernels in use have AVX2's register tile: docs/decisions/0012-avx2-tile.md."""
+    return _core.info()["isa"] == "avx2"
+
+
 class Target:
     """A type to compute in, with the core's answers for it.
 
@@ -52,7 +57,6 @@ class Target:
         self.lanes: int = _core.lanes(self.float64)
         self.opcodes: dict[str, int] = _core.op_codes()
         self._codes: dict[str, int] = _core.elementwise_codes()
-        self._isa: str = _core.info()["isa"]
 
     def packed_elements(self, geometry: Geometry) -> int:
         """Numbers a packed weight holds, padding included."""
@@ -76,12 +80,12 @@ class Target:
         One of less than a block of channels (an image) reads them plain: a block would be mostly padding. (c3 224x224
         to k32 r3 st2, four images, AVX-512: 0.10 + 0.79 ms; blocked 0.83 + 0.81 ms. Slower for no c below 16.) So does
         a 1 x 1 convolution, which reads a pixel once for many products. (c1024 k256 14 x 14: 0.98 ms; blocked 1.06.)
-        Not on AVX2: its tile reads of panels what lies together. (Zen 3, many channels both ways, blocked: 0.73 to 0.99
-        of the time, 8 images 0.40 to 0.90; of 96 channels 0.98 and 1.05.)
+        Not by tiles of few rows, which go faster through what lies together. (Zen 3, many channels both ways, blocked:
+        0.73 to 0.99 of the time, 8 images 0.40 to 0.90; of 96 channels 0.98 and 1.05.)
         """
         r, s, stride_h, stride_w, top, left, dilation_h, dilation_w, groups = (int(a) for a in step.attributes[:9])
         whole_pages = shape[1] * shape[2] * self.itemsize % 4096 == 0  # all planes in one place of the cache
-        in_blocks = self._isa == "avx2" and min(shape[0], out[0]) >= _MANY_CHANNELS
+        in_blocks = tiles_have_few_rows() and min(shape[0], out[0]) >= _MANY_CHANNELS
         pixels = step.op == "conv2d" and r == s == 1 and not whole_pages and not in_blocks
         plain = (shape[0] < self.lanes or pixels) and groups == 1
         bottom = (out[1] - 1) * stride_h - top + (r - 1) * dilation_h + 1

@@ -1,6 +1,7 @@
 // Copies pixels of plain images into panels and adds panels to plain images.
 #include "kernels/args/panel.hpp"
 #include "kernels/body/apart.h"
+#include "kernels/unroll.hpp"
 
 namespace convlens {
 namespace kernels {
@@ -73,8 +74,32 @@ void pack_pairs(const Panel<Real>& a) {
     });
 }
 
+// One tap, no stride: runs of each channel's plane, a cache line at a time.
+template <class Real>
+void pack_planes(const Panel<Real>& a) {
+    typedef Vec<Real> V;
+    constexpr int64_t kLine = 64 / sizeof(Real);
+    for (int64_t i = 0; i < a.n_runs; ++i) {
+        const PanelRun& run = a.runs[i];
+        const Real* from = a.image + run.offset;
+        Real* to = a.panel + run.lane;
+        for (int64_t c = 0; c < a.channels; ++c, from += a.channel_step, to += a.width) {
+            const Real* ahead = from + 8 * a.channel_step;
+            int64_t p = 0;
+            for (; p + kLine <= run.count; p += kLine) {
+                __builtin_prefetch(ahead + p);
+                each_index<kLine / V::width>(
+                    CONVLENS_EACH(v) { V::load(from + p + v * V::width).store(to + p + v * V::width); });
+            }
+            __builtin_prefetch(ahead + run.count - 1);
+            for (; p < run.count; ++p) to[p] = from[p];
+        }
+    }
+}
+
 template <class Real>
 void pack_panel(const Panel<Real>& a) {
+    if (Vec<Real>::ordered && a.R * a.S == 1 && a.stride == 1) return pack_planes(a);
     if (a.stride == 1) return pack_runs<1>(a);
     if (a.stride == 2 && a.column_step == 1 && a.spare) return pack_pairs(a);
     if (a.stride == 2) return pack_runs<2>(a);
