@@ -62,6 +62,7 @@ SHAPES = {
     "pointwise-of-full-panels": ((1, 20, 8, 16), (30, 1, 1), {}),
     "pointwise-of-large-planes": ((1, 20, 82, 82), (70, 1, 1), {}),
     "pointwise-of-many-channels": ((2, 400, 4, 9), (30, 1, 1), {}),
+    "pointwise-of-many-channels-and-pixels": ((2, 400, 23, 30), (40, 1, 1), {}),
     "many-small-images": ((70, 40, 3, 3), (20, 1, 1), {}),
     "large-image": ((1, 3, 18, 20), (16, 3, 3), {"padding": 1}),
     "image-of-pages": ((1, 3, 32, 32), (18, 3, 3), {"padding": 1}),

@@ -54,7 +54,19 @@ def test_convolution(name, given):
     check(b.build([y]))
 
 
-@pytest.mark.parametrize("isa", [row["name"] for row in _core.info()["isas"] if not row["lacking"]])
+ISAS = [row["name"] for row in _core.info()["isas"] if not row["lacking"]]
+
+
+@pytest.fixture
+def isa(request):
+    """Each instruction set of this build that this processor runs."""
+    before = _core.info()["isa"]
+    _core.select_isa(request.param)
+    yield request.param
+    _core.select_isa(before)
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
 @pytest.mark.parametrize(("direction", "channels"), [("fwd", (512, 32)), ("grad_input", (32, 512))])
 def test_rounding_grows_with_a_chain_of_products_not_with_all_of_them(isa, direction, channels):
     """4608 products in 8 chains of 576: each addition rounds by half a unit of a random walk."""
@@ -64,15 +76,11 @@ def test_rounding_grows_with_a_chain_of_products_not_with_all_of_them(isa, direc
     if direction == "grad_input":
         full, gradients = backward(graph, y, ["x"], seed="dy")
         graph, inputs = full.subgraph([gradients["x"]]), {"dy": np.random.default_rng(0).standard_normal((1, k, 2, 23))}
-    found, before = {}, _core.info()["isa"]
-    _core.select_isa(isa)
-    try:
-        for dtype in ("float32", "float64"):
-            program = compile(graph, {"run": Entry(tuple(graph.inputs), graph.outputs)}, dtype=dtype)
-            given = {name: inputs[name].astype("float32").astype(dtype) for name in graph.inputs}
-            (found[dtype],) = program.run("run", given, Weights(graph.constants)).values()
-    finally:
-        _core.select_isa(before)
+    found = {}
+    for dtype in ("float32", "float64"):
+        program = compile(graph, {"run": Entry(tuple(graph.inputs), graph.outputs)}, dtype=dtype)
+        given = {name: inputs[name].astype("float32").astype(dtype) for name in graph.inputs}
+        (found[dtype],) = program.run("run", given, Weights(graph.constants)).values()
     error = np.sqrt(np.mean((found["float32"] - found["float64"]) ** 2) / np.mean(found["float64"] ** 2))
     assert error < 2.0**-24 / np.sqrt(3) * np.sqrt(576 / 2 + 8 / 2)
 
@@ -87,6 +95,16 @@ def test_a_layer_alone_is_computed_on_plain_tensors_when_blocks_cost_more(name, 
     weights, x = Weights(graph.constants), np.ones((2, *SHAPES[name][:3]), np.float32)
     again, packed = Program.from_bytes(program.to_bytes(weights))
     np.testing.assert_array_equal(again.run("run", {"x": x}, packed)[y], program.run("run", {"x": x}, weights)[y])
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize(
+    ("side", "by_few_rows", "by_others"), [(28, ["conv2d_plain"], ["conv2d"]), (7, ["reorder", "conv2d"], ["conv2d"])]
+)
+def test_a_pointwise_layer_alone_reads_what_the_tiles_of_the_kernels_are_good_at(isa, side, by_few_rows, by_others):
+    b, y = conv_graph((130, side, side, 128, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1))
+    graph = b.build([y])
+    assert instructions(check(graph), graph) == (by_few_rows if isa == "avx2" else by_others)
 
 
 @pytest.mark.parametrize("activation", ["", "Relu"])

@@ -20,7 +20,9 @@ struct Shape : PlainConv<Real> {
     bool direct, among_zeros;
     std::int64_t sum_width, sum_plane;                   // where a channel's contributions are added up
     std::int64_t channels_a_task, pieces, panel_groups;  // of a group
-    explicit Shape(const Problem& p) : PlainConv<Real>(p, p.outputs[0], p.inputs[0]) {
+    bool few_rows;          // register tiles have few: a whole panel goes by all of a task's weight at once
+    std::int64_t together;  // panels packed together
+    Shape(const Problem& p, bool ordered) : PlainConv<Real>(p, p.outputs[0], p.inputs[0]), few_rows(ordered) {
         const ConvAttributes& at = this->a;
         const Tensor &dx = *this->x, &dy = *this->y;
         direct = this->is_pointwise() && !has_halo(dx);
@@ -38,7 +40,10 @@ struct Shape : PlainConv<Real> {
         }
         channels_a_task = ceil_div(cg, pieces);
         pieces = ceil_div(cg, channels_a_task);
+        together = few_rows && !sums() ? this->together_for_few_rows(chunk()) : kPackedPanels;
     }
+    // Of a task's rows, in each of each_piece's.
+    std::int64_t piece_tiles() const { return few_rows ? kMostRows : kPieceTiles; }
     std::int64_t rows(std::int64_t piece) const {
         return min_of(channels_a_task, this->c_group - piece * channels_a_task) * this->taps;
     }
@@ -55,11 +60,12 @@ template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_counts(p, 2, 1, 1, kConvAttributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.outputs[0], p.inputs[0], p.inputs[1], "dx", "dy", "w"));
-    const Shape<Real> s(p);
+    const Shape<Real> s(p, false), ordered(p, true);  // which, the call says
     const std::int64_t size = sizeof(Real);
     if (s.sum_plane > (std::int64_t{1} << 40)) return fail(Code::unsupported, "`dy` spans too many pixels of `dx`");
     scratch->fixed_bytes = s.a.groups * s.pieces * s.packed_elements() * size;
-    scratch->per_thread_bytes = (kPackedPanels * (s.panel_elements() + s.product_elements()) + s.sum_elements()) * size;
+    const std::int64_t panels = max_of(s.together, ordered.together);
+    scratch->per_thread_bytes = (panels * (s.panel_elements() + s.product_elements()) + s.sum_elements()) * size;
     return {};
 }
 
@@ -67,17 +73,17 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
 
 template <class Real>
 std::int64_t pack_tasks(const Call& call) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     return call.n == 0 ? 0 : s.a.groups * s.pieces;
 }
 
 template <class Real>
 void pack(const Call& call, std::int64_t task, int) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const std::int64_t group = task / s.pieces, piece = task % s.pieces, all_rows = s.c_group * s.taps;
     const Real* w = reinterpret_cast<const Real*>(call.inputs[1].data);
     Real* packed = reinterpret_cast<Real*>(call.fixed_scratch) + task * s.packed_elements();
-    each_piece(s.rows(piece), kPieceTiles, [&](std::int64_t first, std::int64_t rows) {
+    each_piece(s.rows(piece), s.piece_tiles(), [&](std::int64_t first, std::int64_t rows) {
         const PanelRun run = {0, rows, 0};
         Panel<Real> copy;
         copy.panel = packed + first * s.k_group, copy.width = rows, copy.runs = &run, copy.n_runs = 1;
@@ -125,21 +131,21 @@ void write_among_zeros(const Call& call, const Shape<Real>& s, Panel<Real>* add,
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     return call.n * s.a.groups * s.pieces * s.panel_groups;
 }
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
-    const Shape<Real> s(*call.problem);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const std::int64_t panel_group = task % s.panel_groups, part = task / s.panel_groups;
     const std::int64_t piece = part % s.pieces, group = part / s.pieces % s.a.groups;
     const std::int64_t image = part / s.pieces / s.a.groups, c0 = group * s.c_group + piece * s.channels_a_task;
     const std::int64_t all_rows = s.rows(piece), channels = all_rows / s.taps, chunk = s.chunk();
     const auto& kernels = call.kernels->set<Real>();
     Real* panel = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
-    Real* product = panel + kPackedPanels * s.panel_elements();
-    Real* sums = product + kPackedPanels * s.product_elements();
+    Real* product = panel + s.together * s.panel_elements();
+    Real* sums = product + s.together * s.product_elements();
     const Real* transposed =
         reinterpret_cast<const Real*>(call.fixed_scratch) + (group * s.pieces + piece) * s.packed_elements();
     const Tensor& dx = *s.x;
@@ -147,7 +153,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* to = image_data<Real>(call.outputs[0], image) + c0 * plane;
     if (s.sums()) std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.sum_elements()) * sizeof(Real));
 
-    const bool in_place = s.reads_in_place(s.c_group * s.taps, min_of(chunk, s.k_group));
+    const bool in_place = s.reads_in_place(s.c_group * s.taps, min_of(chunk, s.k_group), s.few_rows);
     const auto straight = [&](std::int64_t p) { return s.direct && s.panel_pixels(p) % kLanes<Real> == 0; };
     PanelRun runs[kMostRuns];
     Panel<Real> copy, add;
@@ -161,8 +167,8 @@ void run(const Call& call, std::int64_t task, int thread) {
     if (s.among_zeros) add.image = to, add.channel_step = plane, add.panel = product;
     const std::int64_t last_panel = (panel_group + 1) * s.panels / s.panel_groups;
     for (std::int64_t first_panel = panel_group * s.panels / s.panel_groups; first_panel < last_panel;
-         first_panel += kPackedPanels) {
-        const std::int64_t end = min_of(last_panel, first_panel + kPackedPanels), step = s.panel_elements();
+         first_panel += s.together) {
+        const std::int64_t end = min_of(last_panel, first_panel + s.together), step = s.panel_elements();
         for (std::int64_t k = 0; k < s.k_group; k += chunk) {
             const std::int64_t packed = s.first_packed(first_panel, end, in_place);
             copy.n_runs = end - packed;
@@ -172,7 +178,7 @@ void run(const Call& call, std::int64_t task, int thread) {
             copy.channels = min_of(chunk, s.k_group - k);
             copy.image = image_data<Real>(call.inputs[0], image) + (group * s.k_group + k) * s.pixels;
             kernels.pack_panel(copy);
-            each_piece(all_rows, kPieceTiles, [&](std::int64_t row, std::int64_t rows) {
+            each_piece(all_rows, s.piece_tiles(), [&](std::int64_t row, std::int64_t rows) {
                 for (std::int64_t p = first_panel; p < end; ++p) {
                     Real* sum = product + (p - first_panel) * s.product_elements();
                     const bool here = p < packed;

@@ -58,10 +58,7 @@ struct Shape : PlainConv<Real> {
         const std::int64_t fit = min_of(kWideBlocks, kWideBytes / (sums * kBlockBytes)) / kPanelBlocks;
         const std::int64_t wide = few_rows ? 1 : min_of(fit, this->pixels / (kWidePieces * this->width));
         together = in_place ? max_of(kPackedPanels, fit) : wide > 1 ? 1 : kPackedPanels;
-        if (few_rows && !in_place) {
-            const std::int64_t held = kTogetherBytes / (sums * kPanelBlocks * kBlockBytes);
-            together = min_of(kMostTogether, max_of(kPackedPanels, held));
-        }
+        if (few_rows && !in_place) together = this->together_for_few_rows(sums);
         if (!in_place && wide > 1) this->width *= wide;
         row = this->width + (is_wide() ? kLanes<Real> : 0);  // no power of two
         if (band.rows > 0) this->width = this->y->width, row = band.row, together = band.rows;

@@ -8,7 +8,7 @@ namespace convlens {
 constexpr std::int64_t kPanelBlocks = 2;
 constexpr std::int64_t kPackedPanels = 4;  // packed together: a channel's pixels lie far from the next one's
 constexpr std::int64_t kMostTogether = 16, kTogetherBytes = 256 << 10;  // the same for tiles of few rows
-constexpr std::int64_t kMostRuns = kPackedPanels * kPanelBlocks * 16;   // a row of pixels is one at least
+constexpr std::int64_t kMostRuns = kMostTogether * kPanelBlocks * 16;   // a row of pixels is one at least
 constexpr std::int64_t kChunkElements = 384;  // of the reduction: a panel of them stays in the second-level cache
 constexpr std::int64_t kPlanesBytes = 512 << 10;
 constexpr std::int64_t kPageBytes = 4 << 10;
@@ -45,10 +45,15 @@ struct PlainConv {
     // Planes of whole pages share one place of the first-level cache. (c3 k64 r3 224 x 224, grad_input: 1.6 times.)
     // Tiles of few rows gain by a copy sooner, of many panels together where planes are pages apart. (Zen 3, of the
     // time in place: c64 k64 56 x 56 0.87, 8 images 0.69, c144 k24 0.95 and 0.6; c192 k32 28 x 28 1.1.)
-    bool reads_in_place(std::int64_t rows, std::int64_t planes, bool few_rows = false) const {
+    bool reads_in_place(std::int64_t rows, std::int64_t planes, bool few_rows) const {
         const std::int64_t plane = pixels * static_cast<std::int64_t>(sizeof(Real));
-        if (few_rows && rows > (plane > kPageBytes ? 16 : 32)) return false;
+        if (few_rows && (rows > 32 || (plane > kPageBytes && max_of(2 * rows, planes) > 32))) return false;
         return plane % kPageBytes != 0 && (rows <= 64 || planes <= 32 || planes * plane <= kPlanesBytes);
+    }
+    // Panels of `elements` that tiles of few rows are packed together for.
+    std::int64_t together_for_few_rows(std::int64_t elements) const {
+        const std::int64_t fit = kTogetherBytes / (elements * kPanelBlocks * kBlockBytes);
+        return min_of(kMostTogether, max_of(kPackedPanels, fit));
     }
     // Of the panels [first, end), those from here on are packed: in place, one that is not full.
     std::int64_t first_packed(std::int64_t first, std::int64_t end, bool in_place) const {
