@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from check import check, instructions
 
-from convlens import _core
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Program, Weights, compile
 from convlens.transform import backward
@@ -54,19 +53,6 @@ def test_convolution(name, given):
     check(b.build([y]))
 
 
-ISAS = [row["name"] for row in _core.info()["isas"] if not row["lacking"]]
-
-
-@pytest.fixture
-def isa(request):
-    """Each instruction set of this build that this processor runs."""
-    before = _core.info()["isa"]
-    _core.select_isa(request.param)
-    yield request.param
-    _core.select_isa(before)
-
-
-@pytest.mark.parametrize("isa", ISAS, indirect=True)
 @pytest.mark.parametrize(("direction", "channels"), [("fwd", (512, 32)), ("grad_input", (32, 512))])
 def test_rounding_grows_with_a_chain_of_products_not_with_all_of_them(isa, direction, channels):
     """4608 products in 8 chains of 576: each addition rounds by half a unit of a random walk."""
@@ -97,7 +83,6 @@ def test_a_layer_alone_is_computed_on_plain_tensors_when_blocks_cost_more(name, 
     np.testing.assert_array_equal(again.run("run", {"x": x}, packed)[y], program.run("run", {"x": x}, weights)[y])
 
 
-@pytest.mark.parametrize("isa", ISAS, indirect=True)
 @pytest.mark.parametrize(
     ("side", "by_few_rows", "by_others"), [(28, ["conv2d_plain"], ["conv2d"]), (7, ["reorder", "conv2d"], ["conv2d"])]
 )

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from check import check
 
-from convlens import _core, reference
+from convlens import reference
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Weights, compile
 from convlens.transform import backward
 
-ISAS = [row["name"] for row in _core.info()["isas"] if not row["lacking"]]
 RANGE = {"low": 0, "high": 255}
 X_SCALE, X_ZERO, Y_SCALE, Y_ZERO = np.float32(0.0371), np.float32(101), np.float32(0.0983), np.float32(17)
 
@@ -76,14 +75,6 @@ def slowly(name, q, w, scale, bias):
 def run(graph, x, outputs, dtype="float32"):
     program = compile(graph, {"run": Entry(("q",), outputs)}, dtype=dtype)
     return program.run("run", {"q": x.astype(dtype)}, Weights(graph.constants))
-
-
-@pytest.fixture(params=ISAS)
-def isa(request):
-    before = _core.info()["isa"]
-    _core.select_isa(request.param)
-    yield request.param
-    _core.select_isa(before)
 
 
 @pytest.mark.parametrize("per_channel", [False, True], ids=["one scale", "one a channel"])
