@@ -57,6 +57,7 @@ py::dict info() {
     py::dict result;
     result["version"] = CONVLENS_VERSION;
     result["isa"] = active == nullptr ? "" : active->isa;
+    result["few_rows"] = active != nullptr && active->ordered;
     result["reason"] = convlens::active_kernels_reason();
     result["isas"] = isas;
     result["cpu"] = cpu;

@@ -19,6 +19,7 @@ class _Isa(TypedDict):
 class _Info(TypedDict):
     version: str
     isa: str
+    few_rows: bool
     reason: str
     isas: list[_Isa]
     cpu: dict[str, bool]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from check import check, instructions
 
+from convlens import _core
 from convlens.graph import GraphBuilder
 from convlens.program import Entry, Program, Weights, compile
 from convlens.transform import backward
@@ -89,7 +90,7 @@ def test_a_layer_alone_is_computed_on_plain_tensors_when_blocks_cost_more(name, 
 def test_a_pointwise_layer_alone_reads_what_the_tiles_of_the_kernels_are_good_at(isa, side, by_few_rows, by_others):
     b, y = conv_graph((130, side, side, 128, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1))
     graph = b.build([y])
-    assert instructions(check(graph), graph) == (by_few_rows if isa == "avx2" else by_others)
+    assert instructions(check(graph), graph) == (by_few_rows if _core.info()["few_rows"] else by_others)
 
 
 @pytest.mark.parametrize("activation", ["", "Relu"])
@@ -105,18 +106,23 @@ def test_what_goes_out_leaves_the_convolution_in_planes(name, activation):
 
 
 @pytest.mark.parametrize(
-    ("stride", "k", "ops"),
-    [((1, 1), 100, ["conv2d"]), ((2, 3), 1700, ["conv2d", "strided_copy"]), ((2, 3), 100, ["conv2d_grad_input_plain"])],
+    ("stride", "side", "k", "ops", "by_few_rows"),
+    [
+        ((1, 1), 9, 100, ["conv2d"], ["conv2d"]),
+        ((2, 3), 9, 1700, ["conv2d", "strided_copy"], ["conv2d", "strided_copy"]),
+        ((2, 3), 9, 100, ["conv2d_grad_input_plain"], ["conv2d_grad_input_plain"]),
+        ((2, 2), 30, 300, ["conv2d_grad_input_plain"], ["conv2d_plain", "strided_copy"]),
+    ],
 )
-def test_gradient_of_a_pointwise_convolution_by_constants_transposes_little(stride, k, ops):
-    """At every call, that is: what lies among zeros, and a weight of 2^16 numbers at the most."""
+def test_gradient_of_a_pointwise_convolution_by_constants_transposes_little(isa, stride, side, k, ops, by_few_rows):
+    """At every call, that is: what lies among zeros, and a weight of 2^16 numbers at the most, 2^13 by few rows."""
     b = GraphBuilder()
-    c, h, w = 40, 9, 14
+    c, h, w = 40, side, side + 5
     dy = b.input("dy", "float32", ("N", k, -(-h // stride[0]), -(-w // stride[1])))
     weight = b.constant(np.random.default_rng(2).standard_normal((k, c, 1, 1)).astype(np.float32))
     attributes = {"kernel_shape": (1, 1), "strides": stride, "input_shape": (c, h, w)}
     graph = b.build([b.add("ConvGradInput", [dy, weight], attributes)])
-    assert instructions(check(graph), graph) == ops
+    assert instructions(check(graph), graph) == (by_few_rows if _core.info()["few_rows"] else ops)
 
 
 @pytest.mark.parametrize(("memory", "copies"), [("low", 1), ("fast", 2)])

@@ -96,7 +96,6 @@ struct Shape : PlainConv<Real> {
         if (lane_group >= groups) return lane_group == lane_groups ? blocks : full;
         return lane_group * ceil_div(full, 2) / groups * 2;
     }
-    std::int64_t block_elements() const { return images * chunk * kLanes<Real>; }
     // Of any number of images.
     std::int64_t sums_elements() const { return min_of(this->k_group, kMostRows) * this->width; }
     std::int64_t pixels_elements() const {
@@ -175,12 +174,13 @@ struct Packer {
             e += done, output += done * s.row_step;
         }
     }
-    // Rows [e, e + n), a block of lanes at most, transposed. Squares that may end beyond the operand are gathered too.
-    void lanes(Real* image, std::int64_t e, std::int64_t n, Real* output) {
+    // Rows [e, e + n), a block of lanes at most, transposed, to lines `step` apart. Squares that may end beyond the
+    // operand are gathered too.
+    void lanes(Real* image, std::int64_t e, std::int64_t n, Real* output, std::int64_t step) {
         constexpr std::int64_t lanes = kLanes<Real>;
         TransposeBlock<Real> square;
         square.source = image + e * s.pixels + p, square.source_step = s.pixels, square.source_next = lanes;
-        square.output = output, square.output_step = lanes, square.output_next = lanes * lanes;
+        square.output = output, square.output_step = step, square.output_next = lanes * step;
         square.count = ceil_div(count, lanes);
         if (!(input == 0 ? !s.by_pages() : s.in_place) || n < lanes ||
             square.source + (lanes - 1) * s.pixels + square.count * lanes > pack.image_end) {
@@ -188,6 +188,33 @@ struct Packer {
             square.source = pixels, square.source_step = s.row_step;
         }
         call.kernels->set<Real>().transpose_block(square);
+    }
+};
+
+// Blocks of lanes of a number of elements: each by itself, or side by side in pairs, which tiles of few rows go through
+// faster. (Zen 3, 15 layers of 64 to 1024 channels: 0.90 to 0.98 of the time, 0.95 in the geometric mean.)
+template <class Real>
+struct PackedLanes {
+    Real* data;
+    std::int64_t blocks, elements;
+    bool pairs;
+    bool paired(std::int64_t b) const { return pairs && (b | 1) < blocks; }
+    std::int64_t step(std::int64_t b) const { return (paired(b) ? 2 : 1) * kLanes<Real>; }
+    Real* at(std::int64_t b) const {
+        return data + (paired(b) ? b / 2 * 2 * elements + b % 2 : b * elements) * kLanes<Real>;
+    }
+    // The products of the tile's rows with `count` elements of all blocks.
+    void multiply(const Call& call, ConvTile<Real> tile, std::int64_t count) const {
+        Real* const output = tile.output.data;
+        const std::int64_t together = pairs ? kPanelBlocks : blocks;
+        for (std::int64_t b = 0; b < blocks; b += together) {
+            tile.blocks = min_of(together, blocks - b);
+            tile.weight = at(b), tile.weight_element_step = step(b);
+            tile.weight_block_step = pairs ? kLanes<Real> : elements * kLanes<Real>;
+            if (pairs) take_elements(&tile, count, true);
+            tile.output.data = output + b * kLanes<Real>;
+            call.kernels->set<Real>().conv_tile(tile);
+        }
     }
 };
 
@@ -201,7 +228,6 @@ template <class Real>
 void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Real* pixels, Real* packed,
                    PanelRun* runs) {
     constexpr std::int64_t lanes = kLanes<Real>;
-    const auto& kernels = call.kernels->set<Real>();
     const std::int64_t partial = task / s.lane_parts, part = task % s.lane_parts;
     const std::int64_t block0 = part * s.lane_blocks / s.lane_parts;
     const std::int64_t blocks = (part + 1) * s.lane_blocks / s.lane_parts - block0;
@@ -209,21 +235,22 @@ void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Re
     Packer<Real> x(call, s, 1, pixels, runs), dy(call, s, 0, pixels, runs);
     Packer<Real>& of_lanes = s.lanes_are_k ? dy : x;
     Real* output = sums_of(call, s, partial) + block0 * lanes;
+    const PackedLanes<Real> by = {packed, blocks, round_up(s.chunk, lanes), call.kernels->ordered && !s.rows_in_place};
     ConvTap taps[kMostImageRows] = {};
     for (std::int64_t i = 0; i < kMostImageRows && s.rows_in_place; ++i) {
         taps[i] = {i * s.a.stride_h * row_stride<Real>(*s.x), i * s.y->width * lanes};
     }
     for (std::int64_t unit = unit0; unit < (partial + 1) * units / s.partials; ++unit) {
         const std::int64_t image = unit / s.chunks, p = unit % s.chunks * s.chunk;
-        const std::int64_t count = min_of(s.chunk, s.pixels - p), block = round_up(s.chunk, lanes) * lanes;
+        const std::int64_t count = min_of(s.chunk, s.pixels - p);
         of_lanes.aim(p, count);
         for (std::int64_t b = 0; b < blocks; ++b) {
             const std::int64_t e = (block0 + b) * lanes;
-            of_lanes.lanes(of_lanes.image(image, 0), e, min_of(lanes, s.lane_count - e), packed + b * block);
+            of_lanes.lanes(of_lanes.image(image, 0), e, min_of(lanes, s.lane_count - e), by.at(b), by.step(b));
         }
         Real* source = x.image(image, 0);
         ConvTile<Real> tile = panel_tile<Real>(packed, lanes, blocks * lanes, count, s.sum_rows, taps);
-        tile.weight_block_step = block, tile.source_element_step = 1;
+        tile.source_element_step = 1;
         tile.finish = unit == unit0 ? kConvStore : kConvAdd;
         tile.output.data = output, tile.output.column_step = s.sums_step;
         if (s.rows_in_place) {
@@ -236,7 +263,7 @@ void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Re
             for (std::int64_t e = 0; e < end; e += step) {
                 tile.source.data = x.row(source, e) + p / s.y->width * taps[1].source;
                 tile.output.data = output + e * s.sums_step;
-                kernels.conv_tile(tile);
+                by.multiply(call, tile, count);
             }
         } else if (!s.lanes_are_k) {
             const std::int64_t most = s.by_pages() ? kRowsOfPages : s.k_group;
@@ -244,7 +271,7 @@ void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Re
             for (std::int64_t k = 0; k < s.k_group; k += most) {
                 tile.columns = min_of(most, s.k_group - k);
                 tile.source.data = dy.image(image, 0) + p + k * s.pixels, tile.output.data = output + k * s.sums_step;
-                kernels.conv_tile(tile);
+                by.multiply(call, tile, count);
             }
         } else {
             x.aim(p, count);
@@ -252,7 +279,7 @@ void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Re
             each_piece(s.reduction, kPieceTiles, [&](std::int64_t e, std::int64_t rows) {
                 x.rows(source, e, rows, pixels);
                 tile.columns = rows, tile.output.data = output + e * s.sums_step;
-                kernels.conv_tile(tile);
+                by.multiply(call, tile, count);
             });
         }
     }
@@ -261,7 +288,6 @@ void run_by_pixels(const Call& call, const Shape<Real>& s, std::int64_t task, Re
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
     const Shape<Real> s(*call.problem, call.n);
-    const auto& kernels = call.kernels->set<Real>();
     Real* sums = reinterpret_cast<Real*>(call.thread_scratch + thread * call.thread_scratch_stride);
     Real* pixels = sums + s.sums_elements();
     Real* packed = pixels + s.pixels_elements();
@@ -282,6 +308,7 @@ void run(const Call& call, std::int64_t task, int thread) {
         std::memset(static_cast<void*>(output + k * output_step), 0, static_cast<std::size_t>(filled) * sizeof(Real));
     }
 
+    const PackedLanes<Real> by = {packed, blocks, s.images * s.chunk, call.kernels->ordered && s.images == 1};
     Packer<Real> x(call, s, 1, pixels, runs);
     for (std::int64_t image = 0; image < call.n; image += s.images) {
         const std::int64_t images = min_of(s.images, call.n - image);
@@ -289,22 +316,21 @@ void run(const Call& call, std::int64_t task, int thread) {
             const std::int64_t count = min_of(s.chunk, s.pixels - p);
             x.aim(p, count);
             for (std::int64_t i = 0; i < images * blocks; ++i) {
-                const std::int64_t e1 = e0 + i / images * lanes;
+                const std::int64_t b = i / images, e1 = e0 + b * lanes;
                 x.lanes(x.image(image + i % images, group), e1, min_of(lanes, s.reduction - e1),
-                        packed + (i / images * s.images + i % images) * s.chunk * lanes);
+                        by.at(b) + i % images * s.chunk * lanes, by.step(b));
             }
             ConvTile<Real> tile;
-            tile.rows = 1, tile.columns = rows, tile.blocks = blocks, tile.last_lanes = lanes;
+            tile.rows = 1, tile.columns = rows, tile.last_lanes = lanes;
             tile.taps = &kNoTap, tile.n_taps = 1, tile.steps = images;
             tile.elements = tile.last_elements = count;
-            tile.weight = packed, tile.weight_block_step = s.block_elements();
-            tile.weight_step = s.chunk * lanes, tile.weight_element_step = lanes;
+            tile.weight_step = s.chunk * lanes;
             tile.source.data = image_data<Real>(call.inputs[0], image) + k0 * s.pixels + p;
             tile.source.column_step = s.pixels, tile.source_element_step = 1;
             tile.source_step = call.inputs[0].image_stride / size;
             tile.output.data = output, tile.output.column_step = output_step, tile.output.block_step = lanes;
             tile.finish = image == 0 && p == 0 ? kConvStore : kConvAdd;
-            kernels.conv_tile(tile);
+            by.multiply(call, tile, count);
         }
     }
     for (std::int64_t k = 0; k < rows && !direct; ++k) {

@@ -3,7 +3,7 @@
 //
 // inputs  x plain; w plain (K, C / groups, R, S); [bias] (K)
 // outputs y plain, without halo
-// attributes the first nine of conv2d
+// attributes the first nine of conv2d, [whether w's rows lie side by side]
 //
 // The product of the weight, as it is, with panels of x's pixels (im2col, a panel at a time): lanes are pixels. Sums go
 // in the order of c, r, s, after the bias; of bands (below) in that of r, c, s.
@@ -48,13 +48,14 @@ struct Shape : PlainConv<Real> {
     Bands<Real> band;
     bool few_rows;               // register tiles have few: a whole panel goes by all of the weight at once
     bool in_place;               // panels are read where they are
+    bool side;                   // rows of the weight lie side by side
     std::int64_t together, row;  // panels packed together; elements of a row of one
     Shape(const Problem& p, bool ordered)
         : PlainConv<Real>(p, p.inputs[0], p.outputs[0]), band(this->a, *this->x, *this->y), few_rows(ordered) {
-        this->weight_each = p.inputs[1]->batched;
+        this->weight_each = p.inputs[1]->batched, side = side_by_side(p);
         const std::int64_t channels = chunk(), sums = channels * this->taps;
-        in_place =
-            this->is_pointwise() && !has_halo(*this->x) && this->reads_in_place(this->k_group, channels, few_rows);
+        in_place = !side && this->is_pointwise() && !has_halo(*this->x) &&
+                   this->reads_in_place(this->k_group, channels, few_rows);
         const std::int64_t fit = min_of(kWideBlocks, kWideBytes / (sums * kBlockBytes)) / kPanelBlocks;
         const std::int64_t wide = few_rows ? 1 : min_of(fit, this->pixels / (kWidePieces * this->width));
         together = in_place ? max_of(kPackedPanels, fit) : wide > 1 ? 1 : kPackedPanels;
@@ -65,7 +66,7 @@ struct Shape : PlainConv<Real> {
         this->panels = ceil_div(this->pixels, this->width);
     }
     bool is_wide() const { return this->width > kPanelBlocks * kLanes<Real>; }
-    std::int64_t chunk() const { return this->chunk_channels(this->c_group, this->taps); }
+    std::int64_t chunk() const { return this->chunk_channels(this->c_group, this->taps, few_rows); }
     // Packing overruns a panel by less than a block.
     std::int64_t panel_elements() const {
         return band.rows > 0 ? this->a.stride_h * band.step : chunk() * this->taps * row + kLanes<Real>;
@@ -74,6 +75,14 @@ struct Shape : PlainConv<Real> {
         if (band.rows > 0) return band_rows(band.rows) * band.step + this->x->channels * band.line;
         return (in_place ? 1 : together) * panel_elements();
     }
+    // Rows of the weight that a task begins after, and those of the largest task.
+    std::int64_t rows_before(std::int64_t part, std::int64_t parts) const {
+        return min_of(this->k_group, part * ceil_div(this->k_group, unit()) / parts * unit());
+    }
+    std::int64_t most_rows(std::int64_t parts) const {
+        return ceil_div(ceil_div(this->k_group, unit()), parts) * unit();
+    }
+    std::int64_t unit() const { return side ? kSideRows : 1; }
     // Rows of x that `count` rows of y read.
     std::int64_t band_rows(std::int64_t count) const { return (count - 1) * this->a.stride_h + this->a.R; }
 };
@@ -81,15 +90,19 @@ struct Shape : PlainConv<Real> {
 struct Grid {
     std::int64_t panel_groups, row_groups;
 };
+// Tasks of the same panels copy them each: where tiles have few rows, they take many of the weight's.
+constexpr std::int64_t kPiecesOfFewRows = 8, kTaskRows = 128, kTaskRowsOfFew = 512;
 template <class Real>
 Grid grid_of(const Shape<Real>& s) {
     const std::int64_t task = kTaskProducts * 4 / static_cast<std::int64_t>(sizeof(Real));
     const std::int64_t products = s.k_group * s.c_group * s.taps * s.panels * s.width;
-    const std::int64_t pieces = min_of(kMostPieces, max_of(1, products / task));
+    const std::int64_t most = s.few_rows && s.band.rows == 0 ? kPiecesOfFewRows : kMostPieces;
+    const std::int64_t pieces = min_of(most, max_of(1, products / task));
     Grid grid;
     const std::int64_t cut = s.band.rows > 0 ? round_up(ceil_div(s.panels, 8), 8) : ceil_div(s.panels, kPackedPanels);
     grid.panel_groups = min_of(min_of(cut, s.panels), pieces);
-    grid.row_groups = min_of(ceil_div(s.k_group, 128), max_of(1, pieces / grid.panel_groups));
+    const std::int64_t row_groups = ceil_div(s.k_group, most < kMostPieces ? kTaskRowsOfFew : kTaskRows);
+    grid.row_groups = min_of(row_groups, max_of(1, pieces / grid.panel_groups));
     return grid;
 }
 
@@ -102,7 +115,7 @@ bool is_spread(const Shape<Real>& s) {
 }
 template <class Real>
 bool copies_weight(const Shape<Real>& s) {
-    return is_spread(s) || s.band.rows > 0;
+    return is_spread(s) || s.band.rows > 0 || (s.side && !s.few_rows);
 }
 template <class Real>
 std::int64_t weight_step(const Shape<Real>& s) {
@@ -115,15 +128,17 @@ std::int64_t rows_a_task(const Shape<Real>& s) {
 
 template <class Real>
 CONVLENS_COLD std::int64_t thread_elements(const Shape<Real>& s) {
-    const std::int64_t rows = ceil_div(s.k_group, grid_of(s).row_groups);
+    const std::int64_t rows = s.most_rows(grid_of(s).row_groups);
     return s.packed_elements() + (s.band.rows > 0 ? 0 : rows * s.width);
 }
 
 template <class Real, bool Each>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
-    CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, kConvAttributes));
+    const int attributes = kConvAttributes + (side_by_side(p) && !Each ? 1 : 0);
+    CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, attributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
     const Shape<Real> s(p, false), ordered(p, true);  // which, the call says
+    if (s.side && (s.taps > 1 || s.a.groups > 1)) return fail(Code::corrupt_file, "rows side by side are of one tap");
     if (Each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
     if (p.inputs[2] != nullptr) {
         CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[2], "bias", DType::real));
@@ -164,6 +179,11 @@ void spread(const Call& call, std::int64_t task, int) {
     for (std::int64_t k = task * chunk; k < min_of(s.y->channels, (task + 1) * chunk); ++k) {
         Real* to = reinterpret_cast<Real*>(call.fixed_scratch) + k * weight_step(s);
         const Real* from = reinterpret_cast<const Real*>(call.inputs[1].data) + k * reduction;
+        if (s.side) {
+            from += (k % kSideBySide) * (1 - reduction);  // of the first one of the three
+            for (std::int64_t c = 0; c < reduction; ++c) to[c] = from[c * kSideBySide];
+            continue;
+        }
         if (s.band.rows == 0) {
             std::memcpy(to, from, static_cast<std::size_t>(reduction) * sizeof(Real));
             continue;
@@ -201,15 +221,6 @@ std::int64_t tasks(const Call& call) {
     return call.n * s.a.groups * grid.row_groups * grid.panel_groups;
 }
 
-// A panel's elements, in steps of a block where they lie together: a tile of few rows goes through those faster.
-template <class Real>
-void take_elements(ConvTile<Real>* tile, std::int64_t elements, bool together) {
-    constexpr std::int64_t lanes = kLanes<Real>;
-    tile->steps = together ? ceil_div(elements, lanes) : 1, tile->elements = together ? lanes : elements;
-    tile->last_elements = elements - (tile->steps - 1) * tile->elements;
-    tile->source_step = lanes, tile->weight_step = lanes * tile->weight_element_step;
-}
-
 // Packs the rows of x that rows [row, row + count) of y read.
 template <class Real>
 void pack_band(const Call& call, const Shape<Real>& s, Panel<Real> pack, std::int64_t image, std::int64_t row,
@@ -242,8 +253,9 @@ void run(const Call& call, std::int64_t task, int thread) {
     const std::int64_t at = task % grid.panel_groups, part = task / grid.panel_groups % grid.row_groups;
     const std::int64_t group = task / grid.panel_groups / grid.row_groups % s.a.groups;
     const std::int64_t image = task / grid.panel_groups / grid.row_groups / s.a.groups;
-    const std::int64_t k0 = group * s.k_group + part * s.k_group / grid.row_groups;
-    const std::int64_t rows = group * s.k_group + (part + 1) * s.k_group / grid.row_groups - k0;
+    const std::int64_t before = s.rows_before(part, grid.row_groups), k0 = group * s.k_group + before;
+    const std::int64_t rows = s.rows_before(part + 1, grid.row_groups) - before;
+    const bool side = s.side && s.few_rows;  // or from a copy
     const std::int64_t chunk = s.chunk();
     const View& w = call.inputs[1];
     const auto* weight = reinterpret_cast<const Real*>(copies_weight(s) ? call.fixed_scratch : w.data);
@@ -266,14 +278,15 @@ void run(const Call& call, std::int64_t task, int thread) {
         pack.image = image_data<Real>(call.inputs[0], image) + (group * s.c_group + c) * pack.channel_step -
                      s.a.pad_top * row_stride<Real>(*s.x) - s.a.pad_left;
         ConvTile<Real> tile = panel_tile<Real>(nullptr, 0, s.width, pack.channels * s.taps, 0, &kNoTap);
-        tile.source.column_step = weight_step(s), tile.source_element_step = 1;
+        tile.source.column_step = weight_step(s);
+        tile.source_element_step = tile.source_columns = side ? kSideBySide : 1;
         tile.finish = c > 0 || bias != nullptr ? kConvAdd : kConvStore;
         tile.streams = streams(call, s) && c + chunk >= s.c_group;
         const bool far = !tile.streams && call.n * call.outputs[0].image_stride > kFarBytes;
         const std::int64_t last = (at + 1) * s.panels / grid.panel_groups;
         for (std::int64_t packed = at * s.panels / grid.panel_groups; packed < last; packed += s.together) {
             const std::int64_t end = min_of(packed + s.together, last);
-            const std::int64_t first = s.first_packed(packed, end, s.in_place);
+            const std::int64_t first = s.first_packed(packed, end, s.in_place, s.panel_pixels(end - 1));
             if (s.band.rows > 0) {
                 pack_band(call, s, pack, image, packed, end - packed);
             } else if (first < end) {
@@ -283,38 +296,41 @@ void run(const Call& call, std::int64_t task, int thread) {
                 kernels.pack_panel(pack);
             }
             // A few rows by all panels, and then the next: the weight is read once, and y's rows grow in long pieces.
-            each_piece(rows,
-                       s.few_rows        ? rows
-                       : s.band.rows > 0 ? 1
-                       : s.is_wide()     ? kWideTiles
-                                         : kPieceTiles,
-                       [&](std::int64_t row, std::int64_t count) {
-                           tile.columns = count;
-                           tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps;
-                           for (std::int64_t p = packed; p < end; ++p) {
-                               const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
-                               const bool here = p < first;
-                               tile.blocks = filled / kLanes<Real>;
-                               tile.weight =
-                                   here ? pack.image + p * s.width : panels + (p - first) * s.panel_elements();
-                               tile.weight_element_step = here ? pack.channel_step : s.row;
-                               take_elements(&tile, pack.channels * s.taps, s.few_rows && !here && !s.is_wide());
-                               tile.output.column_step = pixels == filled ? s.pixels : s.width;
-                               tile.output.data =
-                                   (pixels == filled ? y + p * s.width : partial) + row * tile.output.column_step;
-                               if (far) tile.epilogue.residual = constant(tile.output);
-                               for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
-                                   Real* sums = tile.output.data + k * tile.output.column_step;
-                                   for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
-                               }
-                               kernels.conv_tile(tile);
-                               if (pixels == filled || c + chunk < s.c_group) continue;
-                               for (std::int64_t k = row; k < row + count; ++k) {
-                                   std::memcpy(y + k * s.pixels + p * s.width, partial + k * s.width,
-                                               static_cast<std::size_t>(pixels) * sizeof(Real));
-                               }
-                           }
-                       });
+            each_piece(
+                rows,
+                s.few_rows        ? rows
+                : s.band.rows > 0 ? 1
+                : s.is_wide()     ? kWideTiles
+                                  : kPieceTiles,
+                [&](std::int64_t row, std::int64_t count) {
+                    tile.source.data = weight + (k0 + row) * weight_step(s) + c * s.taps * tile.source_element_step;
+                    for (std::int64_t p = packed; p < end; ++p) {
+                        const std::int64_t pixels = s.panel_pixels(p), filled = round_up(pixels, kLanes<Real>);
+                        const bool here = p < first;
+                        tile.blocks = filled / kLanes<Real>;
+                        // What is written for rows that are not there is not copied.
+                        const bool whole_sixes = side && tile.blocks == 1;
+                        const bool straight = pixels == filled && !whole_sixes;
+                        tile.columns = whole_sixes ? round_up(count, kSideRows) : count;
+                        tile.last_lanes = s.few_rows && filled <= kLanes<Real> ? pixels : kLanes<Real>;
+                        tile.weight = here ? pack.image + p * s.width : panels + (p - first) * s.panel_elements();
+                        tile.weight_element_step = here ? pack.channel_step : s.row;
+                        take_elements(&tile, pack.channels * s.taps, s.few_rows && !side && !here && !s.is_wide());
+                        tile.output.column_step = straight ? s.pixels : s.width;
+                        tile.output.data = (straight ? y + p * s.width : partial) + row * tile.output.column_step;
+                        if (far) tile.epilogue.residual = constant(tile.output);
+                        for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
+                            Real* sums = tile.output.data + k * tile.output.column_step;
+                            for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
+                        }
+                        kernels.conv_tile(tile);
+                        if (straight || c + chunk < s.c_group) continue;
+                        for (std::int64_t k = row; k < row + count; ++k) {
+                            std::memcpy(y + k * s.pixels + p * s.width, partial + k * s.width,
+                                        static_cast<std::size_t>(pixels) * sizeof(Real));
+                        }
+                    }
+                });
         }
     }
     if (streams(call, s)) std::atomic_thread_fence(std::memory_order_seq_cst);  // such writes keep no order else

@@ -9,12 +9,20 @@ constexpr std::int64_t kPanelBlocks = 2;
 constexpr std::int64_t kPackedPanels = 4;  // packed together: a channel's pixels lie far from the next one's
 constexpr std::int64_t kMostTogether = 16, kTogetherBytes = 256 << 10;  // the same for tiles of few rows
 constexpr std::int64_t kMostRuns = kMostTogether * kPanelBlocks * 16;   // a row of pixels is one at least
-constexpr std::int64_t kChunkElements = 384;  // of the reduction: a panel of them stays in the second-level cache
+constexpr std::int64_t kChunkElements = 384;   // of the reduction: a panel of them stays in the second-level cache
+constexpr std::int64_t kChunkOfFewRows = 576;  // at most, all chunks alike
 constexpr std::int64_t kPlanesBytes = 512 << 10;
 constexpr std::int64_t kPageBytes = 4 << 10;
 constexpr std::int64_t kMostPlainTaps = 1 << 10;
 constexpr std::int64_t kTileRows = 14;   // of the product: the most that a tile has
 constexpr std::int64_t kPieceTiles = 2;  // of a piece
+
+// A weight of one tap may come with its rows side by side by threes, element by element, and zeros for rows that make
+// them whole sixes: what a tile of few rows reads is one stream then (kernels/body/side_by_side.h).
+constexpr std::int64_t kSideBySide = 3, kSideRows = 6;
+inline bool side_by_side(const Problem& p) {
+    return p.instruction->n_attributes > kConvAttributes && p.attribute(kConvAttributes) != 0;
+}
 
 // `y` is what a convolution of `x` gives; gradients have the other direction.
 template <class Real>
@@ -28,9 +36,11 @@ struct PlainConv {
         c_group = x->channels / a.groups, k_group = y->channels / a.groups, taps = a.R * a.S;
         pixels = pixels_of(*y), width = kPanelBlocks * kLanes<Real>, panels = ceil_div(pixels, width);
     }
-    // Channels of `of` whose taps a chunk of the reduction takes.
-    std::int64_t chunk_channels(std::int64_t of, std::int64_t taps_each) const {
-        return min_of(of, max_of(1, kChunkElements / taps_each));
+    // Channels of `of` whose taps a chunk of the reduction takes. Tiles of few rows return to y less often. (Zen 3,
+    // c512 k256 and k128 28 x 28: 0.98 of the time by chunks of 384.)
+    std::int64_t chunk_channels(std::int64_t of, std::int64_t taps_each, bool few_rows) const {
+        const std::int64_t most = few_rows ? ceil_div(of, ceil_div(of * taps_each, kChunkOfFewRows)) : of;
+        return min_of(most, max_of(1, (few_rows ? kChunkOfFewRows : kChunkElements) / taps_each));
     }
     std::int64_t panel_pixels(std::int64_t panel) const { return min_of(width, pixels - panel * width); }
     // Whether y's pixels are x's.
@@ -47,7 +57,7 @@ struct PlainConv {
     // time in place: c64 k64 56 x 56 0.87, 8 images 0.69, c144 k24 0.95 and 0.6; c192 k32 28 x 28 1.1.)
     bool reads_in_place(std::int64_t rows, std::int64_t planes, bool few_rows) const {
         const std::int64_t plane = pixels * static_cast<std::int64_t>(sizeof(Real));
-        if (few_rows && (rows > 32 || (plane > kPageBytes && max_of(2 * rows, planes) > 32))) return false;
+        if (few_rows && (rows >= 32 || (plane > kPageBytes && max_of(2 * rows, planes) > 32))) return false;
         return plane % kPageBytes != 0 && (rows <= 64 || planes <= 32 || planes * plane <= kPlanesBytes);
     }
     // Panels of `elements` that tiles of few rows are packed together for.
@@ -55,9 +65,10 @@ struct PlainConv {
         const std::int64_t fit = kTogetherBytes / (elements * kPanelBlocks * kBlockBytes);
         return min_of(kMostTogether, max_of(kPackedPanels, fit));
     }
-    // Of the panels [first, end), those from here on are packed: in place, one that is not full.
-    std::int64_t first_packed(std::int64_t first, std::int64_t end, bool in_place) const {
-        return !in_place ? first : panel_pixels(end - 1) % kLanes<Real> == 0 ? end : end - 1;
+    // Of the panels [first, end), the last one of `last_pixels`, those from here on are packed: in place, one that is
+    // not full.
+    std::int64_t first_packed(std::int64_t first, std::int64_t end, bool in_place, std::int64_t last_pixels) const {
+        return !in_place ? first : last_pixels % kLanes<Real> == 0 ? end : end - 1;
     }
     // The pixels [first, first + count) of y, row by row, as places in a plane of x with rows of x_row elements. They
     // lie in panels `panel_step` apart, or, when that is 0, in one row.
@@ -88,6 +99,7 @@ CONVLENS_COLD Status check_plain_conv(const Problem& p, const Tensor* x, const T
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(x, x_name, Layout::plain));
     CONVLENS_RETURN_IF_ERROR(check_activation<Real>(y, y_name, Layout::plain));
     const ConvAttributes a = ConvAttributes::of(p);
+    const std::int64_t rows = side_by_side(p) ? round_up(y->channels, kSideRows) : y->channels;
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(y->channels, x->channels, a.R, a.S, a.groups));
     CONVLENS_RETURN_IF_ERROR(check_attributes(a));
     if (a.R * a.S > kMostPlainTaps || a.stride_h * a.stride_w > kMostPlainTaps) {
@@ -96,7 +108,7 @@ CONVLENS_COLD Status check_plain_conv(const Problem& p, const Tensor* x, const T
     }
     if (has_halo(*y)) return fail(Code::corrupt_file, "`%s` has a halo; its pixels must follow each other", y_name);
     PackedWeight sizes{};
-    sizes.K = y->channels, sizes.C = x->channels, sizes.R = a.R, sizes.S = a.S, sizes.groups = a.groups;
+    sizes.K = rows, sizes.C = x->channels, sizes.R = a.R, sizes.S = a.S, sizes.groups = a.groups;
     return check_plain_weight<Real>(w, w_name, sizes, weight_each);
 }
 
@@ -114,6 +126,15 @@ CONVLENS_SHARED ConvTile<Real> panel_tile(const Real* panel, std::int64_t width,
     return tile;
 }
 constexpr ConvTap kNoTap = {0, 0};
+
+// A panel's elements, in steps of a block where they lie together: a tile of few rows goes through those faster.
+template <class Real>
+CONVLENS_SHARED void take_elements(ConvTile<Real>* tile, std::int64_t elements, bool together) {
+    constexpr std::int64_t lanes = kLanes<Real>;
+    tile->steps = together ? ceil_div(elements, lanes) : 1, tile->elements = together ? lanes : elements;
+    tile->last_elements = elements - (tile->steps - 1) * tile->elements;
+    tile->source_step = lanes * tile->source_element_step, tile->weight_step = lanes * tile->weight_element_step;
+}
 
 // Calls visit(first row, rows) for the pieces that rows of the product are computed in, each by all packed panels in
 // turn: a few tiles, cut where tiles are. (256 rows are 19 tiles, and cut into tens of 25.6 rows 20.)

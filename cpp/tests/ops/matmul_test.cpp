@@ -65,6 +65,42 @@ void check_one_pixel(const char* op) {
     }
 }
 
+// conv2d_plain by a weight as it is and by one whose rows lie side by side: the same products in the same order.
+template <class Real>
+void check_side_by_side(const Product& k, int stride) {
+    const auto plain = [](int rows, int height, int width, bool batched) {
+        return apart<Real>(Layout::plain, rows, height, width, Halo{}, batched);
+    };
+    const int sixes = (k.rows + 5) / 6 * 6;
+    Buffer<Real> x(plain(k.inner, k.height, k.width, true), k.n), w(plain(k.rows, 1, k.inner, false), 1),
+        laid(plain(sixes, 1, k.inner, false), 1), bias(plain(k.rows, 1, 1, false), 1);
+    const Tensor out = plain(k.rows, (k.height - 1) / stride + 1, (k.width - 1) / stride + 1, true);
+    Buffer<Real> y(out, k.n), expected(out, k.n);
+    x.fill_random(5), w.fill_random(6), bias.fill_random(7);
+    std::memset(laid.data, 0, static_cast<std::size_t>(laid.tensor.bytes));
+    for (std::int64_t r = 0; r < k.rows; ++r) {
+        for (std::int64_t c = 0; c < k.inner; ++c) {
+            const Real value = static_cast<Real>(w.get(0, r, 0, c));
+            const std::int64_t at = r / 3 * 3 * k.inner + c * 3 + r % 3;
+            std::memcpy(laid.data + at * static_cast<std::int64_t>(sizeof value), &value, sizeof value);
+        }
+    }
+    std::vector<std::int64_t> attributes = {1, 1, stride, stride, 0, 0, 1, 1, 1};
+    for (const bool with_bias : {false, true}) {
+        Buffer<Real>* const b = with_bias ? &bias : nullptr;
+        const Tensor* const b_tensor = with_bias ? &bias.tensor : nullptr;
+        Runner<Real> as_it_is("conv2d_plain", {&x.tensor, &w.tensor, b_tensor}, {&y.tensor}, attributes);
+        attributes.push_back(1);
+        Runner<Real> side("conv2d_plain", {&x.tensor, &laid.tensor, b_tensor}, {&y.tensor}, attributes);
+        attributes.pop_back();
+        run_everywhere<Real>(side, {&x, &laid, b}, {&y}, k.n, "rows side by side", [&](const Kernels* kernels) {
+            CHECK(as_it_is.run({&x, &w, b}, {&expected}, k.n, kernels, 1).ok());
+            CHECK_SAY(y.same_bits(expected), "k%d c%d h%d w%d stride %d: rows side by side differ on %s", k.rows,
+                      k.inner, k.height, k.width, stride, kernels->isa);
+        });
+    }
+}
+
 // Of one pixel, whatever is batched is the same bytes in both layouts: so are the results.
 template <class Real>
 void check_layouts(const char* op, const std::vector<std::int64_t>& attributes, std::vector<int> channels, int weight) {
@@ -98,6 +134,17 @@ void check_layouts(const char* op, const std::vector<std::int64_t>& attributes, 
 }  // namespace
 
 TEST(matmul_multiplies_each_image_by_its_own_matrices) { check_products<float>(), check_products<double>(); }
+
+TEST(rows_of_a_weight_may_lie_side_by_side) {
+    const Product products[] = {
+        {1, 1, 1, 1, 1, 1},      {1, 3, 5, 2, 3, 3},     {1, 40, 17, 7, 11, 2},   {1, 32, 40, 8, 16, 1},
+        {1, 1030, 9, 14, 14, 1}, {1, 35, 1200, 5, 8, 1}, {1, 64, 600, 14, 14, 2}, {1, 65, 20, 40, 41, 1},
+        {1, 66, 20, 40, 40, 1},  {1, 5, 3, 9, 9, 0},
+    };
+    for (const Product& k : products) {
+        for (const int stride : {1, 2}) check_side_by_side<float>(k, stride), check_side_by_side<double>(k, stride);
+    }
+}
 
 TEST(products_of_one_pixel_are_the_same_plain_and_blocked) {
     for (const char* op : {"matmul", "conv2d_plain"}) check_one_pixel<float>(op), check_one_pixel<double>(op);

@@ -15,7 +15,7 @@ from ..graph import Cut, TensorType, cuts_of, pad_widths, permutation_of, split_
 from ._expand import add_op, alias
 from ._expression import Expression
 from ._flow import Chw, Flow, Op, chw, operand_shape
-from ._ports import MOST_TRANSPOSED
+from ._target import spreads_its_products
 
 AXES, MAX_JOINED = 6, 16
 
@@ -174,7 +174,7 @@ def pointwise_grad_input(flow: Flow, op: Op) -> None:
     alone = w in flow.graph.constants and sum(node.inputs.count(w) for node in flow.graph.nodes) == 1
     strided, k = window.stride != (1, 1), int(flow.types[w].shape[0])
     asked = dy in flow.graph.inputs and out in flow.requested and len(op.inputs) == 2
-    if not (plain and alone and asked) or (strided and c * k <= MOST_TRANSPOSED):
+    if not (plain and alone and asked) or (strided and spreads_its_products(c, k)):
         flow.ops.append(op)
         return
     turned, kind = f"{w}/transposed", flow.types[w]

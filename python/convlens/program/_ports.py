@@ -79,7 +79,6 @@ OUTPUTS = {
 PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"})
 # Instructions with twins, "_plain", for plain tensors and weights, and how many operands they take.
 PLAIN_TWINS = {"conv2d": 3, "conv2d_grad_input": 2, "conv2d_grad_weight": 2}
-MOST_TRANSPOSED = 1 << 16  # numbers of a weight that is cheaply transposed at every call
 MOST_PLAIN_TAPS = 1 << 10  # of a kernel, and phases of a stride, that instructions on plain tensors take
 # Those that write the caller's memory, without halo and padding: images, and what has one pixel.
 _WRITES = frozenset({"reorder", "resize", "elementwise", "strided_copy", "concat", "arg_max", "matmul", "gather"})

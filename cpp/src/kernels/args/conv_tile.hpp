@@ -51,6 +51,10 @@ struct ConvTile {
     bool resume = false;   // start from what `output` holds, where an earlier call left it; not together with a bias
 
     ConvOperand<const Real> source;  // block_step unused
+    // Columns of the source side by side, element by element: with 3, column x lies at x / 3 * 3 column_step + x % 3,
+    // its elements 3 apart. Where registers are 16 alone (body/side_by_side.h): one row of one block or two out of
+    // panels of two, one step and tap, stored or added; columns of one block are whole sixes.
+    int source_columns = 1;
     const Real* weight = nullptr;
     int64_t weight_block_step = 0;
     const ConvTap* taps = nullptr;

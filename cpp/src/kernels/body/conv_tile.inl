@@ -1,4 +1,5 @@
 // The register tile: Rows x Blocks accumulators held in registers over the whole reduction. AVX2 has its own.
+#include "kernels/body/side_by_side.h"
 #include "kernels/body/tiles_in_order.h"
 #include "kernels/conv_finish.hpp"
 
@@ -219,6 +220,7 @@ constexpr bool kHalves = sizeof(Real) == 4;
 template <class Real>
 void conv_tile(const ConvTile<Real>& a) {
     if constexpr (Vec<Real>::ordered) {
+        if (a.source_columns > 1) return conv_side_by_side(a);
         conv_tile_in_order(a);
     } else {
         constexpr int kRows = kTileRows<Real>, kMost = kTileBlocks<Real>;

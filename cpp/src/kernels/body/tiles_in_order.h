@@ -18,10 +18,9 @@ struct Sums {
     static constexpr int kVecs = kBlockVecs<Real>, kBlocks = (Vecs + kVecs - 1) / kVecs;
     V v[Rows][kBlocks * kVecs];
 
-    // Of the row `stride` bytes on, and the block `block_bytes` on.
-    inline __attribute__((always_inline)) void add_products(const char* source, int64_t stride, const char* weight,
-                                                            int64_t block_bytes) {
-        const char* third = source + 3 * stride;
+    // Of the row `stride` bytes on, `third` for the row after three, and the block `block_bytes` on.
+    inline __attribute__((always_inline)) void add_products(const char* source, int64_t stride, const char* third,
+                                                            const char* weight, int64_t block_bytes) {
         const auto element = CONVLENS_EACH(i) {
             return V::splat_in_order(reinterpret_cast<const Real*>((i < 3 ? source : third) + i % 3 * stride));
         };
@@ -118,7 +117,9 @@ void run_tiles(const ConvTile<Real>& a, TilePlace place, int64_t tiles, Run<Real
                             __builtin_prefetch(r.ahead, 0, 2);
                         }
                         each_index<kLanes>(CONVLENS_EACH(e) {
-                            sums.add_products(s + e * kSize, stride, w + e * kBlocks * kLanes * kSize, kLanes * kSize);
+                            const char* from_here = s + e * kSize;
+                            sums.add_products(from_here, stride, from_here + 3 * stride,
+                                              w + e * kBlocks * kLanes * kSize, kLanes * kSize);
                         });
                         continue;
                     }
@@ -127,7 +128,7 @@ void run_tiles(const ConvTile<Real>& a, TilePlace place, int64_t tiles, Run<Real
                 const int64_t weight_bytes = a.weight_element_step * kSize, block_bytes = a.weight_block_step * kSize;
                 CONVLENS_KEEP_LOOP
                 for (int64_t e = 0; e < elements; ++e) {
-                    sums.add_products(s, stride, w, block_bytes);
+                    sums.add_products(s, stride, s + 3 * stride, w, block_bytes);
                     s += element_bytes, w += weight_bytes;
                 }
             }
