@@ -99,9 +99,7 @@ void pack_planes(const Panel<Real>& a) {
 
 template <class Real>
 void pack_panel(const Panel<Real>& a) {
-    // Planes of whole pages share one set of the first-level cache: of those, a channel's runs go one after the other.
-    const bool pages = a.channel_step * sizeof(Real) % 4096 == 0;
-    if (Vec<Real>::ordered && a.R * a.S == 1 && a.stride == 1 && !pages) return pack_planes(a);
+    if (Vec<Real>::ordered && a.R * a.S == 1 && a.stride == 1) return pack_planes(a);
     if (a.stride == 1) return pack_runs<1>(a);
     if (a.stride == 2 && a.column_step == 1 && a.spare) return pack_pairs(a);
     if (a.stride == 2) return pack_runs<2>(a);

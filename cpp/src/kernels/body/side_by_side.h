@@ -20,13 +20,13 @@ void run_side(const ConvTile<Real>& a, int64_t tiles) {
     constexpr int kUnrolled = Rows == kSideBySide ? 16 : 1;  // most tiles are those; by 8 they take 1.02 of the time
     const int64_t tile_bytes = Rows * a.source.column_step * kSize, third = kSideBySide * a.source.column_step * kSize;
     const int64_t block_step = a.output.block_step, column_step = a.output.column_step, elements = a.elements;
-    const bool add = a.finish == kConvAdd, streams = a.streams;
+    const bool add = a.finish == kConvAdd;
     const char* source = reinterpret_cast<const char*>(a.source.data);
     Real* output = a.output.data;
     for (; tiles > 0; --tiles, source += tile_bytes) {
         Sums<Real, Rows, Vecs> sums;
         each_index<Rows>(CONVLENS_EACH(i) { each_index<Vecs>(CONVLENS_EACH(k) { sums.v[i][k] = V::zero(); }); });
-        if (a.epilogue.residual.data != nullptr) {
+        if (Rows == kSideBySide && a.epilogue.residual.data != nullptr) {
             CONVLENS_KEEP_LOOP
             for (int i = 0; i < Rows; ++i) {
                 for (int b = 0; b * kVecs < Vecs; ++b) __builtin_prefetch(output + i * column_step + b * block_step, 1);
@@ -53,7 +53,6 @@ void run_side(const ConvTile<Real>& a, int64_t tiles) {
                 Real* to = output + k / kVecs * block_step + k % kVecs * V::width;
                 V sum = sums.v[i][k];
                 if (add) sum = V::load(to) + sum;
-                if (streams) return sum.stream(to);
                 sum.store(to);
             });
             output += column_step;
