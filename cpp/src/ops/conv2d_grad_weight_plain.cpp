@@ -58,12 +58,13 @@ struct Shape : PlainConv<Real> {
         const std::int64_t fit = (kChunkElements + lanes) / min_of(chunk, this->pixels);
         images = max_of(1, min_of(n, min_of(fit, kMostPacked / chunk)));
         row_step = chunk + lanes;  // no power of two
+        in_place = this->is_pointwise() && !has_halo(*this->x);
         const std::int64_t pairs = ceil_div(blocks - apart, 2);
         const std::int64_t pair_bytes = 2 * images * chunk * kBlockBytes,
                            most_bytes = kLaneBytes / (images > 1 ? 2 : 1);
-        lane_groups = max_of(ceil_div(pairs, most_bytes / pair_bytes), min_of(kTasks / 2, ceil_div(pairs, 2))) +
+        lane_groups = max_of(ceil_div(pairs, most_bytes / pair_bytes),
+                             min_of(few_rows && in_place ? kTasks : kTasks / 2, ceil_div(pairs, 2))) +
                       (apart > 0 ? 1 : 0);
-        in_place = this->is_pointwise() && !has_halo(*this->x);
         const std::int64_t tasks = (in_place ? kTasks : kTasksThatGather) / (lane_groups * this->a.groups);
         const std::int64_t least = apart == 0 ? 1 : ceil_div(this->k_group, kMostRows);
         row_groups = max_of(least, min_of(ceil_div(this->k_group, 56), tasks));
