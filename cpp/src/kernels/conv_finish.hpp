@@ -189,7 +189,7 @@ __attribute__((noinline)) void finish_slowly(const ConvTile<Real>& a, const Real
 
 // `Unrolled` tiles do all but the rarest in registers; others store alone. Rows follow each other by a pointer that is
 // hidden from GCC, which would keep one for each of them, on the stack. (Zen 4, 1 x 1 of 16 channels: 4 %.)
-template <class Real, int Rows, int Blocks, bool Unrolled>
+template <class Real, int Rows, int Blocks, bool Unrolled, bool Streams = Unrolled>
 inline __attribute__((always_inline)) void finish_tile(const ConvTile<Real>& a,
                                                        Vec<Real> (&sums)[Rows][Blocks * kBlockVecs<Real>],
                                                        TilePlace place, Real* output) {
@@ -250,7 +250,7 @@ inline __attribute__((always_inline)) void finish_tile(const ConvTile<Real>& a,
                 });
             });
         }
-        if (a.streams) {
+        if (Streams && a.streams) {
             each_index<Rows>(CONVLENS_EACH(i) {
                 each_index<kAll>(
                     CONVLENS_EACH(v) { sums[i][v].stream(output + v / kVecs * block_step + v % kVecs * V::width); });

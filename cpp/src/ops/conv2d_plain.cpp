@@ -43,26 +43,19 @@ struct Bands {
     }
 };
 
-// From so many on, laying out a weight for tiles of few rows costs less than it saves. (Zen 3, of the time as it is:
-// c512 k256 1 x 1 28 x 28 0.91, c64 k64 56 x 56 0.82, r3 0.87; 14 x 14 0.98; 7 x 7 1.3.)
-constexpr std::int64_t kPixelsToLayOut = 400;
-
 template <class Real>
 struct Shape : PlainConv<Real> {
     Bands<Real> band;
     bool few_rows;               // register tiles have few: a whole panel goes by all of the weight at once
     bool in_place;               // panels are read where they are
-    bool side, lays_out;         // rows of the weight lie side by side; they are laid out so first
+    bool side;                   // rows of the weight lie side by side
     std::int64_t together, row;  // panels packed together; elements of a row of one
-    Shape(const Problem& p, bool ordered, std::int64_t n)
+    Shape(const Problem& p, bool ordered)
         : PlainConv<Real>(p, p.inputs[0], p.outputs[0]), band(this->a, *this->x, *this->y), few_rows(ordered) {
         this->weight_each = p.inputs[1]->batched, side = side_by_side(p);
         const std::int64_t channels = chunk(), sums = channels * this->taps;
         in_place = !side && this->is_pointwise() && !has_halo(*this->x) &&
                    this->reads_in_place(this->k_group, channels, few_rows);
-        lays_out = few_rows && !side && !in_place && !this->weight_each && band.rows == 0 && this->a.groups == 1 &&
-                   n * this->pixels >= kPixelsToLayOut;
-        side = side || lays_out;
         const std::int64_t fit = min_of(kWideBlocks, kWideBytes / (sums * kBlockBytes)) / kPanelBlocks;
         const std::int64_t wide = few_rows ? 1 : min_of(fit, this->pixels / (kWidePieces * this->width));
         together = in_place ? max_of(kPackedPanels, fit) : wide > 1 ? 1 : kPackedPanels;
@@ -122,7 +115,7 @@ bool is_spread(const Shape<Real>& s) {
 }
 template <class Real>
 bool copies_weight(const Shape<Real>& s) {
-    return is_spread(s) || s.band.rows > 0 || s.lays_out || (s.side && !s.few_rows);
+    return is_spread(s) || s.band.rows > 0 || (s.side && !s.few_rows);
 }
 template <class Real>
 std::int64_t weight_step(const Shape<Real>& s) {
@@ -130,7 +123,7 @@ std::int64_t weight_step(const Shape<Real>& s) {
 }
 template <class Real>
 std::int64_t rows_a_task(const Shape<Real>& s) {
-    return round_up(units_per_task(weight_step(s) * static_cast<std::int64_t>(sizeof(Real))), kSideRows);
+    return units_per_task(weight_step(s) * static_cast<std::int64_t>(sizeof(Real)));
 }
 
 template <class Real>
@@ -144,8 +137,7 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const int attributes = kConvAttributes + (side_by_side(p) && !Each ? 1 : 0);
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, attributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
-    constexpr std::int64_t kMany = std::int64_t{1} << 20;           // images that a weight is laid out for
-    const Shape<Real> s(p, false, kMany), ordered(p, true, kMany);  // which, the call says
+    const Shape<Real> s(p, false), ordered(p, true);  // which, the call says
     if (s.side && (s.taps > 1 || s.a.groups > 1)) return fail(Code::corrupt_file, "rows side by side are of one tap");
     if (Each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
     if (p.inputs[2] != nullptr) {
@@ -159,9 +151,8 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     CONVLENS_RETURN_IF_ERROR(check_apart(*s.y, "y", *p.inputs[1], "w"));
     scratch->per_thread_bytes =
         max_of(thread_elements(s), thread_elements(ordered)) * static_cast<std::int64_t>(sizeof(Real));
-    if (copies_weight(s) || copies_weight(ordered)) {
-        const std::int64_t rows = round_up(s.y->channels, kSideRows);
-        scratch->fixed_bytes = rows * weight_step(s) * static_cast<std::int64_t>(sizeof(Real));
+    if (copies_weight(s)) {
+        scratch->fixed_bytes = s.y->channels * weight_step(s) * static_cast<std::int64_t>(sizeof(Real));
     }
     return s.band.rows > 0 ? Status{} : check_halo(*s.x, "x", forward_rectangle(s.a, whole(*s.y)));
 }
@@ -178,23 +169,18 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 
 template <class Real>
 std::int64_t spread_tasks(const Call& call) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     return call.n == 0 || !copies_weight(s) ? 0 : ceil_div(s.y->channels, rows_a_task(s));
 }
 template <class Real>
 void spread(const Call& call, std::int64_t task, int) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const std::int64_t reduction = s.c_group * s.taps, chunk = rows_a_task(s);
     for (std::int64_t k = task * chunk; k < min_of(s.y->channels, (task + 1) * chunk); ++k) {
         Real* to = reinterpret_cast<Real*>(call.fixed_scratch) + k * weight_step(s);
         const Real* from = reinterpret_cast<const Real*>(call.inputs[1].data) + k * reduction;
-        if (s.lays_out) {
-            to += k % kSideBySide * (1 - reduction);  // of the first one of the three
-            for (std::int64_t c = 0; c < reduction; ++c) to[c * kSideBySide] = from[c];
-            continue;
-        }
         if (s.side) {
-            from += k % kSideBySide * (1 - reduction);
+            from += (k % kSideBySide) * (1 - reduction);  // of the first one of the three
             for (std::int64_t c = 0; c < reduction; ++c) to[c] = from[c * kSideBySide];
             continue;
         }
@@ -230,7 +216,7 @@ constexpr std::int64_t kFarBytes = 1 << 20;
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const Grid grid = grid_of(s);
     return call.n * s.a.groups * grid.row_groups * grid.panel_groups;
 }
@@ -262,7 +248,7 @@ void pack_band(const Call& call, const Shape<Real>& s, Panel<Real> pack, std::in
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
+    const Shape<Real> s(*call.problem, call.kernels->ordered);
     const Grid grid = grid_of(s);
     const std::int64_t at = task % grid.panel_groups, part = task / grid.panel_groups % grid.row_groups;
     const std::int64_t group = task / grid.panel_groups / grid.row_groups % s.a.groups;

@@ -221,6 +221,7 @@ template <class Real>
 void conv_tile(const ConvTile<Real>& a) {
     if constexpr (Vec<Real>::ordered) {
         if (a.source_columns > 1) return conv_side_by_side(a);
+        if (is_lone(a)) return run_threes<Real, 1>(a, (a.steps - 1) * a.elements + a.last_elements);
         conv_tile_in_order(a);
     } else {
         constexpr int kRows = kTileRows<Real>, kMost = kTileBlocks<Real>;

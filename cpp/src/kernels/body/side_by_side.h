@@ -9,50 +9,44 @@ namespace kernels {
 namespace CONVLENS_ISA_NAME {
 namespace {
 
-constexpr int kSideBySide = 3;
-
 // `tiles` tiles of Rows rows, by the first Vecs registers of a panel of two blocks.
-template <class Real, int Rows, int Vecs>
-void run_side(const ConvTile<Real>& a, int64_t tiles) {
+template <class Real, int Rows, int Vecs, int Columns>
+void run_lone(const ConvTile<Real>& a, int64_t elements, int64_t tiles) {
     using V = Vec<Real>;
     constexpr int kVecs = kBlockVecs<Real>;
     constexpr int64_t kSize = sizeof(Real), kLanes = kBlockLanes<Real>, kWidth = kPanelBlocks * kLanes;
-    constexpr int kUnrolled = Rows == kSideBySide ? 16 : 1;  // most tiles are those; by 8 they take 1.02 of the time
-    const int64_t tile_bytes = Rows * a.source.column_step * kSize, third = kSideBySide * a.source.column_step * kSize;
-    const int64_t block_step = a.output.block_step, column_step = a.output.column_step, elements = a.elements;
-    const bool add = a.finish == kConvAdd;
+    constexpr int kUnrolled = Rows == 3 ? 16 : 1;  // most tiles are those; by 8 they take 1.02 of the time
+    const int64_t tile_bytes = Rows * a.source.column_step * kSize, third = 3 * a.source.column_step * kSize;
+    const int64_t stride = Columns > 1 ? kSize : a.source.column_step * kSize;
+    const int64_t block_step = a.output.block_step, column_step = a.output.column_step;
+    const bool add = a.finish == kConvAdd, streams = a.streams;
     const char* source = reinterpret_cast<const char*>(a.source.data);
     Real* output = a.output.data;
     for (; tiles > 0; --tiles, source += tile_bytes) {
         Sums<Real, Rows, Vecs> sums;
         each_index<Rows>(CONVLENS_EACH(i) { each_index<Vecs>(CONVLENS_EACH(k) { sums.v[i][k] = V::zero(); }); });
-        if (Rows == kSideBySide && a.epilogue.residual.data != nullptr) {
-            CONVLENS_KEEP_LOOP
-            for (int i = 0; i < Rows; ++i) {
-                for (int b = 0; b * kVecs < Vecs; ++b) __builtin_prefetch(output + i * column_step + b * block_step, 1);
-            }
-        }
         const char* s = source;
         const char* w = reinterpret_cast<const char*>(a.weight);
         const auto element = CONVLENS_EACH(e) {
-            const char* from = s + e * kSideBySide * kSize;
-            sums.add_products(from, kSize, from + third, w + e * kWidth * kSize, kLanes * kSize);
+            const char* from = s + e * Columns * kSize;
+            sums.add_products(from, stride, from + third, w + e * kWidth * kSize, kLanes * kSize);
         };
         int64_t left = elements;
         for (; left >= kUnrolled; left -= kUnrolled) {
             each_index<kUnrolled>(element);
-            s += kUnrolled * kSideBySide * kSize, w += kUnrolled * kWidth * kSize;
+            s += kUnrolled * Columns * kSize, w += kUnrolled * kWidth * kSize;
         }
         CONVLENS_KEEP_LOOP
         for (; left > 0; --left) {
             element(Index<0>{});
-            s += kSideBySide * kSize, w += kWidth * kSize;
+            s += Columns * kSize, w += kWidth * kSize;
         }
         each_index<Rows>(CONVLENS_EACH(i) {
             each_index<Vecs>(CONVLENS_EACH(k) {
                 Real* to = output + k / kVecs * block_step + k % kVecs * V::width;
                 V sum = sums.v[i][k];
                 if (add) sum = V::load(to) + sum;
+                if (Columns == 1 && streams) return sum.stream(to);
                 sum.store(to);
             });
             output += column_step;
@@ -61,19 +55,31 @@ void run_side(const ConvTile<Real>& a, int64_t tiles) {
     }
 }
 
+// Columns by threes, and what is left of them.
+template <class Real, int Columns>
+__attribute__((noinline)) void run_threes(ConvTile<Real> a, int64_t elements) {
+    const int64_t done = a.columns / 3 * 3;
+    run_lone<Real, 3, 4, Columns>(a, elements, a.columns / 3);
+    a.source.data += done * a.source.column_step, a.output.data += done * a.output.column_step;
+    if (Columns > 1) a.source.column_step = a.source_columns = 1;
+    a.columns -= done;
+    conv_tile_in_order(a);
+}
+
 template <class Real>
 void conv_side_by_side(const ConvTile<Real>& a) {
-    if (a.blocks == 1) {
-        const bool half = 2 * a.last_lanes <= kBlockLanes<Real>;
-        return (half ? run_side<Real, 6, 1> : run_side<Real, 6, 2>)(a, a.columns / 6);
-    }
-    run_side<Real, kSideBySide, 4>(a, a.columns / kSideBySide);
-    const int64_t done = a.columns / kSideBySide * kSideBySide;
-    if (done == a.columns) return;
-    ConvTile<Real> rest = a;  // one or two, of three
-    rest.source.data += done * a.source.column_step, rest.output.data += done * a.output.column_step;
-    rest.source.column_step = rest.source_columns = 1, rest.columns -= done;
-    conv_tile_in_order(rest);
+    if (a.blocks == 2) return run_threes<Real, 3>(a, a.elements);
+    const bool half = 2 * a.last_lanes <= kBlockLanes<Real>;
+    (half ? run_lone<Real, 6, 1, 3> : run_lone<Real, 6, 2, 3>)(a, a.elements, a.columns / 6);
+}
+
+// Whether rows that lie apart go so: of two blocks, one tap, all elements together on both sides.
+template <class Real>
+bool is_lone(const ConvTile<Real>& a) {
+    constexpr int64_t kLanes = kBlockLanes<Real>;
+    return a.source_step == kLanes && a.finish != kConvEpilogue && a.rows == 1 && a.blocks == 2 && a.n_taps == 1 &&
+           !a.resume && a.last_lanes == kLanes && a.source_element_step == 1 && a.elements == kLanes &&
+           a.weight_element_step == 2 * kLanes;
 }
 
 }  // namespace

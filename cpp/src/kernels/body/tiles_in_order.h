@@ -46,6 +46,8 @@ struct Sums {
     }
 };
 
+constexpr int kSingleRows = 6, kPairRows = 3;
+
 // What runs of tiles share: sums that an earlier part of the reduction left, or that are left to the next, and what is
 // called into the second-level cache meanwhile, a few lines for each block of elements.
 template <class Real>
@@ -64,6 +66,7 @@ void run_tiles(const ConvTile<Real>& a, TilePlace place, int64_t tiles, Run<Real
     using Tile = Sums<Real, Rows, Vecs>;
     constexpr int kVecs = kBlockVecs<Real>, kBlocks = Tile::kBlocks, kAll = kBlocks * kVecs;
     constexpr int64_t kSize = sizeof(Real), kLanes = kBlockLanes<Real>;
+    constexpr bool kOften = Rows * Vecs > 8 || (Vecs == 4 && Rows == 2);  // the others end by way of memory
     const int64_t stride = a.source.column_step * kSize;
     const Real* first = first_sums(a, place);
     const Real* source = place.at(a.source);
@@ -138,7 +141,7 @@ void run_tiles(const ConvTile<Real>& a, TilePlace place, int64_t tiles, Run<Real
                 each_index<kAll>(CONVLENS_EACH(k) { sums.v[i][k].store(r.sums + (i * kAll + k) * V::width); });
             });
         } else {
-            finish_tile<Real, Rows, kBlocks, true>(a, sums.v, place, output);
+            finish_tile<Real, Rows, kBlocks, kOften, kOften && !Packed>(a, sums.v, place, output);
         }
         r.sums += Rows * kAll * V::width;
         place.column += Rows;
@@ -148,8 +151,6 @@ void run_tiles(const ConvTile<Real>& a, TilePlace place, int64_t tiles, Run<Real
 
 template <class Real>
 using RunTiles = void (*)(const ConvTile<Real>&, TilePlace, int64_t tiles, Run<Real>&);
-
-constexpr int kSingleRows = 6, kPairRows = 3;
 
 enum { kAnywhere, kPacked, kPackedHalf };  // where the weights are; half of the last block's lanes are no channels
 
