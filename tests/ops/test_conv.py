@@ -116,6 +116,15 @@ def test_conv2d_grad_weight_is_within_rounding_of_the_oracle(name, dtype, isa):
     assert_within(dw, expected, rounding(dtype, dy[:, 0].size, magnitude))
 
 
+def test_a_weight_gradient_beyond_the_caches_is_written_whole():
+    """9 MB, in one go: 512 rows are tiles of three, and two rows."""
+    x, dy = normal(1, 1, 512, 3, 3), normal(4, 1, 512, 3, 3)
+    expected = reference.conv2d_grad_weight(*wide(dy, x), (512, 512, 3, 3), padding=1)
+    magnitude = reference.conv2d_grad_weight(np.abs(wide(dy)[0]), np.abs(wide(x)[0]), (512, 512, 3, 3), padding=1)
+    dw = ops.conv2d_grad_weight(dy, x, (512, 512, 3, 3), padding=1)
+    assert_within(dw, expected, rounding("float32", 9, magnitude))
+
+
 def test_conv2d_grad_bias_is_a_sum(dtype, isa):
     dy = normal(4, 3, 18, 5, 4, dtype=dtype)
     magnitude = np.abs(dy).sum((0, 2, 3), dtype=np.float64)
