@@ -233,8 +233,8 @@ class Homes:
         """Give a gradient weights of its own, packed as it reads them, where that costs little memory.
 
         Transposed on the way they cost as much as the products of some ten pixels. A kernel of several taps reads its
-        map as often, and has most of a network's weights: large ones stay in memory once, as those do that no other
-        step reads.
+        map as often, and has most of a network's weights: large ones stay in memory once. Those that no other step
+        reads do so too, packed for the gradient.
         """
         g = step.geometry
         assert g is not None

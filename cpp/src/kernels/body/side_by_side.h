@@ -1,5 +1,6 @@
-// Products by a weight whose rows lie side by side by threes: a tile reads one stream of it, which the processor sees
-// coming, instead of three or six that begin anew pages further on. Where registers are 16, as tiles_in_order.h.
+// A lean loop for products that are stored or added and no more, where registers are 16 as in tiles_in_order.h: by rows
+// that lie side by side by threes, one stream a tile instead of three or six that begin anew pages further on, or
+// apart.
 #pragma once
 
 #include "kernels/body/tiles_in_order.h"
