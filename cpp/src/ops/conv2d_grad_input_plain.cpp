@@ -212,7 +212,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     Real* pixel0 = to + part.pixel0;  // where dx's pixels are dy's
     if (s.sums()) std::memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(s.sum_elements()) * sizeof(Real));
 
-    const bool in_place = s.reads_in_place(s.c_group * s.taps, min_of(chunk, s.k_group), s.few_rows);
+    const bool in_place = s.reads_in_place(s.c_group * s.taps, min_of(chunk, s.k_group), s.few_rows, false, call.n);
     // Panels are counted from the first pixel of the part on.
     const std::int64_t pixels = part.pixel1 - part.pixel0;
     const auto filled = [&](std::int64_t p) { return min_of(s.width, pixels - p * s.width); };

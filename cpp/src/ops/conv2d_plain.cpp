@@ -50,12 +50,12 @@ struct Shape : PlainConv<Real> {
     bool in_place;               // panels are read where they are
     bool side;                   // rows of the weight lie side by side
     std::int64_t together, row;  // panels packed together; elements of a row of one
-    Shape(const Problem& p, bool ordered)
+    Shape(const Problem& p, bool ordered, std::int64_t images)
         : PlainConv<Real>(p, p.inputs[0], p.outputs[0]), band(this->a, *this->x, *this->y), few_rows(ordered) {
         this->weight_each = p.inputs[1]->batched, side = side_by_side(p);
         const std::int64_t channels = chunk(), sums = channels * this->taps;
-        in_place = !side && this->is_pointwise() && !has_halo(*this->x) &&
-                   this->reads_in_place(this->k_group, channels, few_rows);
+        in_place = this->is_pointwise() && !has_halo(*this->x) &&
+                   this->reads_in_place(this->k_group, channels, few_rows, side, images);
         const std::int64_t fit = min_of(kWideBlocks, kWideBytes / (sums * kBlockBytes)) / kPanelBlocks;
         const std::int64_t wide = few_rows ? 1 : min_of(fit, this->pixels / (kWidePieces * this->width));
         together = in_place ? max_of(kPackedPanels, fit) : wide > 1 ? 1 : kPackedPanels;
@@ -137,7 +137,8 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const int attributes = kConvAttributes + (side_by_side(p) && !Each ? 1 : 0);
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, attributes));
     CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
-    const Shape<Real> s(p, false), ordered(p, true);  // which, the call says
+    // Which, the call says; for many images a panel is copied.
+    const Shape<Real> s(p, false, 1), ordered(p, true, INT64_MAX);
     if (s.side && (s.taps > 1 || s.a.groups > 1)) return fail(Code::corrupt_file, "rows side by side are of one tap");
     if (Each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
     if (p.inputs[2] != nullptr) {
@@ -169,12 +170,12 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 
 template <class Real>
 std::int64_t spread_tasks(const Call& call) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered);
+    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
     return call.n == 0 || !copies_weight(s) ? 0 : ceil_div(s.y->channels, rows_a_task(s));
 }
 template <class Real>
 void spread(const Call& call, std::int64_t task, int) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered);
+    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
     const std::int64_t reduction = s.c_group * s.taps, chunk = rows_a_task(s);
     for (std::int64_t k = task * chunk; k < min_of(s.y->channels, (task + 1) * chunk); ++k) {
         Real* to = reinterpret_cast<Real*>(call.fixed_scratch) + k * weight_step(s);
@@ -216,7 +217,7 @@ constexpr std::int64_t kFarBytes = 1 << 20;
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered);
+    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
     const Grid grid = grid_of(s);
     return call.n * s.a.groups * grid.row_groups * grid.panel_groups;
 }
@@ -248,7 +249,7 @@ void pack_band(const Call& call, const Shape<Real>& s, Panel<Real> pack, std::in
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int thread) {
-    const Shape<Real> s(*call.problem, call.kernels->ordered);
+    const Shape<Real> s(*call.problem, call.kernels->ordered, call.n);
     const Grid grid = grid_of(s);
     const std::int64_t at = task % grid.panel_groups, part = task / grid.panel_groups % grid.row_groups;
     const std::int64_t group = task / grid.panel_groups / grid.row_groups % s.a.groups;

@@ -12,6 +12,7 @@ constexpr std::int64_t kMostRuns = kMostTogether * kPanelBlocks * 16;   // a row
 constexpr std::int64_t kChunkElements = 384;   // of the reduction: a panel of them stays in the second-level cache
 constexpr std::int64_t kChunkOfFewRows = 576;  // at most, all chunks alike
 constexpr std::int64_t kPlanesBytes = 512 << 10;
+constexpr std::int64_t kNearBytes = 4 << 20, kShortSum = 96;
 constexpr std::int64_t kPageBytes = 4 << 10;
 constexpr std::int64_t kMostPlainTaps = 1 << 10;
 constexpr std::int64_t kTileRows = 14;   // of the product: the most that a tile has
@@ -53,11 +54,17 @@ struct PlainConv {
     // 0.83 instead of 1.04; c16 k96 112 x 112: 0.96 instead of 1.00; c64 k256 56 x 56: 1.16 instead of 1.05 times the
     // product of OpenBLAS.)
     // Planes of whole pages share one place of the first-level cache. (c3 k64 r3 224 x 224, grad_input: 1.6 times.)
-    // Tiles of few rows gain by a copy sooner, of many panels together where planes are pages apart. (Zen 3, of the
-    // time in place: c64 k64 56 x 56 0.87, 8 images 0.69, c144 k24 0.95 and 0.6; c192 k32 28 x 28 1.1.)
-    bool reads_in_place(std::int64_t rows, std::int64_t planes, bool few_rows) const {
+    // Tiles of few rows pass a panel more often: of short sums in place while the first-level cache and its list of
+    // pages hold it, and planes are no further than a cache. (Zen 3, of the time of a copy: c32 k16 112 x 112 0.8, c80
+    // k40 14 x 14 0.9, but c64 k64 56 x 56 1.13, c192 k32 28 x 28 1.2, 8 images of c24 k144 56 x 56 1.6.) Long sums of
+    // few rows that lie apart, by planes of a page, are slower by a copy too (c144 k24 28 x 28 1.15).
+    bool reads_in_place(std::int64_t rows, std::int64_t planes, bool few_rows, bool side, std::int64_t images) const {
         const std::int64_t plane = pixels * static_cast<std::int64_t>(sizeof(Real));
-        if (few_rows && (rows >= 32 || (plane > kPageBytes && max_of(2 * rows, planes) > 32))) return false;
+        const bool pages = plane > kPageBytes;
+        if (few_rows && (pages || side || rows >= 32 || planes <= kShortSum)) {
+            const std::int64_t most = !pages ? kShortSum : rows > 8 ? 32 : 64;
+            return plane % kPageBytes != 0 && planes <= most && images <= kNearBytes / ((rows + planes) * plane);
+        }
         return plane % kPageBytes != 0 && (rows <= 64 || planes <= 32 || planes * plane <= kPlanesBytes);
     }
     // Panels of `elements` that tiles of few rows are packed together for.
