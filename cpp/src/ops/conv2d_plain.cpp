@@ -31,7 +31,7 @@ struct Bands {
     std::int64_t rows = 0;           // of y, in a band; 0: panels are of any pixels
     std::int64_t step = 0;           // elements of a packed row of x, all of its channels and taps
     std::int64_t row = 0, line = 0;  // of a row of the panel, an odd number of blocks; of one of x before it is packed
-    Bands(const ConvAttributes& a, const Tensor& x, const Tensor& y) {
+    CONVLENS_SHARED Bands(const ConvAttributes& a, const Tensor& x, const Tensor& y) {
         constexpr std::int64_t lanes = kLanes<Real>;
         const std::int64_t planes = x.channels * a.S;
         if (a.groups > 1 || a.R == 1 || a.dilation_h > 1 || a.stride_h > a.R || y.width % lanes != 0) return;
@@ -93,7 +93,7 @@ struct Grid {
 // Tasks of the same panels copy them each: where tiles have few rows, they take many of the weight's.
 constexpr std::int64_t kPiecesOfFewRows = 8, kTaskRows = 128, kTaskRowsOfFew = 512;
 template <class Real>
-Grid grid_of(const Shape<Real>& s) {
+CONVLENS_SHARED Grid grid_of(const Shape<Real>& s) {
     const std::int64_t task = kTaskProducts * 4 / static_cast<std::int64_t>(sizeof(Real));
     const std::int64_t products = s.k_group * s.c_group * s.taps * s.panels * s.width;
     const std::int64_t most = s.few_rows && s.band.rows == 0 ? kPiecesOfFewRows : kMostPieces;
@@ -132,15 +132,16 @@ CONVLENS_COLD std::int64_t thread_elements(const Shape<Real>& s) {
     return s.packed_elements() + (s.band.rows > 0 ? 0 : rows * s.width);
 }
 
-template <class Real, bool Each>
-CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
-    const int attributes = kConvAttributes + (side_by_side(p) && !Each ? 1 : 0);
+// `each`: a weight for each image.
+template <class Real>
+CONVLENS_COLD CONVLENS_SHARED Status check_either(const Problem& p, ScratchNeed* scratch, bool each) {
+    const int attributes = kConvAttributes + (side_by_side(p) && !each ? 1 : 0);
     CONVLENS_RETURN_IF_ERROR(check_counts(p, p.instruction->n_inputs == 2 ? 2 : 3, 1, 1, attributes));
-    CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", Each));
+    CONVLENS_RETURN_IF_ERROR(check_plain_conv<Real>(p, p.inputs[0], p.outputs[0], p.inputs[1], "x", "y", "w", each));
     // Which, the call says; for many images a panel is copied.
     const Shape<Real> s(p, false, 1), ordered(p, true, INT64_MAX);
     if (s.side && (s.taps > 1 || s.a.groups > 1)) return fail(Code::corrupt_file, "rows side by side are of one tap");
-    if (Each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
+    if (each && !s.is_pointwise()) return fail(Code::corrupt_file, "matmul takes kernels of one pixel alone");
     if (p.inputs[2] != nullptr) {
         CONVLENS_RETURN_IF_ERROR(check_operand<Real>(p.inputs[2], "bias", DType::real));
         const Tensor& bias = *p.inputs[2];
@@ -158,8 +159,13 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     return s.band.rows > 0 ? Status{} : check_halo(*s.x, "x", forward_rectangle(s.a, whole(*s.y)));
 }
 
+template <class Real, bool Each>
+Status check(const Problem& p, ScratchNeed* scratch) {
+    return check_either<Real>(p, scratch, Each);
+}
+
 template <class Real>
-Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
+CONVLENS_COLD Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
     const ConvAttributes a = ConvAttributes::of(p);
     if (input != 0) return {0, 0, 0, 0};
     if (Bands<Real>(a, *p.inputs[0], *p.outputs[0]).rows > 0) return whole(*p.inputs[0]);
