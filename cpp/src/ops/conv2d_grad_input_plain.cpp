@@ -219,6 +219,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     const auto straight = [&](std::int64_t p) { return s.direct && filled(p) % kLanes<Real> == 0; };
     PanelRun runs[kMostRuns];
     Panel<Real> copy, add;
+    copy.far = s.is_far(call.inputs[0], call.n);
     copy.panel = panel, copy.width = s.width, copy.runs = runs;
     copy.R = copy.S = copy.stride = 1, copy.channel_step = s.pixels, copy.row_step = copy.column_step = 0;
     copy.image_end = reinterpret_cast<const Real*>(call.inputs[0].data + call.n * call.inputs[0].image_stride);

@@ -276,6 +276,7 @@ void run(const Call& call, std::int64_t task, int thread) {
     PanelRun runs[kWideBlocks * kLanes<Real>];
     Panel<Real> pack;
     pack.panel = panels, pack.width = s.row, pack.spare = s.is_wide(), pack.runs = runs;
+    pack.far = s.is_far(call.inputs[0], call.n);
     pack.R = s.a.R, pack.S = s.a.S, pack.stride = s.a.stride_w;
     pack.channel_step = channel_stride<Real>(*s.x), pack.column_step = s.a.dilation_w;
     pack.row_step = s.a.dilation_h * row_stride<Real>(*s.x);

@@ -12,7 +12,7 @@ constexpr std::int64_t kMostRuns = kMostTogether * kPanelBlocks * 16;   // a row
 constexpr std::int64_t kChunkElements = 384;   // of the reduction: a panel of them stays in the second-level cache
 constexpr std::int64_t kChunkOfFewRows = 576;  // at most, all chunks alike
 constexpr std::int64_t kPlanesBytes = 512 << 10;
-constexpr std::int64_t kNearBytes = 4 << 20, kShortSum = 96;
+constexpr std::int64_t kNearBytes = 4 << 20, kFarImageBytes = 2 << 20, kShortSum = 96;
 constexpr std::int64_t kPageBytes = 4 << 10;
 constexpr std::int64_t kMostPlainTaps = 1 << 10;
 constexpr std::int64_t kTileRows = 14;   // of the product: the most that a tile has
@@ -66,6 +66,11 @@ struct PlainConv {
             return plane % kPageBytes != 0 && planes <= most && images <= kNearBytes / ((rows + planes) * plane);
         }
         return plane % kPageBytes != 0 && (rows <= 64 || planes <= 32 || planes * plane <= kPlanesBytes);
+    }
+    // Whether planes are pages and further than a cache.
+    bool is_far(const View& image, std::int64_t images) const {
+        return images * image.image_stride > kFarImageBytes &&
+               pixels * static_cast<std::int64_t>(sizeof(Real)) > kPageBytes;
     }
     // Panels of `elements` that tiles of few rows are packed together for.
     std::int64_t together_for_few_rows(std::int64_t elements) const {

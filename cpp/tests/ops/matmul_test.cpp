@@ -139,7 +139,7 @@ TEST(rows_of_a_weight_may_lie_side_by_side) {
     const Product products[] = {
         {1, 1, 1, 1, 1, 1},      {1, 3, 5, 2, 3, 3},     {1, 40, 17, 7, 11, 2},   {1, 32, 40, 8, 16, 1},
         {1, 1030, 9, 14, 14, 1}, {1, 35, 1200, 5, 8, 1}, {1, 64, 600, 14, 14, 2}, {1, 65, 20, 40, 41, 1},
-        {1, 66, 20, 40, 40, 1},  {1, 5, 3, 9, 9, 0},     {1, 16, 32, 63, 64, 6},
+        {1, 66, 20, 40, 40, 1},  {1, 5, 3, 9, 9, 0},     {1, 16, 32, 63, 64, 6},  {1, 16, 35, 63, 64, 5},
     };
     for (const Product& k : products) {
         for (const int stride : {1, 2}) check_side_by_side<float>(k, stride), check_side_by_side<double>(k, stride);

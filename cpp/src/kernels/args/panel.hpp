@@ -19,6 +19,7 @@ struct Panel {
     Real* panel;
     int64_t width;
     bool spare = false;  // the last block of a row is nobody's
+    bool far = false;    // the image is further than a cache
     const PanelRun* runs;
     int64_t n_runs;
     int64_t channels, R, S;

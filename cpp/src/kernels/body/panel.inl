@@ -74,25 +74,30 @@ void pack_pairs(const Panel<Real>& a) {
     });
 }
 
-// One tap, no stride: runs of each channel's plane, a cache line at a time.
+// One tap, no stride: runs of each channel's plane, a cache line at a time, and the plane called in that comes eight
+// later. Of what is far, eight planes by all runs at a time, and what lies behind each: so many streams memory keeps up
+// with. (Zen 3, 8 images, of the time: c32 k16 112 x 112 0.83, c96 k24 56 x 56 0.87; one, near, 1.11.)
 template <class Real>
 void pack_planes(const Panel<Real>& a) {
     typedef Vec<Real> V;
-    constexpr int64_t kLine = 64 / sizeof(Real);
-    for (int64_t i = 0; i < a.n_runs; ++i) {
-        const PanelRun& run = a.runs[i];
-        const Real* from = a.image + run.offset;
-        Real* to = a.panel + run.lane;
-        for (int64_t c = 0; c < a.channels; ++c, from += a.channel_step, to += a.width) {
-            const Real* ahead = from + 8 * a.channel_step;
-            int64_t p = 0;
-            for (; p + kLine <= run.count; p += kLine) {
-                __builtin_prefetch(ahead + p);
-                each_index<kLine / V::width>(
-                    CONVLENS_EACH(v) { V::load(from + p + v * V::width).store(to + p + v * V::width); });
+    constexpr int64_t kLine = 64 / sizeof(Real), kPlanes = 8;
+    const int64_t step = a.far ? kPlanes : a.channels, ahead = a.far ? 8 * kLine : kPlanes * a.channel_step;
+    for (int64_t first = 0; first < a.channels; first += step) {
+        const int64_t planes = a.channels - first < step ? a.channels - first : step;
+        for (int64_t i = 0; i < a.n_runs; ++i) {
+            const PanelRun& run = a.runs[i];
+            const Real* from = a.image + first * a.channel_step + run.offset;
+            Real* to = a.panel + first * a.width + run.lane;
+            for (int64_t c = 0; c < planes; ++c, from += a.channel_step, to += a.width) {
+                int64_t p = 0;
+                for (; p + kLine <= run.count; p += kLine) {
+                    __builtin_prefetch(from + p + ahead);
+                    each_index<kLine / V::width>(
+                        CONVLENS_EACH(v) { V::load(from + p + v * V::width).store(to + p + v * V::width); });
+                }
+                __builtin_prefetch(from + ahead + run.count - 1);
+                for (; p < run.count; ++p) to[p] = from[p];
             }
-            __builtin_prefetch(ahead + run.count - 1);
-            for (; p < run.count; ++p) to[p] = from[p];
         }
     }
 }
