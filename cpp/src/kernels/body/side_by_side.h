@@ -88,7 +88,8 @@ void conv_side_by_side(const ConvTile<Real>& a) {
 
 constexpr int64_t kShortSum = 96;  // as in ops/panel.hpp
 
-// Whether rows that lie apart go so: of two blocks, one tap, all elements together on both sides.
+// Whether rows that lie apart go so: of two blocks, one tap, all elements together on both sides, or by a panel in
+// place in short sums.
 template <class Real>
 bool is_lone(const ConvTile<Real>& a) {
     constexpr int64_t kLanes = kBlockLanes<Real>;
