@@ -57,7 +57,7 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     DepthwiseSpread<Real> spread;
     spread.height = sum.height, spread.width = sum.width, spread.columns = sum.columns;
     spread.pad_top = a.pad_top, spread.pad_left = a.pad_left;
-    s.schedule(call.n * call.inputs[0].image_stride, &sum);
+    s.schedule(call.n * call.inputs[0].image_stride, call.kernels->ordered, &sum);
     each_piece_of_planes(
         s, call, task, copy + copied_plane<Real>(*s.source),
         [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, Real* dx, std::int64_t* planes) {

@@ -52,7 +52,7 @@ void run_planes(const Call& call, std::int64_t task, int thread) {
     sum.height = s.source->height, sum.width = s.source->width, sum.stride = s.a.stride_h;
     sum.R = s.a.R, sum.first_column = -s.a.pad_left;
     sum.output_row_step = sum.columns = s.output->width;
-    s.schedule(call.n * call.inputs[0].image_stride, &sum);
+    s.schedule(call.n * call.inputs[0].image_stride, call.kernels->ordered, &sum);
     each_piece_of_planes(
         s, call, task, copy + copied_plane<Real>(*s.source),
         [&](std::int64_t image, std::int64_t c, std::int64_t y0, std::int64_t y1, Real* y, std::int64_t* planes) {

@@ -20,8 +20,9 @@ constexpr int64_t kSumLanes = 64 / static_cast<int64_t>(sizeof(Real));
 // where a source outside of height x width is 0; stride is 1 and R 3 or 5, or 2 and 3. 3 x 3 taps are added in this
 // order, 5 x 5 ones column by column. Lanes beyond the columns are overwritten by the row below; behind the last row
 // lanes are written too, unless it has kLanesBehind columns. Windows of 3 x 3 go through `tile` rows at a time; unless
-// `ahead` is 0, what lies so many elements further on is fetched meanwhile. Whole planes may follow each other,
-// `planes` of all operands: the bias (nullptr: 0) has an element for each.
+// `ahead` is 0, what lies so many elements further on is fetched meanwhile, by stride 1 also `output_ahead` elements on
+// of the output. Whole planes may follow each other, `planes` of all operands: the bias (nullptr: 0) has an element for
+// each.
 template <class Real>
 struct DepthwiseRows {
     const Real* source = nullptr;
@@ -30,7 +31,7 @@ struct DepthwiseRows {
     int64_t weight_step = 1;
     const Real* bias = nullptr;
     Real* output = nullptr;
-    int64_t output_row_step = 0, rows = 0, columns = 0, tile = 1, ahead = 0, planes = 1;
+    int64_t output_row_step = 0, rows = 0, columns = 0, tile = 1, ahead = 0, output_ahead = 0, planes = 1;
 };
 
 // output[y columns + x] = sum over r, s in falling order of source[i width + j] * weight[3 r + s]

@@ -90,12 +90,14 @@ void sum_three_rows(const DepthwiseRows<Real>& a) {
                 const uint64_t bits = kWholeRow ? first_bits : columns_within(c, width);
                 int64_t y = a.first_row + row * Stride;
                 const Real* source = a.source + (plane * height + y) * width + c;
+                Real* to = a.output + (plane * a.rows + row) * row_step + column;
                 const auto take = [&](V* v) {
                     const bool within = y >= 0 && y < height;
                     if (within) {
                         if (a.ahead > 0) {
                             CONVLENS_UNROLL
                             for (int i = 0; i < Stride; ++i) __builtin_prefetch(source + a.ahead + i * V::width);
+                            if (Stride == 1) __builtin_prefetch(to + a.output_ahead, 1);
                         }
                         const auto at = [&](int place) { return load_where<V>(bits >> place, source + place); };
                         if constexpr (Stride == 1) {
@@ -115,7 +117,6 @@ void sum_three_rows(const DepthwiseRows<Real>& a) {
                 };
                 // Of the windows that the next row lies in: those that it is the last and the second row of.
                 V third = bias, second = bias, v[3];
-                Real* to = a.output + (plane * a.rows + row) * row_step + column;
                 for (int64_t t = row - 3 + Stride; t < end; ++t) {
                     if constexpr (Stride == 2) {
                         if (t >= row && take(v)) {
