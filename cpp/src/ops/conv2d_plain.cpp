@@ -207,19 +207,22 @@ void spread(const Call& call, std::int64_t task, int) {
 
 // A result beyond the caches is written past them: a line that is written whole needs not be read first. (8 images, by
 // OpenBLAS's product: c24 k144 56 x 56 1.60 and 0.88, c128 k512 28 x 28 1.00 and 0.91.) Lines are whole where rows are.
-// Not where panels of any pixels are packed meanwhile: in bands y's rows grow in longer runs.
+// Not where panels of any pixels are packed meanwhile: in bands y's rows grow in longer runs. Nor, on AVX2, planes of
+// whole pages (Zen 3: c3 k64 r3 224 x 224 0.76 of the time, 8 images 0.67, 192 x 192 0.75; of 208 x 208 1.13).
 constexpr std::int64_t kStreamedBytes = 4 << 20;
 template <class Real>
 bool streams(const Call& call, const Shape<Real>& s) {
     const View& y = call.outputs[0];
+    if (s.few_rows && s.pixels * static_cast<std::int64_t>(sizeof(Real)) % kPageBytes == 0) return false;
     return (s.in_place || s.band.rows > 0) && call.n * y.image_stride > kStreamedBytes &&
            s.pixels % kLanes<Real> == 0 && y.image_stride % static_cast<std::int64_t>(kAlignment) == 0 &&
            reinterpret_cast<std::uintptr_t>(y.data) % kAlignment == 0;
 }
 
 // One beyond the second-level cache alone is called in while its sums are made, as a residual would be. (8 images, Zen
-// 4: c64 k128 stride 2 56 x 56 0.84 of the time, c64 k64 stride 2 112 x 112 0.86.)
-constexpr std::int64_t kFarBytes = 1 << 20;
+// 4: c64 k128 stride 2 56 x 56 0.84 of the time, c64 k64 stride 2 112 x 112 0.86.) Tiles of few rows take too little
+// time for that: the lines of the next tile come. (Zen 3, c3 k64 r3 224 x 224: 0.94.)
+constexpr std::int64_t kFarBytes = 1 << 20, kRowsAhead = 3;
 
 template <class Real>
 std::int64_t tasks(const Call& call) {
@@ -326,7 +329,10 @@ void run(const Call& call, std::int64_t task, int thread) {
                         take_elements(&tile, pack.channels * s.taps, s.few_rows && !side && !here && !s.is_wide());
                         tile.output.column_step = straight ? s.pixels : s.width;
                         tile.output.data = (straight ? y + p * s.width : partial) + row * tile.output.column_step;
-                        if (far) tile.epilogue.residual = constant(tile.output);
+                        if (far) {
+                            tile.epilogue.residual = constant(tile.output);
+                            tile.epilogue.residual.data += s.few_rows ? kRowsAhead * tile.output.column_step : 0;
+                        }
                         for (std::int64_t k = 0; c == 0 && bias != nullptr && k < count; ++k) {
                             Real* sums = tile.output.data + k * tile.output.column_step;
                             for (std::int64_t l = 0; l < filled; ++l) sums[l] = bias[row + k];
