@@ -295,3 +295,37 @@ def test_large_planes_begin_at_the_start_of_a_cache_line(n):
         assert y.flags.carray
         assert n == 0 or y.ctypes.data % 64 == 0
         np.testing.assert_array_equal(y, x)
+
+
+def test_the_memory_of_a_large_output_serves_the_next_of_its_size():
+    large, larger = (np.full((1, size, 1024), -1, np.float32) for size in (8 << 10, 9 << 10))
+    first = ops.relu(large)
+    second = ops.relu(large + 2)
+    assert not np.shares_memory(first, second)
+    where, view = second.ctypes.data, first[0, 0]
+    del first, second
+    others = [np.empty_like(large) for _ in range(3)]  # which would come to lie where it was, had it been given back
+    third = ops.relu(large + 3)
+    assert third.ctypes.data == where
+    del others
+    # Another size, whose neighbour is in use; and what a view still holds.
+    fourth = ops.relu(larger)
+    assert not np.shares_memory(third, fourth)
+    assert all([(third == 2).all(), (fourth == 0).all(), (view == 0).all()])
+    assert fourth.flags.carray
+
+
+def test_a_large_output_is_let_go_by_any_thread():
+    x = np.ones((1, 8 << 10, 1024), np.float32)
+
+    def work(results):
+        for value in range(4):
+            results.append(bool((ops.relu(x * value) == value).all()))
+
+    results: list[bool] = []
+    threads = [threading.Thread(target=work, args=(results,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 12
