@@ -175,6 +175,28 @@ def test_threads_and_batch_do_not_change_a_bit(name):
         assert np.array_equal(dx[i : i + 1], ops.conv2d_grad_input(dy[i : i + 1], w, x.shape, **keywords))
 
 
+@pytest.mark.parametrize(
+    ("size", "c", "k", "kernel", "keywords"),
+    [
+        (7, 600, 530, 1, {}),
+        (14, 40, 100, 1, {"stride": 2}),
+        (9, 70, 33, 3, {"padding": 1}),
+        (10, 48, 32, 3, {"padding": 1, "stride": 2, "groups": 2}),
+        (11, 100, 40, 1, {}),
+        (1, 100, 40, 1, {}),
+    ],
+)
+@pytest.mark.parametrize("n", [2, 7, 11])
+def test_images_whose_pixels_share_panels_have_the_same_bits(isa, n, size, c, k, kernel, keywords):
+    x, b = normal(1, n, c, size, size), normal(3, k)
+    w = normal(2, k, c // keywords.get("groups", 1), kernel, kernel)
+    x[1, c // 2, 0, 0] = np.nan
+    y = ops.conv2d(x, w, b, **keywords)
+    for i in range(n):
+        assert np.array_equal(y[i : i + 1], ops.conv2d(x[i : i + 1], w, b, **keywords), equal_nan=True)
+    assert np.isfinite(np.delete(y, 1, axis=0)).all()
+
+
 def test_a_photograph_under_one_small_kernel():
     """The sum of each 2 x 2 square, negated, for red, green and blue apart."""
     photograph = np.random.default_rng(0).random((1, 3, 12, 17)).astype(np.float32)

@@ -43,7 +43,6 @@ struct PlainConv {
         const std::int64_t most = few_rows ? ceil_div(of, ceil_div(of * taps_each, kChunkOfFewRows)) : of;
         return min_of(most, max_of(1, (few_rows ? kChunkOfFewRows : kChunkElements) / taps_each));
     }
-    std::int64_t panel_pixels(std::int64_t panel) const { return min_of(width, pixels - panel * width); }
     // Whether y's pixels are x's.
     bool is_pointwise() const {
         return taps == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
@@ -82,22 +81,24 @@ struct PlainConv {
     std::int64_t first_packed(std::int64_t first, std::int64_t end, bool in_place, std::int64_t last_pixels) const {
         return !in_place ? first : last_pixels % kLanes<Real> == 0 ? end : end - 1;
     }
-    // The pixels [first, first + count) of y, row by row, as places in a plane of x with rows of x_row elements. They
-    // lie in panels `panel_step` apart, or, when that is 0, in one row.
+    // The pixels [first, first + count) of y, row by row, as places in a plane of x with rows of x_row elements; those
+    // of the next image, `x_image` elements on, follow. They lie in panels `panel_step` apart, or, when that is 0, in
+    // one row.
     CONVLENS_SHARED std::int64_t runs(std::int64_t first, std::int64_t count, std::int64_t x_row, PanelRun* run,
-                                      std::int64_t panel_step = 0) const {
+                                      std::int64_t panel_step = 0, std::int64_t x_image = 0) const {
         // Rows that follow each other without a gap are one.
         const bool joined = a.stride_h == 1 && a.stride_w == 1 && x_row == y->width;
         const std::int64_t columns = joined ? pixels : y->width;
         std::int64_t n = 0;
         for (std::int64_t done = 0; done < count; ++n) {
-            const std::int64_t row = (first + done) / columns, column = (first + done) % columns;
+            const std::int64_t pixel = (first + done) % pixels, row = pixel / columns, column = pixel % columns;
             std::int64_t pixels_here = min_of(count - done, columns - column), lane = done;
             if (panel_step > 0) {
                 pixels_here = min_of(pixels_here, width - done % width);
                 lane = done / width * panel_step + done % width;
             }
-            run[n] = {lane, pixels_here, row * a.stride_h * x_row + column * a.stride_w};
+            run[n] = {lane, pixels_here,
+                      (first + done) / pixels * x_image + row * a.stride_h * x_row + column * a.stride_w};
             done += pixels_here;
         }
         return n;

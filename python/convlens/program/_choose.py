@@ -281,7 +281,8 @@ class Homes:
         1.03. c192 k32 28 x 28 0.96 times the packed one's.)
 
         Always by tiles of few rows, which take their weight laid out for them. (Zen 3, by the packed one's time: c1024
-        k256 14 x 14 0.90, c1024 k512 0.90, c512 k1024 stride 2 0.87; c256 k512 stride 2 7 x 7 1.02.)
+        k256 14 x 14 0.90, c1024 k512 0.90, c512 k1024 stride 2 0.87; c256 k512 stride 2 7 x 7 0.90, c960 k320 7 x 7
+        1.01, 8 images 0.76 and 0.87; c512 k512 6 x 6 1.09 and 0.91, 4 x 4 0.81 and 0.82, 3 x 3 1.43 and 0.87.)
 
         So is a gradient that lies among zeros, unless transposing the weight is dear. (Stride 2, likewise: c64 k128
         56 x 56 0.77, packed and spread afterwards 1.06; c128 k256 28 x 28 0.87 and 1.04; c256 k512 56 x 56 0.99 and
@@ -298,7 +299,7 @@ class Homes:
             strided = max(step.attributes[2:4]) > 1 and not any(step.attributes[4:6])
             return strided and spreads_its_products(g.C, g.K)
         few = g.C < 96 or g.K <= 32 or (g.C <= 128 and g.K >= 4 * g.C and pixels >= 512) or tiles_have_few_rows()
-        return step.op == "conv2d" and g.R * g.S == 1 and few and pixels >= 128
+        return step.op == "conv2d" and g.R * g.S == 1 and few and pixels >= (16 if tiles_have_few_rows() else 128)
 
     def _cheapest(self, step: Step) -> str:
         flow = self.flow

@@ -221,7 +221,11 @@ template <class Real>
 void conv_tile(const ConvTile<Real>& a) {
     if constexpr (Vec<Real>::ordered) {
         if (a.source_columns > 1) return conv_side_by_side(a);
-        if (is_lone(a)) return run_threes<Real, 1>(a, (a.steps - 1) * a.elements + a.last_elements);
+        if (is_lone(a)) {
+            const bool half = 2 * a.last_lanes <= kBlockLanes<Real>;
+            return (half ? run_threes<Real, 3, 1>
+                         : run_threes<Real, 4, 1>)(a, (a.steps - 1) * a.elements + a.last_elements);
+        }
         conv_tile_in_order(a);
     } else {
         constexpr int kRows = kTileRows<Real>, kMost = kTileBlocks<Real>;

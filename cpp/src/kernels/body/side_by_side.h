@@ -16,7 +16,7 @@ void run_lone(const ConvTile<Real>& a, int64_t elements, int64_t tiles, int64_t 
     using V = Vec<Real>;
     constexpr int kVecs = kBlockVecs<Real>;
     constexpr int64_t kSize = sizeof(Real), kLanes = kBlockLanes<Real>, kWidth = kPanelBlocks * kLanes;
-    constexpr int kUnrolled = Rows == 3 ? 16 : 1;  // most tiles are those; by 8 they take 1.02 of the time
+    constexpr int kUnrolled = Rows == 3 && Vecs == 4 ? 16 : 1;  // most tiles are those; by 8 they take 1.02 of the time
     const int64_t tile_bytes = Rows * a.source.column_step * kSize, third = 3 * a.source.column_step * kSize;
     const int64_t stride = (Columns > 1 ? kSize : a.source.column_step * kSize) + between;
     const int64_t block_step = a.output.block_step, column_step = a.output.column_step;
@@ -61,11 +61,11 @@ void run_lone(const ConvTile<Real>& a, int64_t elements, int64_t tiles, int64_t 
 }
 
 // Columns by threes, and what is left of them: four, side by side, by twos, since one would wait for its own sums.
-template <class Real, int Columns>
+template <class Real, int Vecs, int Columns>
 __attribute__((noinline)) void run_threes(ConvTile<Real> a, int64_t elements) {
     const int64_t left = Columns > 1 && a.columns % 3 == 1 && a.columns > 1 ? 4 : a.columns % 3;
     const int64_t done = a.columns - left, step = a.source.column_step;
-    run_lone<Real, 3, 4, Columns>(a, elements, done / 3, 0);
+    run_lone<Real, 3, Vecs, Columns>(a, elements, done / 3, 0);
     a.source.data += done * step, a.output.data += done * a.output.column_step, a.columns = left;
     if (Columns > 1) {
         // The second two are the third of three and the first of the next.
@@ -81,8 +81,8 @@ __attribute__((noinline)) void run_threes(ConvTile<Real> a, int64_t elements) {
 
 template <class Real>
 void conv_side_by_side(const ConvTile<Real>& a) {
-    if (a.blocks == 2) return run_threes<Real, 3>(a, a.elements);
     const bool half = 2 * a.last_lanes <= kBlockLanes<Real>;
+    if (a.blocks == 2) return (half ? run_threes<Real, 3, 3> : run_threes<Real, 4, 3>)(a, a.elements);
     (half ? run_lone<Real, 6, 1, 3> : run_lone<Real, 6, 2, 3>)(a, a.elements, a.columns / 6, 0);
 }
 
@@ -95,8 +95,7 @@ bool is_lone(const ConvTile<Real>& a) {
     constexpr int64_t kLanes = kBlockLanes<Real>;
     const bool together = a.elements == kLanes && a.source_step == kLanes && a.weight_element_step == 2 * kLanes;
     return (together || (a.steps == 1 && a.last_elements <= kShortSum)) && a.finish != kConvEpilogue && a.rows == 1 &&
-           a.blocks == 2 && a.n_taps == 1 && !a.resume && a.last_lanes == kLanes && a.source_element_step == 1 &&
-           a.weight_block_step == kLanes;
+           a.blocks == 2 && a.n_taps == 1 && !a.resume && a.source_element_step == 1 && a.weight_block_step == kLanes;
 }
 
 }  // namespace
