@@ -179,10 +179,10 @@ def test_threads_and_batch_do_not_change_a_bit(name):
     ("size", "c", "k", "kernel", "keywords"),
     [
         (7, 600, 530, 1, {}),
-        (14, 40, 100, 1, {"stride": 2}),
+        (14, 90, 100, 1, {"stride": 2}),
         (9, 70, 33, 3, {"padding": 1}),
         (10, 48, 32, 3, {"padding": 1, "stride": 2, "groups": 2}),
-        (11, 100, 40, 1, {}),
+        (14, 620, 20, 1, {}),
         (1, 100, 40, 1, {}),
     ],
 )

@@ -43,9 +43,11 @@ struct Bands {
     }
 };
 
-// Planes that fill few panels share them with the next images', where tiles have few rows. (Zen 3, 8 images of c512
-// k512, of the time: 6 x 6 0.86, 7 x 7 0.89, 9 x 9 0.95, 11 x 11 0.98, 14 x 14 1.00, 8 x 8, which fills two, 1.02.)
-constexpr std::int64_t kJoinedPixels = 128, kMostJoined = 8;
+// Small planes that fill no whole vectors share panels with the next images', where tiles have few rows and the lanes
+// saved are worth y's way through a copy: some kCopyProducts a pixel. (Zen 3, 8 images, of the time: c512 k512 6 x 6
+// 0.86, 7 x 7 0.89, 11 x 11 0.98, 14 x 14 1.00; 14 x 14 c96 k576 1.08, c256 k512 1.07, c768 k512 0.98, c1024 k256
+// 0.98.)
+constexpr std::int64_t kJoinedPixels = 256, kMostJoined = 8, kCopyProducts = 12;
 
 template <class Real>
 struct Shape : PlainConv<Real> {
@@ -68,8 +70,10 @@ struct Shape : PlainConv<Real> {
         if (!in_place && wide > 1) this->width *= wide;
         row = this->width + (is_wide() ? kLanes<Real> : 0);  // no power of two
         if (band.rows > 0) this->width = this->y->width, row = band.row, together = band.rows;
-        const bool partly = this->pixels < kJoinedPixels && this->pixels % this->width != 0;
-        const bool joins = few_rows && partly && !in_place && band.rows == 0 && !this->weight_each;
+        const std::int64_t spare = round_up(this->pixels, kLanes<Real> / 2) - this->pixels;
+        const bool pays =
+            this->pixels < kJoinedPixels && spare * this->c_group * this->taps > kCopyProducts * this->pixels;
+        const bool joins = few_rows && pays && !in_place && band.rows == 0 && !this->weight_each;
         joined = joins ? max_of(1, min_of(n, kMostJoined)) : 1;
         this->panels = ceil_div(joined * this->pixels, this->width);
     }
