@@ -18,8 +18,8 @@ from ._process import PASSIVE, Worker, WorkerError, alternate, workers
 from ._statistics import Ratio, Spread, paired_ratio, spread
 
 #: Seconds that a turn lasts at least, a short call repeating, and of the calls before it that wake the threads; above
-#: LONG a turn is one call, without one to warm up.
-TURN, WARM, LONG = 0.008, 0.001, 0.05
+#: LONG a turn is one call, without one to warm up. How many those are the best of some trials says.
+TURN, WARM, LONG, _TRIALS = 0.008, 0.001, 0.05, 3
 #: Largest difference from convlens, as a part of the largest value: far above rounding (a weight gradient sums 400,000
 #: products), far below what a wrong weight, stride or padding does, which is of the size of the values.
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
@@ -111,7 +111,8 @@ def _measure(
     counts: dict[str, tuple[int, ...]] = {}
     long = False
     for name, worker in timed.items():
-        seconds = worker.ask("time", 1, 1)
+        # The first regions of a process make threads and find them processors, which takes milliseconds.
+        seconds = min(worker.ask("time", 1, 1) for _ in range(_TRIALS))
         counts[name] = tuple(max(1, min(200, math.ceil(span / seconds))) for span in (TURN, WARM))
         long = long or seconds > LONG
     turns = {name: _Turn(timed[name], count, 0 if long else warm) for name, (count, warm) in counts.items()}
