@@ -59,7 +59,9 @@ void run_planes(const Call& call, std::int64_t first, std::int64_t last, Real* c
     add.height = s.source->height, add.width = s.source->width, add.stride = s.a.stride_h;
     add.first_row = -s.a.pad_top, add.first_column = -s.a.pad_left;
     add.rows = s.output->height, add.columns = s.output->width;
-    const bool far = call.n * (call.inputs[0].image_stride + call.inputs[1].image_stride) > 8 << 20;
+    // (Zen 3, of the time: c96 112 x 112 stride 2 0.89, c32 112 x 112 0.95.)
+    const std::int64_t far_bytes = (call.kernels->ordered ? 1 : 8) << 20;
+    const bool far = call.n * (call.inputs[0].image_stride + call.inputs[1].image_stride) > far_bytes;
     add.ahead = far && add.columns > 32 ? 1024 : 0;
     const auto& kernels = call.kernels->set<Real>();
     Real *const copied_grad = copy + copied_plane<Real>(*s.source), *const sums =
