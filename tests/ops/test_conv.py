@@ -197,6 +197,17 @@ def test_images_whose_pixels_share_panels_have_the_same_bits(isa, n, size, c, k,
     assert np.isfinite(np.delete(y, 1, axis=0)).all()
 
 
+@pytest.mark.parametrize(
+    ("k", "c", "kernel", "size"), [(1, 8192, 3, 5), (2, 8192, 3, 5), (5, 33000, 1, 5), (1, 24000, 3, 3)]
+)
+def test_much_work_of_few_kernels_and_pixels_is_whole(isa, k, c, kernel, size):
+    x, w = normal(1, 1, c, size, size), normal(2, k, c, kernel, kernel)
+    y = ops.conv2d(x, w)
+    sums = np.lib.stride_tricks.sliding_window_view(x[0].astype(np.float64), (kernel, kernel), axis=(1, 2))
+    expected = np.einsum("cpqrs,kcrs->kpq", sums, w.astype(np.float64))[None]
+    assert np.abs(y - expected).max() <= 1e-5 * np.sqrt(c * kernel**2)
+
+
 def test_a_photograph_under_one_small_kernel():
     """The sum of each 2 x 2 square, negated, for red, green and blue apart."""
     photograph = np.random.default_rng(0).random((1, 3, 12, 17)).astype(np.float32)

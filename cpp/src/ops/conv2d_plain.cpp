@@ -118,7 +118,8 @@ CONVLENS_SHARED Grid grid_of(const Shape<Real>& s) {
     const std::int64_t row_groups = ceil_div(s.k_group, most < kMostPieces ? kTaskRowsOfFew : kTaskRows);
     grid.row_groups = min_of(row_groups, max_of(1, pieces / grid.panel_groups));
     if (s.few_rows && pieces > 1 && grid.panel_groups * grid.row_groups == 1) {
-        (s.panels > 1 ? grid.panel_groups : grid.row_groups) = 2;
+        grid.panel_groups = min_of(2, s.panels);
+        if (s.panels == 1) grid.row_groups = min_of(2, ceil_div(s.k_group, s.unit()));  // none is empty
     }
     return grid;
 }
@@ -233,7 +234,7 @@ void spread(const Call& call, std::int64_t task, int) {
 // A result beyond the caches is written past them: a line that is written whole needs not be read first. (8 images, by
 // OpenBLAS's product: c24 k144 56 x 56 1.60 and 0.88, c128 k512 28 x 28 1.00 and 0.91.) Lines are whole where rows are.
 // Not where panels of any pixels are packed meanwhile: in bands y's rows grow in longer runs. Nor, on AVX2, planes of
-// whole pages (Zen 3: c3 k64 r3 224 x 224 0.76 of the time, 8 images 0.67, 192 x 192 0.75; of 208 x 208 1.13).
+// whole pages (Zen 3: c3 k64 r3 224 x 224 0.76 of the time, 8 images 0.67 to 0.79, 192 x 192 0.75; of 208 x 208 1.13).
 constexpr std::int64_t kStreamedBytes = 4 << 20;
 template <class Real>
 bool streams(const Call& call, const Shape<Real>& s) {
