@@ -72,12 +72,14 @@ struct Buffer {
     static constexpr std::int64_t kGuard = 256;
     static constexpr unsigned char kGuardByte = 0xa5;
     Tensor tensor{};
-    std::int64_t n = 0;
+    std::int64_t n = 0, base = 0, plane = 0, row = 0;  // where elements lie, in units of them: see index
     std::vector<unsigned char> bytes;
     unsigned char* data = nullptr;
 
     Buffer() = default;
     Buffer(const Tensor& t, std::int64_t images) : tensor(t), n(t.batched ? images : 1) {
+        base = t.dtype == DType::real ? origin<Real>(t) : 0;
+        plane = plane_stride<Real>(t), row = row_stride<Real>(t);
         bytes.assign(static_cast<std::size_t>(kGuard * 2 + 64 + n * t.bytes), kGuardByte);
         data = bytes.data() + kGuard;
         data += (64 - reinterpret_cast<std::uintptr_t>(data) % 64) % 64;
@@ -87,6 +89,7 @@ struct Buffer {
     Buffer(const Buffer& other) { *this = other; }
     Buffer& operator=(const Buffer& other) {
         tensor = other.tensor, n = other.n, bytes = other.bytes;
+        base = other.base, plane = other.plane, row = other.row;
         data = other.data == nullptr ? nullptr : bytes.data() + (other.data - other.bytes.data());
         if (data != nullptr) {  // alignment may differ in the copy
             Buffer fresh(tensor, n);
@@ -111,11 +114,8 @@ struct Buffer {
     // Index of a logical element in units of the element (bits for a mask).
     std::int64_t index(std::int64_t c, std::int64_t h, std::int64_t w) const {
         const std::int64_t lanes = kLanes<Real>;
-        const std::int64_t base = tensor.dtype == DType::real ? origin<Real>(tensor) : 0;
-        if (tensor.layout == Layout::blocked) {
-            return base + c / lanes * plane_stride<Real>(tensor) + h * row_stride<Real>(tensor) + w * lanes + c % lanes;
-        }
-        return base + c * plane_stride<Real>(tensor) + h * row_stride<Real>(tensor) + w;
+        if (tensor.layout == Layout::blocked) return base + c / lanes * plane + h * row + w * lanes + c % lanes;
+        return base + c * plane + h * row + w;
     }
     double get(std::int64_t i, std::int64_t c, std::int64_t h, std::int64_t w) const {
         const unsigned char* image = data + i * tensor.bytes;
