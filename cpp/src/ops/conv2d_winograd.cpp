@@ -326,29 +326,41 @@ void finish(const Call& call, const Plan& plan, const Grid& grid, const PackedPa
              });
 }
 
-// Adds the steps [s0, s1) to M of a position and a panel: a row of the tile's product is a tile, its lanes channels.
+void fetch_share(const char* weights, std::int64_t bytes, std::int64_t share, std::int64_t shares) {
+    for (std::int64_t at = share * bytes / shares; at < (share + 1) * bytes / shares; at += kBlockBytes) {
+        __builtin_prefetch(weights + at, 0, 2);
+    }
+}
+
+// Adds the steps [s0, s1) to M of all positions and a panel: a row of a tile's product is a tile, its lanes channels.
+// `coming`, which the next steps are made from, of this panel or the next one, is called in meanwhile: while products
+// are summed nothing else comes from memory.
 template <class Real>
 void multiply(const Call& call, const Plan& plan, const Grid& grid, const PackedPanel& panel, std::int64_t s0,
-              std::int64_t s1, std::int64_t tiles, const Real* input, const Real* weights, Real* sums) {
+              std::int64_t s1, std::int64_t tiles, const Real* input, const Real* weights, Real* sums,
+              const char* coming, std::int64_t coming_bytes) {
     constexpr ConvTap kHere = {0, 0};
     const PackedWeight& w = plan.own;
     ConvTile<Real> tile;
     tile.rows = 1, tile.columns = tiles, tile.blocks = panel.blocks, tile.last_lanes = w.lanes;
     tile.taps = &kHere, tile.n_taps = 1, tile.resume = s0 > 0;
     tile.steps = s1 - s0, tile.source_step = grid.tiles * w.lanes;
-    tile.source.data = input + s0 * tile.source_step, tile.source.column_step = w.lanes, tile.source_element_step = 1;
+    tile.source = {input + s0 * tile.source_step, grid.input_step, w.lanes, 0}, tile.source_element_step = 1;
     tile.elements = w.lanes, tile.last_elements = w.step_lanes(panel, s1 - 1);
     tile.weight = weights, tile.weight_block_step = w.lanes, tile.weight_element_step = panel.blocks * w.lanes;
     tile.weight_step = w.tap_elements(panel.blocks);
-    tile.output.data = sums, tile.output.column_step = w.lanes, tile.output.block_step = grid.tiles * w.lanes;
-    call.kernels->set<Real>().conv_tile(tile);
-}
-
-// Calls in a share of the weights that the next steps, of this panel or the next one, are made from: while products are
-// summed nothing else comes from memory.
-void fetch_share(const char* weights, std::int64_t bytes, std::int64_t share, std::int64_t shares) {
-    for (std::int64_t at = share * bytes / shares; at < (share + 1) * bytes / shares; at += kBlockBytes) {
-        __builtin_prefetch(weights + at, 0, 2);
+    tile.output = {sums, grid.sums_step, w.lanes, grid.tiles * w.lanes};
+    const std::int64_t weight_step = plan.stored ? position_elements(w, panel) : plan.weight_step;
+    if (call.kernels->ordered) {  // as rows with weights of their own
+        tile.rows = plan.positions, tile.weight_row_step = weight_step;
+        if (coming_bytes > 0) tile.coming = coming;
+        tile.coming_lines = ceil_div(coming_bytes, plan.positions * tile.steps * kBlockBytes);
+        return call.kernels->set<Real>().conv_tile(tile);
+    }
+    for (std::int64_t i = 0; i < plan.positions; ++i) {
+        fetch_share(coming, coming_bytes, i, plan.positions);
+        call.kernels->set<Real>().conv_tile(tile);
+        tile.source.data += grid.input_step, tile.output.data += grid.sums_step, tile.weight += weight_step;
     }
 }
 
@@ -411,19 +423,13 @@ void run(const Call& call, std::int64_t task, int thread) {
         for (std::int64_t s0 = 0, s1; s0 < w.steps; s0 = s1) {
             s1 = min_of(w.steps, s0 + plan.chunk);
             if (!plan.stored) transform<Real>(call, plan, panel, s0, s1, turned, made);
+            const Real* weights = plan.stored ? weights_of<Real>(call) + panel.offset * plan.positions : made;
             const std::int64_t step = kTaps * w.tap_elements(panel.blocks);
             const Real* coming = weights_of<Real>(call) + kTaps * panel.offset + s1 * step;
             const std::int64_t bytes =
                 plan.stored || plan.exchanges ? 0 : (s1 - s0) * step * std::int64_t{sizeof(Real)};
-            for (std::int64_t i = 0; i < plan.positions; ++i) {
-                fetch_share(reinterpret_cast<const char*>(coming), bytes, i, plan.positions);
-                const Real* from = input + i * grid.input_step;
-                Real* to = sums + i * grid.sums_step;
-                const Real* weights = plan.stored
-                                          ? weights_of<Real>(call) + position_offset(w, panel, plan.positions, i)
-                                          : made + i * plan.weight_step;
-                multiply<Real>(call, plan, grid, panel, s0, s1, t1 - t0, from, weights, to);
-            }
+            multiply<Real>(call, plan, grid, panel, s0, s1, t1 - t0, input, weights, sums,
+                           reinterpret_cast<const char*>(coming), bytes);
         }
         finish<Real>(call, plan, grid, panel, t0, t1, sums);
     }

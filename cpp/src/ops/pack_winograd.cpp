@@ -47,7 +47,7 @@ void run(const Call& call, std::int64_t task, int) {
             const Real by = scale == nullptr ? 1 : scale[k0 + l];
             for (std::int64_t t = 0; t < kTaps; ++t) g[t][l] = c < C ? kernel[t] * by : 0;
         }
-        a.output = packed + position_offset(w, panel, size * size, 0) + c * width;
+        a.output = packed + panel.offset * size * size + c * width;
         call.kernels->set<Real>().winograd_weight(a);
     }
     if (task == 0) zero_padding<Real>(call.outputs[0], 0);

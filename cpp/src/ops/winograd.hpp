@@ -26,13 +26,9 @@ template <class Real>
 PackedWeight position_weight(std::int64_t K, std::int64_t C) {
     return PackedWeight::make(K, C, 1, 1, 1, kLanes<Real>);
 }
-// Elements of a position of a panel, and where it begins.
+// Elements of a position of a panel; the panel's positions begin at `panel.offset` times as many as there are.
 inline std::int64_t position_elements(const PackedWeight& w, const PackedPanel& panel) {
     return w.steps * w.tap_elements(panel.blocks);
-}
-inline std::int64_t position_offset(const PackedWeight& w, const PackedPanel& panel, std::int64_t positions,
-                                    std::int64_t position) {
-    return panel.offset * positions + position * position_elements(w, panel);
 }
 
 }  // namespace convlens

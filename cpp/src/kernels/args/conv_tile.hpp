@@ -57,6 +57,11 @@ struct ConvTile {
     int source_columns = 1;
     const Real* weight = nullptr;
     int64_t weight_block_step = 0;
+    // Where registers are 16 alone: from the weights of a row to the next's. And what is called in meanwhile, so many
+    // lines a row, step and tap, with the next row's source; nullptr: as much as there are weights, behind them.
+    int64_t weight_row_step = 0;
+    const char* coming = nullptr;
+    int64_t coming_lines = 0;
     const ConvTap* taps = nullptr;
     int64_t n_taps = 0;
     int64_t weight_ahead = 256;  // bytes from a weight to what is called into the second-level cache

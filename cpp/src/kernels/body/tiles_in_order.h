@@ -107,7 +107,7 @@ void run_tiles(const ConvTile<Real>& a, TilePlace place, int64_t tiles, Run<Real
             }
         }
         const Real* from = source;
-        const Real* weight = a.weight + place.block * a.weight_block_step;
+        const Real* weight = a.weight + place.block * a.weight_block_step + place.row * a.weight_row_step;
         for (int64_t steps = a.steps; steps > 0; --steps, from += a.source_step, weight += a.weight_step) {
             const int64_t elements = steps == 1 ? a.last_elements : a.elements;
             const ConvTap* end = a.taps + a.n_taps;
@@ -118,6 +118,10 @@ void run_tiles(const ConvTile<Real>& a, TilePlace place, int64_t tiles, Run<Real
                     if (elements == kLanes) {
                         for (int64_t i = r.ahead < r.ahead_end ? r.ahead_lines : 0; i > 0; --i, r.ahead += 64) {
                             __builtin_prefetch(r.ahead, 0, 2);
+                        }
+                        if (Vecs > kVecs && a.coming != nullptr) {
+                            const char* next_row = s + a.source.row_step * kSize;
+                            each_index<Rows>(CONVLENS_EACH(i) { __builtin_prefetch(next_row + i * stride); });
                         }
                         each_index<kLanes>(CONVLENS_EACH(e) {
                             const char* from_here = s + e * kSize;
@@ -227,11 +231,14 @@ void conv_tile_in_order(const ConvTile<Real>& a) {
             where = half ? kPackedHalf : kPacked;
         }
         const TiledRow<Real> t(a, where, blocks);
-        // The panel after this one, once.
-        const int64_t bytes = where == kAnywhere ? 0 : a.steps * a.weight_step * static_cast<int64_t>(sizeof(Real));
-        const char* next = reinterpret_cast<const char*>(a.weight) + bytes;
-        const int64_t tiles = t.tiles * a.rows, block_lines = blocks * kLanes;
-        Run<Real> r = {nullptr, false, false, next, next + bytes, (block_lines + tiles - 1) / tiles};
+        // The panel after this one, once, or what the caller says.
+        const char* next =
+            reinterpret_cast<const char*>(a.weight) + a.steps * a.weight_step * static_cast<int64_t>(sizeof(Real));
+        int64_t lines = where == kAnywhere ? 0 : blocks * kLanes;
+        if (a.coming != nullptr) next = a.coming, lines = a.coming_lines;
+        int64_t tiles = t.tiles, times = a.steps * a.n_taps;
+        (a.weight_row_step == 0 ? tiles : times) *= a.rows;
+        Run<Real> r = {nullptr, false, false, next, next + times * lines * 64, (lines + tiles - 1) / tiles};
         const int64_t products = a.n_taps * (a.elements * (a.steps - 1) + a.last_elements);
         const bool whole = where != kAnywhere || t.tiles < kLeastTiles || (a.steps == 1 && a.n_taps > 1) ||
                            2 * products * blocks * kBlockBytes <= 3 * kPartBytes;
