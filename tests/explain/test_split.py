@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convlens import explain, get_num_threads, nn, set_num_threads
-from convlens.explain import _average
+from convlens.explain import _average, _split
 from convlens.transform import affine_prefix
 from explain.interpreted import InterpretedNetwork
 from explain.networks import SHAPE, channels_last, given, images, residual, small, two_inputs, with_biases
@@ -33,6 +33,13 @@ def call(method, net, x, **more):
     return getattr(explain, method)(net, x, 1, **CALLS[method], **more)
 
 
+@pytest.fixture(params=[0, 1 << 40], ids=["at both ends", "at every point"])
+def beginning(request, monkeypatch):
+    """Where on a line the affine beginning of a network runs."""
+    monkeypatch.setattr(_split, "LEAST_FLOPS", request.param)
+
+
+@pytest.mark.usefixtures("beginning")
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("method", CALLS)
 def test_sums_behind_the_first_layer_are_those_at_the_input(method, network, monkeypatch):
@@ -40,7 +47,7 @@ def test_sums_behind_the_first_layer_are_those_at_the_input(method, network, mon
     assert affine_prefix(net.graph, net.input_name, net.output_name) is not None
     x = given(net, 2)
     split, interpreted = call(method, net, x), call(method, InterpretedNetwork(net), x)
-    monkeypatch.setattr(_average, "find_split", lambda *_: None)
+    monkeypatch.setattr(_average, "find_split", lambda *_, **__: None)
     plain = call(method, net, x)
     scale = np.abs(plain.values).max()
     assert np.abs(split.values - plain.values).max() <= 1e-12 * scale
@@ -50,6 +57,26 @@ def test_sums_behind_the_first_layer_are_those_at_the_input(method, network, mon
         assert np.abs(split.delta - plain.delta).max() <= 1e-12
 
 
+def test_a_dear_beginning_runs_at_both_ends_of_a_line_and_a_cheap_one_at_every_point(monkeypatch):
+    ran = []
+
+    def counted(self, pair):
+        ran.append(pair.shape)
+        return ends(self, pair)
+
+    ends = _split.Split.ends
+    monkeypatch.setattr(_split.Split, "ends", counted)
+    for kernel, times in ((3, 0), (7, 2)):
+        conv = nn.Conv2d(out_channels=4, kernel_size=kernel)
+        layers = (conv, nn.ReLU(), nn.Flatten(), nn.Linear(out_features=3))
+        net = nn.Sequential(*layers, input_shape=(3, 9, 11), seed=0)
+        x = np.random.default_rng(0).standard_normal((2, 3, 9, 11)).astype(np.float32)
+        for method in CALLS:
+            call(method, net, x)
+        assert ran == [(2, 3, 9, 11)] * times
+
+
+@pytest.mark.usefixtures("beginning")
 @pytest.mark.parametrize("method", CALLS)
 def test_any_batch_and_threads_give_the_same_bits(method):
     net, x = small(), images(3)

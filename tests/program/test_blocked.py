@@ -58,6 +58,36 @@ def test_blocks_have_the_bits_of_planes(consumer, dtype):
     assert np.array_equal(blocks, _blocks(planes))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("height", [1, 9])
+def test_blocks_that_all_images_share_have_the_bits_of_planes(height, dtype):
+    b, shape = GraphBuilder(), (CHANNELS, height, 8)
+    b.input("x", dtype, ("N", *shape))
+    b.input("all", dtype, shape)
+    y = b.add("Relu", [b.add("Add", ["x", b.add("Mul", ["x", "all"])])])
+    entries = {"forward": Entry(("x", "all"), (y,))}
+    rng = np.random.default_rng(0)
+    x, shared = (rng.standard_normal(dims).astype(dtype) for dims in ((3, *shape), shape))
+    graph = b.build([y])
+    planes = compile(graph, entries, dtype=dtype).run("forward", {"x": x, "all": shared})[y]
+    program = compile(graph, entries, dtype=dtype, blocked=("x", "all", y))
+    assert program.inputs("forward")["all"] == _blocks(shared[None]).shape[1:]
+    blocks = program.run("forward", {"x": _blocks(x), "all": _blocks(shared[None])[0]})[y]
+    assert np.array_equal(blocks, _blocks(planes))
+
+
+def test_a_lone_convolution_hands_on_blocks():
+    b = GraphBuilder()
+    b.input("x", "float32", ("N", 3, 9, 8))
+    y = b.add("Conv", ["x", _weight(b, CHANNELS, 3, 3)])
+    graph, x = b.build([y]), np.random.default_rng(0).standard_normal((2, 3, 9, 8)).astype(np.float32)
+    entries, weights = {"forward": Entry(("x",), (y,))}, Weights(graph.constants)
+    planes = compile(graph, entries).run("forward", {"x": x}, weights)[y]
+    blocks = compile(graph, entries, blocked=(y,)).run("forward", {"x": x}, weights)[y]
+    assert np.allclose(blocks, _blocks(planes), rtol=0, atol=1e-5)
+    assert not blocks[:, 1, :, :, CHANNELS - 16 :].any()
+
+
 def test_blocks_off_a_cache_line_are_refused():
     b = GraphBuilder()
     b.input("x", "float32", ("N", 16, 2, 2))
@@ -73,7 +103,10 @@ def test_blocks_off_a_cache_line_are_refused():
     [
         ({"blocked": ("z",)}, r"`blocked`: 'z' is neither an input nor an output of an entry; those are 'x', 'flat'"),
         ({"blocked": ("relu",)}, r"`blocked`: 'relu' is neither an input nor an output"),
-        ({"blocked": ("x", "flat")}, r"`blocked`: 'flat' is float32.*; only float tensors \(N, C, H, W\) cross"),
+        (
+            {"blocked": ("x", "flat")},
+            r"`blocked`: 'flat' is float32.*; only float tensors \(N, C, H, W\) or \(C, H, W\) cross",
+        ),
         ({"tiled": ("z",)}, r"`tiled`: 'z' is not the result of a Conv; those of the graph are 'conv'"),
         ({"tiled": ("conv", "relu")}, r"`tiled`: 'relu' is not the result of a Conv"),
     ],

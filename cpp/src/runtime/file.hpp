@@ -30,7 +30,7 @@
 //     channels within another one there; elsewhere at offset 0 of a slot at least as large (a port: exactly as large,
 //     and batched as the tensor is);
 //   - weights and states are not batched and hold no masks; externals have no halo, are no masks, and are plain, or
-//     blocked when they are real and batched (whoever gives one sees to it that lanes beyond `channels` are zero);
+//     blocked when they are real (whoever gives one sees to it that lanes beyond `channels` are zero);
 //   - weights and input ports are never written; an instruction uses only ports of the entry it runs in;
 //   - what an instruction writes is either exactly the bytes of one of its inputs or apart from all of them, and apart
 //   from

@@ -202,7 +202,7 @@ Status Program::check_tensor(std::int64_t i) const {
     if (t.place == Place::external) {
         const Port& p = ports_[t.slot];
         const bool halo = t.halo_top != 0 || t.halo_left != 0 || t.halo_bottom != 0 || t.halo_right != 0;
-        const bool blocks = t.layout == Layout::blocked && t.dtype == DType::real && t.batched != 0;
+        const bool blocks = t.layout == Layout::blocked && t.dtype == DType::real;
         if (t.dtype != p.dtype || t.batched != p.batched || t.bytes != p.bytes || halo ||
             (t.layout != Layout::plain && !blocks)) {
             return corrupt("tensor %lld: it differs from its port %d, or has a halo", ll(i), t.slot);

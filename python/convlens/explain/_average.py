@@ -38,6 +38,20 @@ class Sums:
     interrupted: bool = False
 
 
+@dataclass(frozen=True)
+class Line:
+    """Variants on the straight lines from the starts to the images, at `shares` (n_variants,) of the way."""
+
+    starts: Array
+    images: Array
+    shares: Array
+
+    def __call__(self, image: int, samples: range) -> Array:
+        way = self.images[image] - self.starts[image]
+        shares = self.shares[samples.start : samples.stop].astype(way.dtype).reshape(-1, *[1] * way.ndim)
+        return np.asarray(self.starts[image] + shares * way)
+
+
 def weighted_sum(
     task: Task,
     goal: Goal,
@@ -57,7 +71,8 @@ def weighted_sum(
     chosen : ndarray of int64
         Which images.
     variants : callable
-        ``variants(image, samples)`` are the inputs (len(samples), C, H, W) of some variants of an image.
+        ``variants(image, samples)`` are the inputs (len(samples), C, H, W) of some variants of an image. Along a
+        :class:`Line` the affine beginning runs at its ends alone.
     weights : ndarray of shape (n_variants,), float64
     progress : Progress
         Steps once for each variant of each image.
@@ -74,7 +89,9 @@ def weighted_sum(
     carried through that once; else at the input, in double.
     """
     sums = Sums(np.zeros((len(chosen), *task.images.shape[1:])), np.zeros(len(chosen), np.int64))
-    split = find_split(task.net, task.subject, task.output) if len(weights) >= FEWEST_SPLIT else None
+    split = None
+    if len(weights) >= FEWEST_SPLIT:
+        split = find_split(task.net, task.subject, task.output, line=isinstance(variants, Line))
     if split is not None:
         return _split_sum(task, split, goal, chosen, variants, weights, progress, sums)
     name = task.plan.results[task.entry][0]
@@ -117,9 +134,14 @@ def _split_sum(
     for row, image in enumerate(chosen):
         state = split.begin()
         try:
+            line = variants if isinstance(variants, Line) and split.ahead else None
+            ends = {} if line is None else split.ends(np.stack([line.starts[image], line.images[image]]))
             for first in range(0, len(weights), at_once):
                 steps = range(first, min(first + at_once, len(weights)))
-                batch = variants(image, steps)
+                if line is None:
+                    batch = {task.subject.name: variants(image, steps)}
+                else:
+                    batch = ends | split.between(line.shares[first : steps.stop])
                 which = np.full(len(steps), image)
                 _add_gradients(task, split, state, batch, which, goal.take(which), weights[first : steps.stop])
                 sums.done[row] += len(steps)
@@ -136,11 +158,11 @@ def _split_sum(
 
 
 def _add_gradients(
-    task: Task, split: Split, state: Any, batch: Array, which: Array, goal: Goal, weights: Array
+    task: Task, split: Split, state: Any, batch: dict[str, Array], which: Array, goal: Goal, weights: Array
 ) -> None:
     cut = split.cut
-    with split.body.workspace(len(batch)) as workspace:
-        inputs = {task.subject.name: batch, **{name: array[which] for name, array in task.held.items()}}
+    with split.body.workspace(len(which)) as workspace:
+        inputs = batch | {name: array[which] for name, array in task.held.items()}
         logits = workspace.run("forward", inputs, task.weights, state)[task.output.name]
         seed = goal.seed(logits) * weights.astype(logits.dtype).reshape(-1, *[1] * (logits.ndim - 1))
         workspace.run("gradient", {cut.seed: seed}, task.weights, state)

@@ -303,11 +303,7 @@ def rest_graph(graph: Graph, regions: Regions, output: str) -> Graph:
     builder = GraphBuilder()
     for name in regions.kept:
         builder.input(name, graph.types[name].dtype, graph.types[name].shape)
-    for node in regions.rest:
-        for name in node.inputs:
-            if name in graph.constants and name not in builder.types:
-                builder.constant(graph.constants[name], name)
-        builder.add(node.op, node.inputs, node.attributes, name=node.name, outputs=node.outputs)
+    builder.copy(graph, regions.rest)
     return builder.build([output])
 
 

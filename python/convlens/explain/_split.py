@@ -1,4 +1,7 @@
-"""A network cut behind its affine beginning: gradients are summed there, and carried through it once."""
+"""A network cut behind its affine beginning: gradients are summed there, and carried through it once.
+
+On a straight line of inputs what the beginning makes lies on a line too: it runs at the two ends alone.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import Graph, GraphBuilder
+from ..graph import BATCH, Graph, GraphBuilder
 from ..nn import Network
+from ..nn._records import flops
 from ..transform import GRADIENT, affine_prefix, backward
 from ._output import Output
 from ._subject import Subject
@@ -25,12 +29,19 @@ Array = npt.NDArray[Any]
 #: Sums of more than this are not kept: reading them again and again takes as long as what they save.
 LARGEST_SUM_BYTES = 8 * 2**20
 
+#: Of the beginning, an element it makes: cheaper ones take no longer than what joins both ends of a line. (Zen 3, one
+#: image: a stem of 7 x 7 x 3 3.0 ms, of 3 x 3 x 3 0.55, joining 3.2 MB 0.63.)
+LEAST_FLOPS = 128
+
 _CUTS: WeakKeyDictionary[Network, dict[Hashable, Cut | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Names of the two halves. `at` is the last tensor of the affine beginning."""
+    """Names of the two halves. `at` is the last tensor of the affine beginning.
+
+    Of a line `ends` are its values at both ends, `shares` what each image has of them; else both are empty.
+    """
 
     at: str
     shape: tuple[int, ...]
@@ -39,20 +50,39 @@ class Cut:
     updates: Mapping[str, str]
     gradient: str
     carried: tuple[str, ...]
+    ends: tuple[str, ...]
+    shares: tuple[str, ...]
 
 
 class Split:
     """The Programs of a network's two halves.
 
     ``body`` has the entries ``forward``, and ``gradient``, which adds the gradients of its images to a State, in their
-    order. ``beginning`` carries a sum of them back to the explained input.
+    order. ``beginning`` carries a sum of them back to the explained input; ``ahead`` is the affine beginning itself.
     """
 
-    def __init__(self, net: Network, cut: Cut, body: Program, beginning: Program) -> None:
+    def __init__(self, net: Network, cut: Cut, body: Program, beginning: Program, ahead: Program | None) -> None:
         self.net = net
         self.cut = cut
         self.body = body
         self.beginning = beginning
+        self.ahead = ahead
+
+    def ends(self, pair: Array) -> dict[str, Array]:
+        """What the body takes of both ends of a line, inputs of shape (2, C, H, W)."""
+        assert self.ahead is not None
+        (name,) = self.ahead.inputs("forward")
+        return dict(
+            zip(self.cut.ends, self.ahead.run("forward", {name: pair}, self.net.weights)[self.cut.at], strict=True)
+        )
+
+    def between(self, shares: Array) -> dict[str, Array]:
+        """What the body takes of points on a line, of their `shares` of the way (n,) in double."""
+        shape = (-1, *[1] * len(self.cut.shape))
+        of = (1 - shares, shares)
+        return {
+            name: each.astype(self.net.dtype).reshape(shape) for name, each in zip(self.cut.shares, of, strict=True)
+        }
 
     def begin(self) -> Any:
         """A State with nothing added yet."""
@@ -69,37 +99,54 @@ class Split:
         return np.asarray(next(iter(found.values()))[0])
 
 
-def find_split(net: Network, subject: Subject, output: Output) -> Split | None:
-    """The halves of a network, or None where a cut does not help; the answer depends on its structure alone."""
-    key = (subject.name, output.name)
-    cuts = _CUTS.setdefault(net, {})
-    if key not in cuts:
-        cuts[key] = _cut(subject, output)
-    cut = cuts[key]
+def find_split(net: Network, subject: Subject, output: Output, *, line: bool) -> Split | None:
+    """The halves of a network, None where a cut does not help; the answer depends on its structure alone.
+
+    Its inputs lie on a `line`, or anywhere; where the beginning is soon made they may be anywhere too.
+    """
+    key, cuts = (subject.name, output.name), _CUTS.setdefault(net, {})
+    if (key, line) not in cuts:
+        cuts[key, line] = _cut(subject, output, line)
+    cut = cuts[key, line]
     if cut is None:
         return None
-    body = net.program(("sum of gradients", *key), partial(_body, subject, output, cut.at), updates=cut.updates)
-    return Split(net, cut, body, net.program(("beginning", *key), partial(_beginning, subject, cut.at)))
+    line, blocks = bool(cut.ends), len(cut.shape) == 3
+    body = net.program(
+        ("sum of gradients", *key, line),
+        partial(_body, subject, output, cut.at, line),
+        updates=cut.updates,
+        blocked=cut.ends if blocks else (),
+    )
+    beginning = net.program(("beginning", *key), partial(_beginning, subject, cut.at))
+    at = (cut.at,) if blocks else ()
+    ahead = net.program(("ahead", *key), partial(_ahead, subject, cut.at), blocked=at) if line else None
+    return Split(net, cut, body, beginning, ahead)
 
 
-def _cut(subject: Subject, output: Output) -> Cut | None:
+def _cut(subject: Subject, output: Output, line: bool) -> Cut | None:
     at = affine_prefix(subject.graph, subject.name, output.name)
     if at is None:
         return None
     kind = subject.graph.types[at]
     if int(np.prod(kind.per_image)) * np.dtype(kind.dtype).itemsize > LARGEST_SUM_BYTES:
         return None
-    graph, entries = _body(subject, output, at)
+    if line:
+        nodes, made = subject.graph.subgraph([at]).nodes, int(np.prod(kind.per_image))
+        line = sum(flops(subject.graph, node) for node in nodes) >= LEAST_FLOPS * made
+    graph, entries = _body(subject, output, at, line)
     (seed,) = entries["gradient"].inputs
-    (total,) = (name for name in graph.inputs if not graph.types[name].batched)
+    taken = entries["forward"].inputs
+    (total,) = (name for name in graph.inputs if name not in (seed, *taken))
     carried = _beginning(subject, at)[1]["gradient"].inputs
-    return Cut(at, kind.per_image, seed, total, {total: graph.outputs[-1]}, carried[0], carried)
+    ends, shares = (taken[:2], taken[2:4]) if line else ((), ())
+    return Cut(at, kind.per_image, seed, total, {total: graph.outputs[-1]}, carried[0], carried, ends, shares)
 
 
-def _body(subject: Subject, output: Output, at: str) -> tuple[Graph, dict[str, Entry]]:
+def _body(subject: Subject, output: Output, at: str, line: bool) -> tuple[Graph, dict[str, Entry]]:
     from ..program import Entry
 
     part = subject.graph.subgraph([output.name])
+    part, taken = _between(part, at) if line else (part, (subject.name,))
     seed = GraphBuilder(part).fresh("seed")
     graph, gradients = backward(part, output.name, [at], GRADIENT, seed=seed)
     builder, kind = GraphBuilder(graph), graph.types[at]
@@ -108,10 +155,39 @@ def _body(subject: Subject, output: Output, at: str) -> tuple[Graph, dict[str, E
     summed = builder.add("ReduceSum", [gradients[at], images], {"keepdims": 0})
     after = builder.add("Add", [total, summed])
     entries = {
-        "forward": Entry((subject.name, *subject.held), (output.name,)),
+        "forward": Entry((*taken, *subject.held), (output.name,)),
         "gradient": Entry((seed,), ()),
     }
     return builder.build([output.name, after]), entries
+
+
+def _between(graph: Graph, at: str) -> tuple[Graph, tuple[str, ...]]:
+    """What follows `at`, which is made of its values at both ends of a line, and the names of those and of the shares.
+
+    Their shares sum to one, so that an affine beginning is as exact here as at every point.
+    """
+    names, kind = GraphBuilder(graph), graph.types[at]
+    ends, shares = [names.fresh(end) for end in ("start", "end")], [names.fresh("share") for _ in range(2)]
+    parts = [names.fresh("part") for _ in range(2)]
+    builder, done = GraphBuilder(), {node.name for node in graph.subgraph([at]).nodes}
+    for name in ends:
+        builder.input(name, kind.dtype, kind.per_image)
+    for name in shares:
+        builder.input(name, kind.dtype, (BATCH, *[1] * len(kind.per_image)))
+    for part, end, share in zip(parts, ends, shares, strict=True):
+        builder.add("Mul", [share, end], outputs=[part])
+    builder.add("Add", parts, outputs=[at])
+    for name in graph.inputs:
+        if any(name in node.inputs for node in graph.nodes if node.name not in done):
+            builder.input(name, graph.types[name].dtype, graph.types[name].shape)
+    builder.copy(graph, [node for node in graph.nodes if node.name not in done])
+    return builder.build(graph.outputs), (*ends, *shares)
+
+
+def _ahead(subject: Subject, at: str) -> tuple[Graph, dict[str, Entry]]:
+    from ..program import Entry
+
+    return subject.graph.subgraph([at]), {"forward": Entry((subject.name,), (at,))}
 
 
 def _beginning(subject: Subject, at: str) -> tuple[Graph, dict[str, Entry]]:

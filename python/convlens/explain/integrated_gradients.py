@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..image import Recipe
 from ..nn import Network
-from ._average import Sums, weighted_sum
+from ._average import Line, Sums, weighted_sum
 from ._baseline import make_baselines
 from ._explanation import Explanation
 from ._goal import Goal
@@ -140,14 +140,8 @@ class _Path:
     def integrate(self, chosen: Array, n_steps: int, progress: Progress) -> Sums:
         """Sum the weighted gradients of the chosen images."""
         points, weights = _gauss_legendre(n_steps)
-        images = self.task.images
-
-        def variants(image: int, steps: range) -> Array:
-            way = images[image] - self.start[image]
-            shares = points[steps.start : steps.stop].astype(images.dtype).reshape(-1, *[1] * way.ndim)
-            return np.asarray(self.start[image] + shares * way)
-
-        return weighted_sum(self.task, self.goal, chosen, variants, weights, progress)
+        line = Line(self.start, self.task.images, points)
+        return weighted_sum(self.task, self.goal, chosen, line, weights, progress)
 
     def values(self, chosen: Array, sums: Sums) -> Array:
         """The attributions, in double; NaN for images an interrupt left out."""

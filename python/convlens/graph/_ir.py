@@ -207,6 +207,14 @@ class GraphBuilder:
         self._nodes.append(node)
         return outs[0]
 
+    def copy(self, graph: Graph, nodes: Iterable[Node]) -> None:
+        """Append nodes of `graph` as they are, with the constants that they read."""
+        for node in nodes:
+            for name in node.inputs:
+                if name in graph.constants and name not in self.types:
+                    self.constant(graph.constants[name], name)
+            self.add(node.op, node.inputs, node.attributes, name=node.name, outputs=node.outputs)
+
     def inline(self, graph: Graph, inputs: Mapping[str, str], *, suffix: str = "") -> dict[str, str]:
         """Append a copy of `graph`, its inputs replaced by tensors of this one.
 

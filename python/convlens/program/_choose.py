@@ -171,6 +171,8 @@ class Homes:
     def _passes_through(self, step: Step) -> bool:
         """Whether a step reads constants and, alone, inputs as they come from the caller, and nobody what it makes."""
         flow = self.flow
+        if any(name in flow.blocked for name in (*step.inputs, *step.outputs)):
+            return False
         for name in step.inputs:
             if not name or name in flow.constants:
                 continue

@@ -54,9 +54,10 @@ def check_parts(graph: Graph, entries: Mapping[str, Entry], blocked: Collection[
                 f"`blocked`: {name!r} is neither an input nor an output of an entry; those are {names(crossing)}"
             )
         kind = graph.types[name]
-        if not (kind.batched and len(kind.shape) == 4 and kind.dtype.startswith("float")):
+        if not (len(kind.per_image) == 3 and kind.dtype.startswith("float")):
             raise ValueError(
-                f"`blocked`: {name!r} is {kind}; only float tensors (N, C, H, W) cross in blocks: leave it out"
+                f"`blocked`: {name!r} is {kind}; only float tensors (N, C, H, W) or (C, H, W) cross in blocks: "
+                "leave it out"
             )
     made = graph.producers() if tiled else {}
     for name in tiled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..graph import TensorType
+from ..graph import BATCH, TensorType
 from ._choose import Homes, resize_layout
 from ._elementwise import ElementwiseStep, is_full, step_out
 from ._flow import Chw, Flow, Geometry, Step, chw
@@ -79,12 +79,14 @@ class Layouter:
                 for name in names:
                     kind = self.flow.types[name]
                     blocks = name in self.flow.blocked
-                    tensor = self._new(name, kind, BLOCKED if blocks else PLAIN, chw(kind), EXTERNAL)
+                    shape = chw(TensorType(kind.dtype, (BATCH, *kind.per_image))) if blocks else chw(kind)
+                    tensor = self._new(name, kind, BLOCKED if blocks else PLAIN, shape, EXTERNAL)
                     tensor.dtype = REAL if kind.dtype == "bool" else tensor.dtype
                     tensor.slot, tensor.entry = slot, index
                     dims = tuple(-1 if d == "N" else int(d) for d in kind.shape)
                     if blocks:
-                        dims = (-1, -(-dims[1] // self.target.lanes), *dims[2:], self.target.lanes)
+                        lanes = self.target.lanes
+                        dims = (*dims[:-3], -(-dims[-3] // lanes), *dims[-2:], lanes)
                     ports.append(Port(name, tensor.dtype, kind.batched, dims, is_output, kind.dtype))
                     if is_output:
                         self.outputs.setdefault(self.flow.root_of(name), []).append((index, tensor))
@@ -165,7 +167,7 @@ class Layouter:
     def _same_for_all(self, name: str, shape: Chw, layout: str, entry: int) -> Tensor:
         """A full operand that is not batched: all images read one copy."""
         if name not in self.flow.constants:
-            return self.get(name, shape, layout, entry)
+            return self.get(name, shape, layout, entry, exact=True)
         for version in self.versions.get(name, ()):
             if (version.shape, version.layout, version.entry) == (shape, layout, entry):
                 return version
