@@ -19,7 +19,7 @@ class InterpretedProgram:
         )
 
     def inputs(self, entry):
-        return dict.fromkeys(self.entries[entry].inputs)
+        return {name: self.graph.types[name].shape for name in self.entries[entry].inputs}
 
     def shortcut(self, *_, **__):
         """None: there is nothing of C++ to go straight to."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convlens.graph import GraphBuilder
-from convlens.program import Entry, Weights, aligned_room, compile
+from convlens.program import Entry, State, Weights, aligned_room, compile
 
 CHANNELS = 20  # a block and a part of one
 
@@ -76,6 +76,24 @@ def test_blocks_that_all_images_share_have_the_bits_of_planes(height, dtype):
     assert np.array_equal(blocks, _blocks(planes))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_state_in_blocks_is_what_images_add_up_to(dtype):
+    b, shape = GraphBuilder(), (CHANNELS, 5, 8)
+    b.input("x", dtype, ("N", *shape))
+    b.input("total", dtype, shape)
+    summed = b.add("ReduceSum", [b.add("Relu", ["x"]), b.constant(np.zeros(1, np.int64))], {"keepdims": 0})
+    after = b.add("Add", ["total", summed])
+    graph, entries, updates = b.build([after]), {"add": Entry(("x",), ())}, {"total": after}
+    x = np.random.default_rng(0).standard_normal((7, *shape)).astype(dtype)
+    begin = np.full(shape, 0.1, dtype)
+    planes, blocks = State({"total": begin}), State({"total": _blocks(begin[None])[0]})
+    compile(graph, entries, updates=updates).run("add", {"x": x}, state=planes)
+    program = compile(graph, entries, updates=updates, blocked=("total",))
+    for part in (x[:3], x[3:]):
+        program.run("add", {"x": part}, state=blocks)
+    assert np.array_equal(blocks["total"], _blocks(planes["total"][None])[0])
+
+
 def test_a_lone_convolution_hands_on_blocks():
     b = GraphBuilder()
     b.input("x", "float32", ("N", 3, 9, 8))
@@ -101,8 +119,11 @@ def test_blocks_off_a_cache_line_are_refused():
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"blocked": ("z",)}, r"`blocked`: 'z' is neither an input nor an output of an entry; those are 'x', 'flat'"),
-        ({"blocked": ("relu",)}, r"`blocked`: 'relu' is neither an input nor an output"),
+        (
+            {"blocked": ("z",)},
+            r"`blocked`: 'z' is neither a state nor an input or output of an entry; those are 'x', 'flat'",
+        ),
+        ({"blocked": ("relu",)}, r"`blocked`: 'relu' is neither a state nor an input"),
         (
             {"blocked": ("x", "flat")},
             r"`blocked`: 'flat' is float32.*; only float tensors \(N, C, H, W\) or \(C, H, W\) cross",

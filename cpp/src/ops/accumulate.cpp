@@ -2,7 +2,7 @@
 // the images are cut into batches.
 //     y[e] = (... ((before[e] + x[0][e]) + x[1][e]) ...) + x[n - 1][e]
 //
-// inputs  x real, plain, batched; before real, plain, not batched, of as many elements
+// inputs  x real, batched; before real, not batched, of as many elements; both plain, or blocked and of one shape
 // outputs y as `before`, whose bytes it may be
 #include "ops/geometry.hpp"
 
@@ -10,6 +10,12 @@ namespace convlens {
 namespace {
 
 constexpr std::int64_t kPieceElements = 2048;  // stay in the first-level cache while the images pass
+
+// Lanes beyond the channels too.
+template <class Real>
+std::int64_t elements_of(const Tensor& t) {
+    return planes_of<Real>(t) * plane_stride<Real>(t);
+}
 
 template <class Real>
 CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
@@ -20,8 +26,10 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed*) {
     const Tensor &x = *p.inputs[0], &before = *p.inputs[1], &y = *p.outputs[0];
     const Tensor* const all[] = {&x, &before, &y};
     for (const Tensor* t : all) {
-        if (t->layout != Layout::plain || has_halo(*t) || logical_elements(*t) != logical_elements(y)) {
-            return fail(Code::corrupt_file, "`x`, `before` and `y` must be plain, without halo and alike in size");
+        const bool alike = y.layout == Layout::plain ? logical_elements(*t) == logical_elements(y)
+                                                     : y.layout == Layout::blocked && same_shape(*t, y);
+        if (t->layout != y.layout || has_halo(*t) || !alike) {
+            return fail(Code::corrupt_file, "`x`, `before` and `y` must be alike in layout and size, without halo");
         }
     }
     if (!x.batched || before.batched || y.batched) {
@@ -37,11 +45,14 @@ void add_run(Real* __restrict to, const Real* __restrict x) {
     for (std::int64_t i = 0; i < kRun; ++i) to[i] += x[i];
 }
 
-std::int64_t tasks(const Call& call) { return ceil_div(logical_elements(*call.outputs[0].tensor), kPieceElements); }
+template <class Real>
+std::int64_t tasks(const Call& call) {
+    return ceil_div(elements_of<Real>(*call.outputs[0].tensor), kPieceElements);
+}
 
 template <class Real>
 void run(const Call& call, std::int64_t task, int) {
-    const std::int64_t first = task * kPieceElements, elements = logical_elements(*call.outputs[0].tensor);
+    const std::int64_t first = task * kPieceElements, elements = elements_of<Real>(*call.outputs[0].tensor);
     const std::int64_t count = min_of(kPieceElements, elements - first);
     const Real* before = image_data<Real>(call.inputs[1], 0) + first;
     Real* to = image_data<Real>(call.outputs[0], 0) + first;
@@ -57,7 +68,7 @@ void run(const Call& call, std::int64_t task, int) {
 
 template <class Real>
 constexpr Op make_accumulate() {
-    return {"accumulate", check<Real>, nullptr, nullptr, nullptr, {{tasks, run<Real>}}};
+    return {"accumulate", check<Real>, nullptr, nullptr, nullptr, {{tasks<Real>, run<Real>}}};
 }
 
 }  // namespace

@@ -5,7 +5,7 @@ On a straight line of inputs what the beginning makes lies on a line too: it run
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -88,11 +88,16 @@ class Split:
         """A State with nothing added yet."""
         from ..program import State
 
-        return State({self.cut.total: np.zeros(self.cut.shape, self.net.dtype)})
+        shape = self.beginning.inputs("gradient")[self.cut.gradient][1:]
+        return State({self.cut.total: np.zeros([int(size) for size in shape], self.net.dtype)})
 
     def carry(self, state: Any, images: Array) -> Array:
         """The sum of the gradients, of the shape of one of `images`."""
-        given = {self.cut.gradient: state[self.cut.total][np.newaxis]}
+        from ..program import aligned_room
+
+        total = state[self.cut.total]
+        given = {self.cut.gradient: aligned_room((1, *total.shape), total.dtype)}
+        given[self.cut.gradient][0] = total
         # An affine beginning's gradient has its shape from the input, never its values.
         given |= {name: np.zeros_like(images[:1]) for name in self.cut.carried[1:]}
         found = self.beginning.run("gradient", given, self.net.weights)
@@ -110,17 +115,22 @@ def find_split(net: Network, subject: Subject, output: Output, *, line: bool) ->
     cut = cuts[key, line]
     if cut is None:
         return None
-    line, blocks = bool(cut.ends), len(cut.shape) == 3
-    body = net.program(
-        ("sum of gradients", *key, line),
-        partial(_body, subject, output, cut.at, line),
-        updates=cut.updates,
-        blocked=cut.ends if blocks else (),
+    line = bool(cut.ends)
+
+    def program(what: str, build: Callable[[], Any], *handed: str, **more: Any) -> Program:
+        """A part, which has what it is `handed` and hands on in blocks where there are planes."""
+        return net.program((what, *key), build, blocked=handed if len(cut.shape) == 3 else (), **more)
+
+    body = partial(_body, subject, output, cut.at, line)
+    return Split(
+        net,
+        cut,
+        program(
+            "gradients along a line" if line else "sum of gradients", body, cut.total, *cut.ends, updates=cut.updates
+        ),
+        program("beginning", partial(_beginning, subject, cut.at), cut.gradient),
+        program("ahead", partial(_ahead, subject, cut.at), cut.at) if line else None,
     )
-    beginning = net.program(("beginning", *key), partial(_beginning, subject, cut.at))
-    at = (cut.at,) if blocks else ()
-    ahead = net.program(("ahead", *key), partial(_ahead, subject, cut.at), blocked=at) if line else None
-    return Split(net, cut, body, beginning, ahead)
 
 
 def _cut(subject: Subject, output: Output, line: bool) -> Cut | None:

@@ -137,6 +137,8 @@ class Homes:
                 self._choose_reorder(step)
             if step.op == "concat":
                 step.layout = self.layout[step.outputs[0]] = self._join_layout(step)
+            if step.op == "accumulate":
+                step.layout = BLOCKED if step.inputs[1] in self.flow.blocked else PLAIN
             if take_winograd(self.flow, step, self.winograd, self.memory):
                 return
             if self.flow.inside is None and self._passes_through(step):

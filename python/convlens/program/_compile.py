@@ -52,9 +52,9 @@ def compile(
         Of a part of a larger graph, whose bits the Program then has: the inputs that the larger graph makes itself.
         Winograd's tiles lie on the grid of a whole tensor: a part of one goes without, or has other bits.
     blocked : collection of str, optional
-        Inputs and outputs, float tensors (N, C, H, W) or (C, H, W), that one Program hands to the next as it holds
-        them: arrays ([N,] C / lanes, H, W, lanes) aligned to 64 bytes, which is what a block has: 16 lanes in float32,
-        8 in float64.
+        Inputs, outputs and states, float tensors (N, C, H, W) or (C, H, W), that one Program hands to the next as it
+        holds them: arrays ([N,] C / lanes, H, W, lanes) aligned to 64 bytes, which is what a block has: 16 lanes in
+        float32, 8 in float64. A state so held is one that images are added to, and does nothing else.
         Lanes beyond C are zeros.
     winograd : bool or {"F(2,3)", "F(4,3)"}
         Whether 3 x 3 convolutions of stride 1 may go by Winograd's algorithm, where it pays: it is faster, and rounds

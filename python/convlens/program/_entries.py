@@ -45,13 +45,20 @@ def check_request(graph: Graph, entries: Mapping[str, Entry], updates: Mapping[s
             )
 
 
-def check_parts(graph: Graph, entries: Mapping[str, Entry], blocked: Collection[str], tiled: Collection[str]) -> None:
+def check_parts(
+    graph: Graph,
+    entries: Mapping[str, Entry],
+    updates: Mapping[str, str],
+    blocked: Collection[str],
+    tiled: Collection[str],
+) -> None:
     """Raise ValueError when `blocked` names what does not cross in blocks, or `tiled` what no convolution makes."""
     crossing = dict.fromkeys(name for entry in entries.values() for name in (*entry.inputs, *entry.outputs))
     for name in blocked:
-        if name not in crossing:
+        if name not in crossing and name not in updates:
             raise ValueError(
-                f"`blocked`: {name!r} is neither an input nor an output of an entry; those are {names(crossing)}"
+                f"`blocked`: {name!r} is neither a state nor an input or output of an entry; those are "
+                f"{names([*updates, *crossing])}"
             )
         kind = graph.types[name]
         if not (len(kind.per_image) == 3 and kind.dtype.startswith("float")):

@@ -149,7 +149,7 @@ class Flow:
     requested : entry index -> tensors its caller gets
     input_entry : graph input -> index of the entry it is given to
     inside : inputs that the larger graph makes itself, where this is a part of one; else None
-    blocked : inputs and outputs that cross in blocks of channels
+    blocked : inputs, outputs and states that cross in blocks of channels
     tiled : results of the convolutions that alone go by Winograd's algorithm; None where that is chosen for each
     """
 

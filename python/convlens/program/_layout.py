@@ -66,10 +66,11 @@ class Layouter:
         for slot, name in enumerate(self.flow.updates):
             kind = self.flow.types[name]
             geometry = self.homes.packing.get(name)
-            tensor = self._new(name, kind, PACKED if geometry else PLAIN, chw(kind), STATE, geometry)
+            layout, shape, dims = self._held(name, kind)
+            tensor = self._new(name, kind, PACKED if geometry else layout, shape, STATE, geometry)
             tensor.slot = slot
             self.versions[name] = [tensor]
-            self.states.append((name, tensor, tuple(int(d) for d in kind.shape)))
+            self.states.append((name, tensor, dims))
 
     def _declare_ports(self) -> None:
         slot = 0
@@ -78,15 +79,10 @@ class Layouter:
             for is_output, names in ((False, entry.inputs), (True, entry.outputs)):
                 for name in names:
                     kind = self.flow.types[name]
-                    blocks = name in self.flow.blocked
-                    shape = chw(TensorType(kind.dtype, (BATCH, *kind.per_image))) if blocks else chw(kind)
-                    tensor = self._new(name, kind, BLOCKED if blocks else PLAIN, shape, EXTERNAL)
+                    layout, shape, dims = self._held(name, kind)
+                    tensor = self._new(name, kind, layout, shape, EXTERNAL)
                     tensor.dtype = REAL if kind.dtype == "bool" else tensor.dtype
                     tensor.slot, tensor.entry = slot, index
-                    dims = tuple(-1 if d == "N" else int(d) for d in kind.shape)
-                    if blocks:
-                        lanes = self.target.lanes
-                        dims = (*dims[:-3], -(-dims[-3] // lanes), *dims[-2:], lanes)
                     ports.append(Port(name, tensor.dtype, kind.batched, dims, is_output, kind.dtype))
                     if is_output:
                         self.outputs.setdefault(self.flow.root_of(name), []).append((index, tensor))
@@ -94,6 +90,14 @@ class Layouter:
                         self.versions[name] = [tensor]
                     slot += 1
             self.ports.append(ports)
+
+    def _held(self, name: str, kind: TensorType) -> tuple[str, Chw, tuple[int, ...]]:
+        """How the caller has a tensor: its layout, its shape, and that of the caller's array, -1 the batch."""
+        dims = tuple(-1 if d == BATCH else int(d) for d in kind.shape)
+        if name not in self.flow.blocked:
+            return PLAIN, chw(kind), dims
+        lanes, (c, h, w) = self.target.lanes, dims[-3:]
+        return BLOCKED, (c, h, w), (*dims[:-3], -(-c // lanes), h, w, lanes)
 
     def _new(
         self, name: str, kind: TensorType, layout: str, shape: Chw, place: str, geometry: Geometry | None = None
@@ -316,6 +320,8 @@ class Layouter:
         if port == "R":
             return self.get(name, shape, resize_layout(flow, step), entry, exact=True)
         if port == "C":
+            if name in flow.updates:
+                return self.versions[name][0]
             return self.get(name, shape_of(flow, name), step.layout, entry, exact=step.layout == PLAIN)
         if port == "Y":
             return self.get(name, flow.base_of(name), PLAIN, entry, exact=True)

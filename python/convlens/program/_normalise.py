@@ -65,8 +65,8 @@ def normalise(
     """Check the request and bring the graph into the form the other passes read.
 
     `numbers` holds constants of rank 0 that are known better than the graph's type has them; `inside` names
-    the inputs of a part of a larger graph that the larger graph makes itself; `blocked` those and the outputs that
-    cross in blocks of channels; `tiled` the results of convolutions that alone go by Winograd's algorithm.
+    the inputs of a part of a larger graph that the larger graph makes itself; `blocked` those, the outputs and the
+    states that cross in blocks of channels; `tiled` the results of convolutions that alone go by Winograd's algorithm.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def normalise(
         When a node has no instruction; it is named.
     """
     check_request(graph, entries, updates)
-    check_parts(graph, entries, blocked, tiled or ())
+    check_parts(graph, entries, updates, blocked, tiled or ())
     types = dict(graph.types)
     flow = Flow(graph, dict(entries), dict(updates), types=types, inside=inside, blocked=blocked, tiled=tiled)
     for index, entry in enumerate(entries.values()):

@@ -40,7 +40,7 @@ INPUTS = {
     "arg_max": "P",
     "matmul": "PP",
     "gather": "PL",
-    "accumulate": "PP",
+    "accumulate": "CC",
 }
 OUTPUTS = {
     "reorder": "B",
@@ -73,7 +73,7 @@ OUTPUTS = {
     "arg_max": "P",
     "matmul": "P",
     "gather": "P",
-    "accumulate": "P",
+    "accumulate": "C",
 }
 # Those that work on plain tensors as well, when all of their operands are.
 PLANES = frozenset({"max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"})
