@@ -4,13 +4,16 @@
 //
 // inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape; [bias] (C)
 // outputs dx blocked, or plain and alone
-// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, [whether w is packed with its
-// channels exchanged]
+// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, [0; or w is packed with its
+// channels exchanged: 1, of several taps with a stride 2, where those of each residue are packed together]
 //
 // Rows of one residue modulo stride_h see the same taps, and so do columns: each of the stride_h x stride_w phases is a
-// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. Weights packed for
-// the forward convolution are transposed on the way: both directions can share one packing. Blocks of dy's channels at
-// either end that are zeros add nothing: of the gradient of one class, spread over its map, one block is left.
+// convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. Taps of a phase
+// lie together, as if they were a kernel of their own, phases in the order of (r dilation_h modulo stride_h, s
+// dilation_w modulo stride_w): a step of one is all read, line by line. (Zen 3, 3 x 3 with stride 2, 0.9 to 0.95 of the
+// time.) Weights packed for the forward convolution are transposed on the way: both directions can share one packing.
+// Blocks of dy's channels at either end that are zeros add nothing: of the gradient of one class, spread over its map,
+// one block is left.
 #include "ops/conv.hpp"
 
 namespace convlens {
@@ -30,19 +33,24 @@ struct Span {
 struct Plan {
     PackedWeight forward, backward;  // the same if depthwise or exchanged
     ConvGrid grid;
-    std::int64_t steps_a_pass, residues_h, residues_w;
+    std::int64_t steps_a_pass, n_residues;
     std::int64_t stage_rows;  // of one residue, of a plain dx; 0: dx is blocked
     bool flat;
     bool in_place;  // w needs no transposing
     // Weights that outweigh dy are transposed by the task that uses them, a panel at a time, and never leave its cache.
     bool local;
+    std::int64_t n_taps() const { return forward.R * forward.S; }
+    // Those of a residue follow each other. With each its place in the kernel.
     ConvTap* taps() { return reinterpret_cast<ConvTap*>(this + 1); }
     const ConvTap* taps() const { return reinterpret_cast<const ConvTap*>(this + 1); }
-    const Residue* residues() const { return reinterpret_cast<const Residue*>(taps() + forward.R * forward.S); }
-    Residue* residues() { return reinterpret_cast<Residue*>(taps() + forward.R * forward.S); }
+    std::int64_t* places() { return reinterpret_cast<std::int64_t*>(taps() + n_taps()); }
+    const std::int64_t* places() const { return reinterpret_cast<const std::int64_t*>(taps() + n_taps()); }
+    Residue* residues() { return reinterpret_cast<Residue*>(places() + n_taps()); }
+    const Residue* residues() const { return reinterpret_cast<const Residue*>(places() + n_taps()); }
 };
 
 bool is_exchanged(const Problem& p) { return p.attribute(kConvAttributes) != 0; }
+bool has_phases(const ConvAttributes& a) { return a.stride_h * a.stride_w > 1 && a.R * a.S > 1; }
 
 template <class Real>
 PackedWeight backward_weight(const Problem& p) {
@@ -104,9 +112,13 @@ CONVLENS_COLD Status check(const Problem& p, ScratchNeed* scratch) {
     const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
     CONVLENS_RETURN_IF_ERROR(check_weight_sizes(dy.channels, dx.channels, a.R, a.S, a.groups));
     CONVLENS_RETURN_IF_ERROR(check_attributes(a));
-    if (a.stride_h * a.stride_w > 1 << 20) {
-        return fail(Code::unsupported, "`stride` (=%lld x %lld) must have at most 2^20 phases",
+    if (a.stride_h * a.stride_w > 1 << 20 || a.stride_h * a.stride_w * a.R * a.S > 1 << 26) {
+        return fail(Code::unsupported, "`stride` (=%lld x %lld) must have at most 2^20 phases, 2^26 times the taps",
                     static_cast<long long>(a.stride_h), static_cast<long long>(a.stride_w));
+    }
+    const std::int64_t exchanged = has_phases(a) ? 2 : 1;
+    if (is_exchanged(p) && p.attribute(kConvAttributes) != exchanged) {
+        return fail(Code::corrupt_file, "exchanged weights of another order than %d", static_cast<int>(exchanged));
     }
     const PackedWeight w = forward_weight<Real>(p);
     CONVLENS_RETURN_IF_ERROR(check_packed<Real>(p.inputs[1], "w", w.elements()));
@@ -139,7 +151,7 @@ Rectangle input_rectangle(const Problem& p, int input, Rectangle r) {
 
 CONVLENS_COLD std::int64_t plan_bytes(const Problem& p) {
     const ConvAttributes a = ConvAttributes::of(p);
-    return static_cast<std::int64_t>(sizeof(Plan)) + a.R * a.S * static_cast<std::int64_t>(sizeof(ConvTap)) +
+    return static_cast<std::int64_t>(sizeof(Plan)) + a.R * a.S * static_cast<std::int64_t>(sizeof(ConvTap) + 8) +
            a.stride_h * a.stride_w * static_cast<std::int64_t>(sizeof(Residue));
 }
 
@@ -150,7 +162,6 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     const Tensor &dy = *p.inputs[0], &dx = *p.outputs[0];
     plan.forward = forward_weight<Real>(p);
     const PackedWeight w = plan.backward = backward_weight<Real>(p);
-    plan.residues_h = min_of(a.stride_h, dx.height), plan.residues_w = min_of(a.stride_w, dx.width);
     plan.grid = grid_of<Real>(p, w);
     plan.local = is_local<Real>(p, plan.grid, w);
     plan.stage_rows = stage_rows<Real>(p, w, plan.grid);
@@ -160,24 +171,27 @@ CONVLENS_COLD void make_plan(const Problem& p, void* memory) {
     plan.flat = a.R == 1 && a.S == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_top == 0 && a.pad_left == 0 &&
                 dx.width == dy.width && gapless(&dx) && gapless(&dy) && gapless(p.inputs[3]);
 
+    // The rows of a residue, of a kernel's rows r with r dilation % stride = phase; likewise columns.
+    const auto first_of = [](std::int64_t phase, std::int64_t pad, std::int64_t stride) {
+        return phase - pad - floor_div(phase - pad, stride) * stride;
+    };
     const std::int64_t tap = w.depthwise ? w.lanes : w.tap_elements(1);
     std::int64_t n_taps = 0;
-    for (std::int64_t y0 = 0; y0 < plan.residues_h; ++y0) {
-        for (std::int64_t x0 = 0; x0 < plan.residues_w; ++x0) {
-            Residue& residue = plan.residues()[y0 * plan.residues_w + x0];
-            residue = {y0, x0, n_taps, 0};
-            for (std::int64_t r = 0; r < a.R; ++r) {
-                const std::int64_t y = y0 + a.pad_top - r * a.dilation_h;
-                if (floor_div(y, a.stride_h) * a.stride_h != y) continue;
-                for (std::int64_t s = 0; s < a.S; ++s) {
-                    const std::int64_t x = x0 + a.pad_left - s * a.dilation_w;
-                    if (floor_div(x, a.stride_w) * a.stride_w != x) continue;
-                    plan.taps()[n_taps++] = {
-                        floor_div(y, a.stride_h) * row_stride<Real>(dy) + floor_div(x, a.stride_w) * w.lanes,
-                        (r * a.S + s) * tap};
-                }
+    plan.n_residues = 0;
+    for (std::int64_t i = 0; i < a.stride_h; ++i) {
+        const std::int64_t y0 = first_of(i, a.pad_top, a.stride_h);
+        for (std::int64_t j = 0; j < a.stride_w; ++j) {
+            const std::int64_t x0 = first_of(j, a.pad_left, a.stride_w), first = n_taps;
+            for (std::int64_t place = 0; place < a.R * a.S; ++place) {
+                const std::int64_t r = place / a.S * a.dilation_h, s = place % a.S * a.dilation_w;
+                if (r % a.stride_h != i || s % a.stride_w != j) continue;
+                const std::int64_t y = (y0 + a.pad_top - r) / a.stride_h, x = (x0 + a.pad_left - s) / a.stride_w;
+                plan.places()[n_taps] = place;
+                plan.taps()[n_taps] = {y * row_stride<Real>(dy) + x * w.lanes,
+                                       (w.depthwise ? place : n_taps - first) * tap};
+                ++n_taps;
             }
-            residue.n_taps = n_taps - residue.first_tap;
+            if (y0 < dx.height && x0 < dx.width) plan.residues()[plan.n_residues++] = {y0, x0, first, n_taps - first};
         }
     }
 }
@@ -227,36 +241,50 @@ std::int64_t transpose_tasks(const Call& call) {
     return call.n == 0 ? 0 : ceil_div(transpose_units(plan), transpose_chunk<Real>(plan));
 }
 
-// All taps of one step (a block of dy's channels) of one panel (blocks of dx's), where `panel_rows` is the panel.
+// A residue's weights of a panel, in those of all.
 template <class Real>
-void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int64_t step, Real* panel_rows) {
+Real* weight_of(const Plan& plan, const PackedPanel& panel, const Residue& residue, Real* all) {
+    const PackedWeight& w = plan.backward;
+    if (plan.local) return all + residue.first_tap * w.steps * w.tap_elements(panel.blocks);
+    return all + (residue.first_tap * w.elements() + residue.n_taps * panel.offset) / plan.n_taps();
+}
+
+// All taps of one step (a block of dy's channels) of one panel (blocks of dx's).
+template <class Real>
+void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int64_t step, Real* all) {
     const PackedWeight &f = plan.forward, &b = plan.backward;
     const PackedPanel to = b.panel(p);
     const std::int64_t k_block = to.first_step + step;
     const PackedPanel from = f.panel(f.panel_of(k_block));
-    Real* output = panel_rows + step * b.step_elements(to.blocks);
-    for (std::int64_t i = 0; i < to.blocks; ++i, output += b.lanes) {
+    const std::int64_t tap = b.tap_elements(to.blocks);
+    for (std::int64_t i = 0; i < to.blocks; ++i, all += b.lanes) {
         const std::int64_t from_step = to.first_block + i - from.first_step;
         TransposeBlock<Real> square;
-        square.output = output, square.output_step = to.blocks * b.lanes;
-        square.count = b.R * b.S, square.output_next = b.tap_elements(to.blocks);
-        if (from_step >= 0 && from_step < f.steps) {
-            square.source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset +
-                            from_step * f.step_elements(from.blocks) + (k_block - from.first_block) * f.lanes;
-            square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
-            // A panel's squares are far from the last panel's: memory would idle in between.
-            const Real* ahead = square.source + f.steps * f.step_elements(from.blocks);
-            for (std::int64_t row = square.count * b.lanes; row > 0; --row, ahead += square.source_step) {
-                __builtin_prefetch(ahead, 0, 2);
-            }
-            call.kernels->set<Real>().transpose_block(square);
-            continue;
+        square.output_step = to.blocks * b.lanes, square.source_step = from.blocks * f.lanes;
+        const Real* source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset +
+                             from_step * f.step_elements(from.blocks) + (k_block - from.first_block) * f.lanes;
+        const bool meet = from_step >= 0 && from_step < f.steps;
+        // A panel's squares are far from the last panel's: memory would idle in between.
+        const Real* ahead = source + f.steps * f.step_elements(from.blocks);
+        for (std::int64_t row = meet ? b.R * b.S * b.lanes : 0; row > 0; --row, ahead += square.source_step) {
+            __builtin_prefetch(ahead, 0, 2);
         }
-        // Blocks whose groups do not meet.
-        for (std::int64_t t = 0; t < square.count; ++t) {
-            for (std::int64_t row = 0; row < b.lanes; ++row) {
-                std::memset(static_cast<void*>(output + t * square.output_next + row * square.output_step), 0,
-                            kBlockBytes);
+        for (std::int64_t k = 0; k < plan.n_residues; ++k) {
+            const Residue& residue = plan.residues()[k];
+            square.output = weight_of(plan, to, residue, all) + step * residue.n_taps * tap;
+            // Without phases they lie apart alike.
+            square.count = meet && residue.n_taps == plan.n_taps() ? residue.n_taps : 1;
+            square.source_next = f.tap_elements(from.blocks), square.output_next = tap;
+            for (std::int64_t t = 0; t < residue.n_taps; t += square.count, square.output += tap) {
+                if (meet) {
+                    square.source = source + plan.places()[residue.first_tap + t] * square.source_next;
+                    call.kernels->set<Real>().transpose_block(square);
+                    continue;
+                }
+                // Blocks whose groups do not meet.
+                for (std::int64_t row = 0; row < b.lanes; ++row) {
+                    std::memset(static_cast<void*>(square.output + row * square.output_step), 0, kBlockBytes);
+                }
             }
         }
     }
@@ -267,9 +295,8 @@ void transpose(const Call& call, std::int64_t task, int) {
     const Plan& plan = *static_cast<const Plan*>(call.plan);
     const std::int64_t chunk = transpose_chunk<Real>(plan);
     for (std::int64_t unit = task * chunk; unit < min_of(transpose_units(plan), (task + 1) * chunk); ++unit) {
-        const std::int64_t p = unit / plan.backward.steps;
-        Real* panel_rows = reinterpret_cast<Real*>(call.fixed_scratch) + plan.backward.panel(p).offset;
-        transpose_step<Real>(call, plan, p, unit % plan.backward.steps, panel_rows);
+        const std::int64_t steps = plan.backward.steps;
+        transpose_step<Real>(call, plan, unit / steps, unit % steps, reinterpret_cast<Real*>(call.fixed_scratch));
     }
 }
 
@@ -291,6 +318,7 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     const std::int64_t rows = min_of(i1, ceil_div(dx.height - residue.y0, a.stride_h)) - i0;
     const std::int64_t columns = ceil_div(dx.width - residue.x0, a.stride_w);
     if (rows <= 0) return;
+    if (!w.depthwise) weight = weight_of(plan, panel, residue, weight);
     const std::int64_t y0 = residue.y0 + i0 * a.stride_h, block = panel.first_block;
     const auto strided = [&](auto operand) {
         widen(&operand, a.stride_h, a.stride_w);
@@ -329,7 +357,7 @@ void run_residue(const Call& call, const Plan& plan, const Residue& residue, con
     }
     tile.weight_block_step = w.lanes;
     tile.weight_element_step = panel.blocks * w.lanes;
-    tile.weight_step = w.step_elements(panel.blocks);
+    tile.weight_step = residue.n_taps * w.tap_elements(panel.blocks);
     tile.weight_taps = panel.blocks;
     tile.source_element_step = 1;
     tile.elements = w.lanes;
@@ -368,11 +396,12 @@ void run(const Call& call, std::int64_t task, int thread) {
     for (std::int64_t image = piece.image0; image < piece.image1; ++image) {
         for (std::int64_t p = piece.panel0; p < piece.panel1; ++p) {
             const PackedPanel panel = w.panel(p);
-            const Real* weight = plan.local ? panel_rows : reinterpret_cast<const Real*>(weights) + panel.offset;
+            const Real* weight = plan.local ? panel_rows : reinterpret_cast<const Real*>(weights);
+            if (w.depthwise) weight += panel.offset;
             const std::int64_t rows = plan.stage_rows > 0 ? plan.stage_rows : piece.row1 - piece.row0;
             for (std::int64_t row = piece.row0; row < piece.row1; row += rows) {
                 const std::int64_t end = min_of(piece.row1, row + rows);
-                for (std::int64_t i = 0; i < plan.residues_h * plan.residues_w; ++i) {
+                for (std::int64_t i = 0; i < plan.n_residues; ++i) {
                     run_residue<Real>(call, plan, plan.residues()[i], panel, weight, image, row, end, stage);
                 }
                 const std::int64_t y0 = row * a.stride_h, y1 = min_of(dx.height, end * a.stride_h);

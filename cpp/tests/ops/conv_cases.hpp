@@ -24,10 +24,12 @@ struct ConvCase {
         if (unit != 0) values.push_back(unit);
         return values;
     }
+    // Whether the input's gradient has taps of several phases.
+    bool has_phases() const { return stride_h * stride_w > 1 && r * s > 1; }
     // Those of the input's gradient: its transformed weights have their channels exchanged.
     std::vector<std::int64_t> gradient_attributes() const {
         std::vector<std::int64_t> values = attributes();
-        if (unit != 0 || transformed) values.push_back(transformed);
+        if (unit != 0 || transformed) values.push_back(transformed && has_phases() ? 2 : transformed);
         return with_unit(values);
     }
     std::vector<std::int64_t> weight_attributes() const { return {k, c, r, s, groups}; }
@@ -209,7 +211,31 @@ struct PackedPair {
         }
         if (!k.transformed) std::memcpy(pair.plain.data, plain.data, static_cast<std::size_t>(plain.tensor.bytes));
         pair.pack(own);
+        if (k.transformed && k.has_phases()) pair.pack_phases(own);
         return pair;
+    }
+    // The taps of each phase as a kernel of their own, one after the other.
+    void pack_phases(const ConvCase& k) {
+        std::int64_t at = 0;
+        for (int phase = 0; phase < k.stride_h * k.stride_w; ++phase) {
+            std::vector<std::int64_t> taps;
+            for (int tap = 0; tap < k.r * k.s; ++tap) {
+                const int row = tap / k.s * k.dilation_h % k.stride_h, column = tap % k.s * k.dilation_w % k.stride_w;
+                if (row * k.stride_w + column == phase) taps.push_back(tap);
+            }
+            if (taps.empty()) continue;
+            ConvCase own = k;
+            own.r = 1, own.s = static_cast<int>(taps.size());
+            PackedPair part(own, 0);
+            Real* to = reinterpret_cast<Real*>(part.plain.data);
+            for (std::int64_t i = 0; i < std::int64_t{k.k} * k.c / k.groups; ++i) {
+                for (const std::int64_t tap : taps) *to++ = static_cast<Real>(this->at(i * k.r * k.s + tap));
+            }
+            part.pack(own);
+            const std::int64_t bytes = elements(own) * static_cast<std::int64_t>(sizeof(Real));
+            std::memcpy(packed.data + at, part.packed.data, static_cast<std::size_t>(bytes));
+            at += bytes;
+        }
     }
     double at(std::int64_t index) const {
         Real value;

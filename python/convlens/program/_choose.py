@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 from ..graph import TensorType
 from ._elementwise import ElementwiseStep, is_full, step_batched, step_elements, step_out
@@ -52,6 +53,18 @@ def lay_side_by_side(flow: Flow, step: Step) -> None:
     flow.constants[name] = turned.reshape((rows, g.C, 1, 1))
     flow.types[name] = TensorType(kind.dtype, (rows, g.C, 1, 1))
     step.inputs, step.attributes = [step.inputs[0], name, *step.inputs[2:]], [*step.attributes, 1]
+
+
+def phases_of(g: Geometry, attributes: Sequence[int | float]) -> tuple[tuple[int, ...], ...]:
+    """The taps of each phase of a strided gradient, as conv2d_grad_input reads them; none where all are one."""
+    stride_h, stride_w, _, _, dilation_h, dilation_w = (int(a) for a in attributes[2:8])
+    if stride_h * stride_w == 1 or g.R * g.S == 1:
+        return ()
+    phases: dict[tuple[int, int], list[int]] = {}
+    for tap in range(g.R * g.S):
+        r, s = tap // g.S * dilation_h, tap % g.S * dilation_w
+        phases.setdefault((r % stride_h, s % stride_w), []).append(tap)
+    return tuple(tuple(taps) for _, taps in sorted(phases.items()))
 
 
 class Homes:
@@ -248,8 +261,9 @@ class Homes:
         if weight is None or g.groups > 1:
             return
         if small or all(self._readers[name] == 1 for name in constants_of(weight)):
-            step.geometry = dataclasses.replace(g, K=g.C, C=g.K, exchanged=True)
-            step.attributes = [*step.attributes, 1]
+            phases = phases_of(g, step.attributes)
+            step.geometry = dataclasses.replace(g, K=g.C, C=g.K, exchanged=True, phases=phases)
+            step.attributes = [*step.attributes, 2 if phases else 1]
 
     def _slides_over_planes(self, step: Step) -> bool:
         """Whether the instructions of plain depthwise convolutions take it."""

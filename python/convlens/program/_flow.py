@@ -47,7 +47,8 @@ class Geometry:
 
     A matrix is packed as (K, C, H, W), so that `linear` reads a blocked (C, H, W) without a flatten. `transposed` says
     that the logical array is that of (C * H * W, K), `exchanged` that it is (C, K, R, S). `winograd` is the tile that a
-    3 x 3 kernel is transformed for, 0 when it is not.
+    3 x 3 kernel is transformed for, 0 when it is not. `phases` are taps that are packed as kernels of their own, one
+    after the other.
     """
 
     K: int
@@ -58,6 +59,7 @@ class Geometry:
     transposed: bool = False
     winograd: int = 0
     exchanged: bool = False
+    phases: tuple[tuple[int, ...], ...] = ()
 
     @property
     def attributes(self) -> tuple[int, int, int, int, int]:

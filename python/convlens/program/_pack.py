@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -78,6 +79,15 @@ def pack(
         if scale is not None:
             array, scale = array * scale.astype(dtype).reshape(-1, 1, 1, 1), None
         array = array.swapaxes(0, 1)
+    if geometry.phases:
+        kernel = np.asarray(array, dtype).reshape(geometry.K, -1, geometry.R * geometry.S)
+        parts = []
+        for taps in geometry.phases:
+            own = replace(geometry, R=1, S=len(taps), exchanged=False, phases=())
+            parts.append(pack(kernel[:, :, list(taps)], own, dtype, scale))
+        packed = take(sum(part.nbytes for part in parts))
+        np.concatenate(parts, out=packed)
+        return packed
     flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
     program, workspace, size = _packer(geometry, dtype, scale is not None)
     packed = take(size)

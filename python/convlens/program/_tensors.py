@@ -26,7 +26,11 @@ class WeightKey:
         if self.geometry is not None:
             g = self.geometry
             text += f" as k{g.K} c{g.C} r{g.R} s{g.S} g{g.groups}" + (" transposed" if g.transposed else "")
-            text += (" exchanged" if g.exchanged else "") + (f" F({g.winograd},3)" if g.winograd else "")
+            text += (
+                (" exchanged" if g.exchanged else "")
+                + (" in phases" if g.phases else "")
+                + (f" F({g.winograd},3)" if g.winograd else "")
+            )
         return text + (f" times {self.scale}" if self.scale is not None else "")
 
 
