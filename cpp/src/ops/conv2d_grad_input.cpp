@@ -252,39 +252,34 @@ Real* weight_of(const Plan& plan, const PackedPanel& panel, const Residue& resid
 // All taps of one step (a block of dy's channels) of one panel (blocks of dx's).
 template <class Real>
 void transpose_step(const Call& call, const Plan& plan, std::int64_t p, std::int64_t step, Real* all) {
+    alignas(kBlockBytes) static constexpr Real kZeros[kLanes<Real>] = {};
     const PackedWeight &f = plan.forward, &b = plan.backward;
     const PackedPanel to = b.panel(p);
     const std::int64_t k_block = to.first_step + step;
     const PackedPanel from = f.panel(f.panel_of(k_block));
-    const std::int64_t tap = b.tap_elements(to.blocks);
+    TransposeBlock<Real> square;
+    square.output_step = to.blocks * b.lanes, square.output_next = b.tap_elements(to.blocks);
     for (std::int64_t i = 0; i < to.blocks; ++i, all += b.lanes) {
         const std::int64_t from_step = to.first_block + i - from.first_step;
-        TransposeBlock<Real> square;
-        square.output_step = to.blocks * b.lanes, square.source_step = from.blocks * f.lanes;
-        const Real* source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset +
-                             from_step * f.step_elements(from.blocks) + (k_block - from.first_block) * f.lanes;
-        const bool meet = from_step >= 0 && from_step < f.steps;
-        // A panel's squares are far from the last panel's: memory would idle in between.
-        const Real* ahead = source + f.steps * f.step_elements(from.blocks);
-        for (std::int64_t row = meet ? b.R * b.S * b.lanes : 0; row > 0; --row, ahead += square.source_step) {
-            __builtin_prefetch(ahead, 0, 2);
+        const Real* source = kZeros;  // of blocks whose groups do not meet
+        square.source_step = square.source_next = 0;
+        if (from_step >= 0 && from_step < f.steps) {
+            const std::int64_t next = f.step_elements(from.blocks);
+            source = reinterpret_cast<const Real*>(call.inputs[1].data) + from.offset + from_step * next +
+                     (k_block - from.first_block) * f.lanes;
+            square.source_step = from.blocks * f.lanes, square.source_next = f.tap_elements(from.blocks);
+            // A panel's squares are far from the last panel's: memory would idle in between.
+            for (std::int64_t row = 0; row < plan.n_taps() * b.lanes; ++row) {
+                __builtin_prefetch(source + f.steps * next + row * square.source_step, 0, 2);
+            }
         }
         for (std::int64_t k = 0; k < plan.n_residues; ++k) {
             const Residue& residue = plan.residues()[k];
-            square.output = weight_of(plan, to, residue, all) + step * residue.n_taps * tap;
-            // Without phases they lie apart alike.
-            square.count = meet && residue.n_taps == plan.n_taps() ? residue.n_taps : 1;
-            square.source_next = f.tap_elements(from.blocks), square.output_next = tap;
-            for (std::int64_t t = 0; t < residue.n_taps; t += square.count, square.output += tap) {
-                if (meet) {
-                    square.source = source + plan.places()[residue.first_tap + t] * square.source_next;
-                    call.kernels->set<Real>().transpose_block(square);
-                    continue;
-                }
-                // Blocks whose groups do not meet.
-                for (std::int64_t row = 0; row < b.lanes; ++row) {
-                    std::memset(static_cast<void*>(square.output + row * square.output_step), 0, kBlockBytes);
-                }
+            square.output = weight_of(plan, to, residue, all) + step * residue.n_taps * square.output_next;
+            square.count = residue.n_taps == plan.n_taps() ? residue.n_taps : 1;  // without phases they lie apart alike
+            for (std::int64_t t = 0; t < residue.n_taps; t += square.count, square.output += square.output_next) {
+                square.source = source + plan.places()[residue.first_tap + t] * square.source_next;
+                call.kernels->set<Real>().transpose_block(square);
             }
         }
     }
