@@ -130,12 +130,13 @@ def _split_sum(
 ) -> Sums:
     """Image by image, as many variants at once as fit."""
     at_once = min(task.fitting(split.body), len(weights))
-    task.fitting(split.beginning)  # one image does, or this says so
+    for once in filter(None, (split.beginning, split.ahead)):
+        task.fitting(once)  # one image does, or this says so
     for row, image in enumerate(chosen):
         state = split.begin()
         try:
             line = variants if isinstance(variants, Line) and split.ahead else None
-            ends = {} if line is None else split.ends(np.stack([line.starts[image], line.images[image]]))
+            ends = {} if line is None else split.ends(line.starts[image], line.images[image])
             for first in range(0, len(weights), at_once):
                 steps = range(first, min(first + at_once, len(weights)))
                 if line is None:

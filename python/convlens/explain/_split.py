@@ -68,13 +68,12 @@ class Split:
         self.beginning = beginning
         self.ahead = ahead
 
-    def ends(self, pair: Array) -> dict[str, Array]:
-        """What the body takes of both ends of a line, inputs of shape (2, C, H, W)."""
+    def ends(self, start: Array, end: Array) -> dict[str, Array]:
+        """What the body takes of both ends of a line, inputs of shape (C, H, W)."""
         assert self.ahead is not None
         (name,) = self.ahead.inputs("forward")
-        return dict(
-            zip(self.cut.ends, self.ahead.run("forward", {name: pair}, self.net.weights)[self.cut.at], strict=True)
-        )
+        runs = (self.ahead.run("forward", {name: at[np.newaxis]}, self.net.weights) for at in (start, end))
+        return {name: run[self.cut.at][0] for name, run in zip(self.cut.ends, runs, strict=True)}
 
     def between(self, shares: Array) -> dict[str, Array]:
         """What the body takes of points on a line, of their `shares` of the way (n,) in double."""
@@ -107,7 +106,7 @@ class Split:
 def find_split(net: Network, subject: Subject, output: Output, *, line: bool) -> Split | None:
     """The halves of a network, None where a cut does not help; the answer depends on its structure alone.
 
-    Its inputs lie on a `line`, or anywhere; where the beginning is soon made they may be anywhere too.
+    Of inputs on a `line` the beginning runs at the ends alone (``ahead``), unless it is soon made.
     """
     key, cuts = (subject.name, output.name), _CUTS.setdefault(net, {})
     if (key, line) not in cuts:
