@@ -6,7 +6,7 @@ from check import check, instructions
 
 from convlens import _core
 from convlens.graph import GraphBuilder
-from convlens.program import Entry, Program, Weights, compile
+from convlens.program import Entry, Program, Weights, _choose, compile
 from convlens.transform import backward
 
 # channels, height, width, out_channels, kernel, strides, pads (top, left, bottom, right), dilations, groups
@@ -271,3 +271,18 @@ def test_batch_and_threads_do_not_change_a_bit(name):
     assert np.array_equal(*(r[graph.outputs[0]] for r in (whole, program.run("run", {"x": x}, weights, threads=2))))
     each = [program.run("run", {"x": x[i : i + 1]}, weights)[graph.outputs[0]] for i in range(8)]
     assert np.array_equal(whole[graph.outputs[0]], np.concatenate(each))
+
+
+def test_weights_of_a_strided_gradient_in_another_order_are_refused(monkeypatch):
+    def compiled():
+        b = GraphBuilder()
+        b.input("dy", "float32", ("N", 32, 5, 5))
+        weight = b.constant(np.ones((32, 16, 3, 3), np.float32))
+        x = b.add("ConvTranspose", ["dy", weight], {"strides": (2, 2), "pads": (1, 1, 1, 1)})
+        y = b.add("Relu", [x])
+        return compile(b.build([y]), {"forward": Entry(("dy",), (y,))})
+
+    compiled()
+    monkeypatch.setattr(_choose, "phases_of", lambda *_: ())
+    with pytest.raises(ValueError, match="another order than 2"):
+        compiled()

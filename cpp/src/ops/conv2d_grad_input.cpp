@@ -4,8 +4,8 @@
 //
 // inputs  dy blocked; w packed; [mask] of dx's shape; [residual] of dx's shape; [bias] (C)
 // outputs dx blocked, or plain and alone
-// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, [0; or w is packed with its
-// channels exchanged: 1, of several taps with a stride 2, where those of each residue are packed together]
+// attributes R, S, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups, [how w is packed: 0 as the
+// forward's, 1 with its channels exchanged, 2 so too where a stride meets several taps: those of a phase together]
 //
 // Rows of one residue modulo stride_h see the same taps, and so do columns: each of the stride_h x stride_w phases is a
 // convolution of dy with stride one, by those taps of the weights, transposed. No product is wasted. Taps of a phase
